@@ -1,0 +1,66 @@
+"""Text or data not yet allowed out, and what a guard says of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from mainstay.core.call import Call
+from mainstay.core.evidence import NOTHING, Evidence
+from mainstay.core.model import ToolCall
+from mainstay.core.reasons import Reason
+
+Stage = Literal["input", "output"]
+Action = Literal["allow", "replace", "retry", "refuse"]
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """What a guard is shown.
+
+    At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
+    characters have left already: a guard may not change those. `complete` says that nothing more will be written.
+    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models.
+    """
+
+    call: Call
+    stage: Stage = "output"
+    text: str = ""
+    shown: int = 0
+    complete: bool = True
+    data: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    evidence: Evidence = NOTHING
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What a guard says: `allow`, `replace` the text or data, `retry` with this remark, or `refuse` for this reason.
+
+    `remark` is written for the model that is asked again; `detail` for the developer who reads the record. A `retry`
+    that comes too late (words were shown, or no tries are left) counts as a refusal of the rung, for `reason`.
+    """
+
+    action: Action
+    reason: Reason | None = None
+    remark: str = ""
+    detail: str = ""
+    text: str | None = None
+    data: Any = None
+
+
+ALLOW = Verdict(action="allow")
+
+
+def refuse(reason: Reason, detail: str = "") -> Verdict:
+    """Stop here: the draft, or the input, is not acceptable."""
+    return Verdict(action="refuse", reason=reason, detail=detail)
+
+
+def retry(reason: Reason, remark: str) -> Verdict:
+    """Ask again, telling the model what was wrong."""
+    return Verdict(action="retry", reason=reason, remark=remark, detail=remark)
+
+
+def replace(*, text: str | None = None, data: Any = None, detail: str = "") -> Verdict:
+    """Go on with this text or data instead."""
+    return Verdict(action="replace", text=text, data=data, detail=detail)

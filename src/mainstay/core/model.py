@@ -1,0 +1,137 @@
+"""What is said to a model and what comes back, in one vocabulary for every provider.
+
+`serve` builds a `ModelRequest`; a provider's adapter turns it into its own wire and yields `Chunk`s. Doors
+translate their clients' shapes into the same words. Shapes follow the OpenAI chat API, the field's lingua franca.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from mainstay.core.reasons import Finish
+
+
+class TextPart(Struct, frozen=True, tag="text"):
+    """A run of text inside a message that mixes text and images."""
+
+    text: str
+
+
+class ImagePart(Struct, frozen=True, tag="image"):
+    """An image as input: an `https:` address, or a `data:` URL that carries the bytes.
+
+    `detail` is OpenAI's `low`, `high` or `auto`; other providers ignore it.
+    """
+
+    url: str
+    detail: str | None = None
+
+
+Part = TextPart | ImagePart
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class ToolCall(Struct, frozen=True):
+    """The model asks the caller to run a function; `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One turn. `tool_call_id` says which call a `tool` message answers."""
+
+    role: Role
+    content: str | tuple[Part, ...] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The message's text, without its images."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A function that the model may ask for; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class OutputSchema(Struct, frozen=True, omit_defaults=True):
+    """The JSON Schema that the answer has to fit; `schema` is None for "any JSON object"."""
+
+    name: str = "answer"
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ModelRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that is asked of a model in one attempt.
+
+    `tool_choice` is `auto`, `none`, `required` or the name of one of `tools`. `max_output` is in tokens and is
+    always sent, because money is reserved on it. `extra` holds fields of the caller's own wire that have no word
+    here; an adapter whose wire is another one refuses them by name.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    output: OutputSchema | None = None
+    max_output: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    reasoning_effort: str | None = None
+    extra: dict[str, msgspec.Raw] = {}
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of one attempt, normalised: `input` includes cached ones, `output` includes reasoning.
+
+    Anthropic counts cached input apart and OpenAI counts it in; adapters bring both to this form.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cached_input=self.cached_input + other.cached_input,
+            cache_write=self.cache_write + other.cache_write,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one read from a provider brought: any of its fields may be empty.
+
+    Tool calls come whole, when their last fragment has arrived. `usage` replaces what came before it.
+    `model` is the name of the model that really answered.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish | None = None
+    usage: Usage | None = None
+    model: str | None = None

@@ -1,0 +1,132 @@
+"""The seams: what a part has to be. Each is one method where possible; one conformance suite a seam runs on every part.
+
+A part is found by entry point (`mainstay.providers`, `.sources`, `.guards`, `.observers`; ours come in by the same
+door) or named by path, `"shop.guards:NoCompetitors"`. Parts import `core` and `wire`, and never each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from mainstay.core.answer import Answer
+from mainstay.core.draft import Draft, Verdict
+from mainstay.core.evidence import Passage
+from mainstay.core.model import Chunk, ModelRequest
+from mainstay.core.record import Record, Score
+
+
+class Provider(Protocol):
+    """Asks one model. Made as `Part(model: Model, http: Http)`."""
+
+    def generate(self, request: ModelRequest, *, stream: bool) -> AsyncIterator[Chunk]:
+        """Yield what the model writes, one chunk a read; the last carries `finish`.
+
+        With `stream` false one chunk holds everything. Raises a `ModelError`, and nothing else, when there is no usable
+        answer. It may be closed at any chunk and then lets go of its connection. It sets no time limit of its own:
+        whoever awaits it does.
+        """
+        ...
+
+
+class Hold(Enum):
+    """How much text a guard has to see before the words in it may leave."""
+
+    NOTHING = "nothing"
+    SENTENCE = "sentence"
+    WHOLE = "whole"
+
+
+class Guard(Protocol):
+    """Judges a draft, or an input. Made with the options of the feature file as keywords.
+
+    `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back.
+    """
+
+    hold: int | Hold
+
+    async def check(self, draft: Draft) -> Verdict:
+        """Say what of this draft may go out. It may be called many times for one growing text."""
+        ...
+
+
+class Source(Protocol):
+    """Finds evidence. Made with the keys of its table in mainstay.toml as keywords, `path` made absolute."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the content changes; part of every cache key."""
+        ...
+
+    async def search(self, query: str, *, limit: int) -> list[Passage]:
+        """The passages that answer the query, best first; none at all where nothing does."""
+        ...
+
+
+class Cache(Protocol):
+    """Keeps answers. Values are bytes; whoever reads one decides whether it is still fresh."""
+
+    def get(self, key: bytes) -> tuple[float, bytes] | None:
+        """When it was stored (seconds since 1970) and what; None if there is nothing."""
+        ...
+
+    def put(self, key: bytes, value: bytes, *, keep: float) -> None:
+        """Keep this for so many seconds. May return before it is on disk."""
+        ...
+
+
+class Ledger(Protocol):
+    """Keeps records and scores for ever. Writing a record or score twice changes nothing."""
+
+    def write(self, rows: Iterable[LedgerRow]) -> None:
+        """Store these, all or none. Blocking: called from the spool's own thread."""
+        ...
+
+    def record(self, id: str) -> Record | None:
+        """One record by its id."""
+        ...
+
+    def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
+        """The newest records whose columns have these values."""
+        ...
+
+    def scores(self, record: str) -> list[Score]:
+        """What was thought of a record, oldest first."""
+        ...
+
+
+class LedgerRow(Protocol):
+    """A line of the spool: the bytes of a `Begun`, an `Outcome` or a `Score` as they were written."""
+
+    kind: str
+    id: str
+    body: bytes
+
+
+class Observer(Protocol):
+    """Watches sealed records. It cannot steer: what it raises is logged and forgotten."""
+
+    def observe(self, record: Record) -> None:
+        """See one record. Called on the event loop: return within microseconds."""
+        ...
+
+
+class Function(Protocol):
+    """What a `call` rung names: takes the call's input, returns text, data, or an `Answer`-like mapping."""
+
+    def __call__(self, **fields: Any) -> Any: ...
+
+
+__all__ = [
+    "Answer",
+    "Cache",
+    "Function",
+    "Guard",
+    "Hold",
+    "Ledger",
+    "LedgerRow",
+    "Observer",
+    "Provider",
+    "Source",
+]

@@ -1,0 +1,1 @@
+"""Floor 4: doors translate in, translate out, and decide nothing."""

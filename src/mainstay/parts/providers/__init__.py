@@ -1,0 +1,1 @@
+"""Models behind APIs: each file speaks one provider's wire."""

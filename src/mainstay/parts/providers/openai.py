@@ -1,0 +1,84 @@
+"""OpenAI's chat completions, and every server that speaks them: Azure, Groq, Mistral, DeepSeek, OpenRouter, Together,
+vLLM, Ollama, llama.cpp.
+
+Options (`[models.NAME.options]`): `max_tokens_field` (by default `max_completion_tokens` for OpenAI and Azure, `max_tokens`
+elsewhere), `stream_usage` (false for a server that refuses `stream_options`). Azure: `url` up to the deployment,
+`query = { api-version = "…" }`. Without `model` the first one that the server lists is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from mainstay.core.errors import Garbled
+from mainstay.core.model import Chunk, ModelRequest
+from mainstay.core.project import Model
+from mainstay.parts.http import Http
+from mainstay.wire import failures
+from mainstay.wire.openai_requests import write_request
+from mainstay.wire.openai_responses import StreamReader, read_response
+
+OFFICIAL = "https://api.openai.com/v1"
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """What `[models.NAME.options]` may say."""
+
+    max_tokens_field: str | None = None
+    stream_usage: bool = True
+
+
+class OpenAI:
+    """One model behind one OpenAI-compatible endpoint."""
+
+    def __init__(self, model: Model, *, key: str, http: Http) -> None:
+        self._http, self._model = http, model.model
+        options = msgspec.convert(model.options, Options)
+        base = (model.url or OFFICIAL).rstrip("/")
+        host = urlsplit(base).hostname or ""
+        azure = host.endswith(".azure.com")
+        self._base = base if urlsplit(base).path else base + "/v1"
+        self._url = self._base + "/chat/completions" + ("?" + urlencode(model.query) if model.query else "")
+        self._headers = {"content-type": "application/json"}
+        if key:
+            self._headers |= {"api-key": key} if azure else {"authorization": f"Bearer {key}"}
+        self._headers |= model.headers
+        own = azure or base == OFFICIAL
+        self._max_tokens_field = options.max_tokens_field or ("max_completion_tokens" if own else "max_tokens")
+        self._stream_usage = options.stream_usage
+
+    async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncIterator[Chunk]:
+        body = write_request(
+            request,
+            model=self._model or await self._discover(),
+            stream=stream,
+            max_tokens_field=self._max_tokens_field,
+            stream_usage=self._stream_usage,
+        )
+        async with self._http.post(self._url, headers=self._headers, body=body) as reply:
+            if reply.status >= 300:
+                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._url)
+            if not reply.streams:
+                yield read_response(await reply.read(), where=self._url)
+                return
+            reader = StreamReader(where=self._url)
+            async for data in reply.chunks():
+                chunk = reader.feed(data)
+                if chunk is not None:
+                    yield chunk
+            yield reader.close()
+
+    async def _discover(self) -> str:
+        """The first model that the server lists."""
+        status, body = await self._http.get(self._base + "/models", headers=self._headers)
+        try:
+            listed = msgspec.json.decode(body)["data"]
+            self._model = str(listed[0]["id"])
+        except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+            raise Garbled(
+                f"the server lists no model (HTTP {status})", where=self._base + "/models", next="set MAINSTAY_MODEL_NAME"
+            ) from None
+        return self._model

@@ -1,0 +1,89 @@
+"""Stores that keep everything in memory: for tests and for trying things out. The same conformance suites prove them."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from mainstay.core.record import Begun, Outcome, Record, Score
+from mainstay.core.seams import LedgerRow
+
+CAPACITY = 10_000
+
+
+class MemoryCache:
+    """A least-recently-used cache of `capacity` values."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._values: OrderedDict[bytes, tuple[float, float, bytes]] = OrderedDict()
+
+    def get(self, key: bytes) -> tuple[float, bytes] | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        stored, until, value = found
+        if time.time() > until:
+            del self._values[key]
+            return None
+        self._values.move_to_end(key)
+        return stored, value
+
+    def put(self, key: bytes, value: bytes, *, keep: float) -> None:
+        now = time.time()
+        self.insert(key, now, now + keep, value)
+
+    def insert(self, key: bytes, stored: float, until: float, value: bytes) -> None:
+        """Put a value that was stored at another time."""
+        self._values[key] = (stored, until, value)
+        self._values.move_to_end(key)
+        if len(self._values) > self._capacity:
+            self._values.popitem(last=False)
+
+
+class MemoryLedger:
+    """Records and scores in two dictionaries."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, bytes] = {}
+        self._sealed: dict[str, bytes] = {}
+        self._scores: dict[str, Score] = {}
+
+    def write(self, rows: Iterable[LedgerRow]) -> None:
+        for row in rows:
+            if row.kind == "score":
+                self._scores.setdefault(row.id, msgspec.json.decode(row.body, type=Score))
+            else:
+                (self._begun if row.kind == "begun" else self._sealed).setdefault(row.id, row.body)
+
+    def record(self, id: str) -> Record | None:
+        if id not in self._begun or id not in self._sealed:
+            return None
+        return Record(
+            begun=msgspec.json.decode(self._begun[id], type=Begun), outcome=msgspec.json.decode(self._sealed[id], type=Outcome)
+        )
+
+    def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
+        found = [r for id in self._sealed if (r := self.record(id)) is not None and _matches(r, where)]
+        return sorted(found, key=lambda r: -r.begun.at)[:limit]
+
+    def scores(self, record: str) -> list[Score]:
+        return sorted((s for s in self._scores.values() if s.record == record), key=lambda s: (s.at, s.id))
+
+
+def _matches(record: Record, where: Mapping[str, Any]) -> bool:
+    call, answer = record.begun.call, record.outcome.answer
+    columns = {
+        "feature": call.feature,
+        "tenant": call.tenant,
+        "origin": call.origin,
+        "release": record.begun.release,
+        "status": answer.status,
+        "reason": answer.reason,
+        "rung": answer.rung,
+    }
+    return all(columns[name] == value for name, value in where.items())

@@ -1,0 +1,41 @@
+"""What models cost: a dated table made from the public genai-prices data (MIT) by `scripts/refresh_prices.py`.
+
+A model that the table does not know has no price, and its calls cost None: unknown is never 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from mainstay.core.project import Model, Price
+from mainstay.core.units import Usd
+
+_OWN = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+
+
+@functools.cache
+def table() -> dict[str, Any]:
+    """The whole table: `as_of`, `hosts`, and for each provider its models' prices in nano-dollars per million tokens."""
+    data: dict[str, Any] = msgspec.json.decode(importlib.resources.files("mainstay").joinpath("prices.json").read_bytes())
+    return data
+
+
+def price_of(model: Model) -> Price | None:
+    """The price that the table has for this model at this address; None for a server of one's own, and for what is unknown."""
+    if not model.model:
+        return None
+    provider = _OWN.get(model.provider) if model.url is None else table()["hosts"].get(urlsplit(model.url).hostname)
+    known = table()["providers"].get(provider, {})
+    name = model.model.lower()
+    found = known.get(name) or _by_prefix(name, known)
+    return None if found is None else Price(**{key: Usd(value) for key, value in found.items()})
+
+
+def _by_prefix(name: str, known: dict[str, Any]) -> Any:
+    prefixes = [key for key in known if key.endswith("*") and name.startswith(key[:-1])]
+    return known[max(prefixes, key=len)] if prefixes else None

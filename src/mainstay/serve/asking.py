@@ -1,0 +1,184 @@
+"""One attempt at one model: bounded in time, counted, priced, and on the record whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from mainstay.core.answer import Citation
+from mainstay.core.call import Call
+from mainstay.core.errors import Empty, ModelError, TooSlow, Tripped
+from mainstay.core.evidence import Evidence
+from mainstay.core.model import Chunk, ModelRequest, Usage
+from mainstay.core.project import Price
+from mainstay.core.record import Attempt
+from mainstay.serve.ready import Parts, ServingModel
+from mainstay.serve.tracing import AttemptNotes, Trace
+from mainstay.serve.watch import Watch
+
+log = logging.getLogger("mainstay.models")
+MILLION = 1_000_000
+HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
+
+
+class NotRecorded(ModelError):
+    """The record cannot be written, so nothing was asked."""
+
+    kind = "not_recorded"
+
+
+class Ask:
+    """What a rung's writer is given: the call, the evidence, the time, and what became of the drafts before.
+
+    `remark` is the guard's remark on the last draft and `rejected` that draft. `kept` is the writer's own memory between
+    two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its citations puts them in `citations`.
+    """
+
+    __slots__ = ("citations", "evidence", "guarded", "kept", "key", "limit", "parts", "rejected", "remark", "stream", "trace", "values", "watch")
+
+    def __init__(
+        self, trace: Trace, parts: Parts, evidence: Evidence, watch: Watch, *, limit: float, key: bytes | None, stream: bool, values: dict[str, Any]
+    ) -> None:
+        self.trace, self.parts, self.evidence, self.watch = trace, parts, evidence, watch
+        self.limit, self.key, self.stream, self.values = limit, key, stream, values
+        self.remark = ""
+        self.rejected = ""
+        self.guarded = False
+        self.kept: dict[str, Any] = {}
+        self.citations: tuple[Citation, ...] | None = None
+
+    @property
+    def call(self) -> Call:
+        return self.trace.call
+
+
+async def attempt(
+    model: ServingModel,
+    request: ModelRequest,
+    ask: Ask,
+    *,
+    rung: str,
+    stream: bool,
+    timeout: float | None = None,
+    first_word: float | None = None,
+) -> AsyncIterator[Chunk]:
+    """Ask once; yields what comes. Raises `ModelError` and nothing else."""
+    now = time.monotonic()
+    watched = ask.call.origin == "user"
+    if watched and not model.breaker.allows(now):
+        ask.trace.skipped(rung, Tripped.kind)
+        raise Tripped(f"the breaker of {model.name} is open for another {model.breaker.open_for(now):.1f} s")
+    notes = AttemptNotes(rung, model.name, now)
+    outcome, status, detail = "abandoned", None, ""
+    try:
+        if not ask.trace.on_disk:
+            raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
+        async for chunk in _timed(model, request, ask, notes, stream, timeout, first_word):
+            yield chunk
+        outcome = "ok"
+    except ModelError as error:
+        outcome, status, detail = error.kind, error.status, str(error)
+        raise
+    finally:
+        if outcome == "abandoned" and ask.guarded:
+            outcome = "guarded"
+        _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
+        if watched:
+            _report(model, outcome)
+
+
+async def _timed(
+    model: ServingModel, request: ModelRequest, ask: Ask, notes: AttemptNotes, stream: bool, timeout: float | None, first_word: float | None
+) -> AsyncIterator[Chunk]:
+    """The provider's chunks, each awaited under the watchdog."""
+    end = ask.limit if timeout is None else min(ask.limit, notes.at + timeout)
+    ask.watch.until(end if first_word is None else min(end, notes.at + first_word))
+    async with aclosing(model.provider.generate(request, stream=stream)) as chunks:
+        while (chunk := await _next(chunks, ask.watch, notes, model)) is not None:
+            if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
+                notes.first = time.monotonic()
+                ask.watch.until(end)
+            notes.usage = chunk.usage or notes.usage
+            notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
+            yield chunk
+    ask.watch.until(ask.limit)
+    if notes.first is None:
+        raise Empty("the model wrote nothing", where=model.name)
+
+
+async def _next(chunks: AsyncIterator[Chunk], watch: Watch, notes: AttemptNotes, model: ServingModel) -> Chunk | None:
+    before = time.monotonic()
+    try:
+        return await anext(chunks)
+    except StopAsyncIteration:
+        return None
+    except asyncio.CancelledError:
+        limit = "first word" if notes.first is None else "whole answer"
+        watch.settle(f"{model.name} passed the time for its {limit}")
+        raise
+    except ModelError:
+        raise
+    except Exception as error:
+        log.exception("the provider of %s broke its promise to raise ModelError only", model.name)
+        raise ModelError(f"{type(error).__name__}: {error}", where=model.name) from error
+    finally:
+        notes.waited += time.monotonic() - before
+
+
+def _upper_bound(request: ModelRequest) -> int:
+    """No fewer tokens than the request can have: its characters in UTF-8, and some for each message and image."""
+    size = 0
+    for message in request.messages:
+        size += 16 + len(message.text.encode("utf-8", "surrogatepass"))
+        if not isinstance(message.content, str):
+            size += 2000 * sum(1 for part in message.content if not hasattr(part, "text"))
+        size += sum(len(call.arguments) for call in message.tool_calls)
+    return size + 64 * len(request.tools)
+
+
+def _close(
+    notes: AttemptNotes, model: ServingModel, trace: Trace, request: ModelRequest, *, outcome: str, status: int | None, detail: str
+) -> None:
+    now = time.monotonic()
+    trace.provider_s += notes.waited
+    usage, estimated = notes.usage, False
+    if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
+        written = notes.bytes_out if outcome in ("ok", "cut_off") or notes.first is not None else request.max_output or 0
+        usage, estimated = Usage(input=_upper_bound(request), output=written), True
+    trace.attempts.append(
+        Attempt(
+            rung=notes.rung,
+            outcome=outcome,
+            model=model.name,
+            at_us=trace.since_start(notes.at),
+            took_us=int((now - notes.at) * 1e6),
+            first_word_us=None if notes.first is None else int((notes.first - notes.at) * 1e6),
+            usage=usage,
+            cost_nano_usd=None if usage is None else cost(model.price, usage),
+            estimated=estimated,
+            http_status=status,
+            detail=detail[:500],
+        )
+    )
+
+
+def cost(price: Price | None, usage: Usage) -> int | None:
+    """Nano-dollars for this usage, rounded up; None where the price is unknown."""
+    if price is None:
+        return None
+    cached = price.input if price.cached_input is None else price.cached_input
+    write = price.input if price.cache_write is None else price.cache_write
+    plain = max(0, usage.input - usage.cached_input - usage.cache_write)
+    total = plain * price.input + usage.cached_input * cached + usage.cache_write * write + usage.output * price.output
+    return -(-total // MILLION)
+
+
+def _report(model: ServingModel, outcome: str) -> None:
+    if outcome in ("abandoned", NotRecorded.kind):
+        model.breaker.release()
+    else:
+        model.breaker.report(outcome in HEALTHY, time.monotonic())

@@ -1,0 +1,75 @@
+"""The exact cache: the same call to the same release, answered again from what passed the guards before.
+
+The key holds everything that the answer may depend on: release, tenant, locale, input, history, and the version of every
+source. Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung further down, which would
+outlive the trouble that caused it. What is found goes through the guards again before it is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import msgspec
+
+from mainstay.core.answer import Answer
+from mainstay.core.draft import Draft
+from mainstay.core.feature import StaleRung
+from mainstay.core.reasons import Status
+from mainstay.serve.guarding import check
+from mainstay.serve.ready import Found, Parts, Ready
+from mainstay.serve.tracing import Trace
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+def key_of(trace: Trace) -> bytes | None:
+    """The call's cache key; None where its feature keeps nothing, or the call is not a user's."""
+    call, ready = trace.call, trace.ready
+    if keeps(ready) == 0 or call.origin != "user":
+        return None
+    parts = (
+        ready.digest,
+        call.tenant,
+        call.locale,
+        call.input,
+        call.history,
+        call.request,
+        [source.version for source in ready.sources.values()],
+    )
+    return hashlib.blake2b(_encode(parts), digest_size=20).digest()
+
+
+def keeps(ready: Ready) -> float:
+    """For how many seconds an answer of this release is stored: as long as the cache or a `stale` rung may want it."""
+    stale = [rung.spec.stale for rung in ready.rungs if isinstance(rung.spec, StaleRung)]
+    return max([ready.feature.cache.keep or 0.0, *stale])
+
+
+def find(key: bytes, parts: Parts) -> Found | None:
+    """What is stored under the key, whatever its age."""
+    stored = parts.cache.get(key)
+    if stored is None:
+        return None
+    return Found(_decode(stored[1]), max(0.0, time.time() - stored[0]))
+
+
+async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
+    """A stored answer that is fresh and still passes the guards, under this call's id."""
+    keep = trace.ready.feature.cache.keep
+    found = find(key, parts) if keep else None
+    if found is None or found.age > (keep or 0):
+        return None
+    old = found.answer
+    draft = Draft(call=trace.call, text=old.text, data=old.data)
+    checked = await check(draft, trace.ready.output_guards, trace, old.rung)
+    if checked.stop is not None:
+        return None
+    return msgspec.structs.replace(old, id=trace.call.id, status=Status.CACHED, text=checked.text, data=checked.data, usage=None)
+
+
+def store(key: bytes | None, answer: Answer, ready: Ready, parts: Parts) -> None:
+    """Keep an answer for those who ask the same."""
+    if key is not None and answer.status is Status.ANSWERED:
+        parts.cache.put(key, _encode(answer), keep=keeps(ready))

@@ -1,0 +1,138 @@
+"""Single flight: one production, owned by no caller, read by whoever asked the same at the same time.
+
+A production runs in a task of its own and appends its events to a list; each reader keeps its own place in it. So a slow
+reader slows nobody, a leaving reader cancels nothing while others stay, and the deadline bounds production, not reading.
+When the last reader has left, the production is cancelled. The list is bounded because an answer is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from mainstay.core.answer import Answer, Event
+from mainstay.serve.tracing import Trace
+
+GRACE = 0.1  # seconds past its deadline after which a reader no longer waits for a production that should have ended
+STALLED = 30.0  # seconds past a finished production after which a reader that takes nothing is dropped
+
+Produce = Callable[["Flight"], Awaitable[Answer]]
+
+
+class Flight:
+    """One production. `trace` holds its own notes; `paid` turns true when a record has taken them over."""
+
+    __slots__ = ("_task", "answer", "error", "events", "paid", "readers", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.events: list[Event] = []
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+        self.readers: list[Reader] = []
+        self.paid = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, produce: Produce, landed: Callable[[], None]) -> None:
+        """Run the production; `landed` is called when it is over."""
+        self._task = asyncio.get_running_loop().create_task(self._run(produce, landed))
+
+    async def _run(self, produce: Produce, landed: Callable[[], None]) -> None:
+        try:
+            self.answer = await produce(self)
+        except Exception as error:
+            self.error = error
+        finally:
+            landed()
+            self._wake()
+
+    def emit(self, event: Event) -> None:
+        """Append an event for every reader."""
+        self.events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        for reader in self.readers:
+            reader.wake()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.answer is not None or self.error is not None
+
+    async def cancel(self) -> None:
+        """Stop the production and wait until it has let go of its connections."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1.0)
+
+
+class Reader:
+    """One call's place in a production.
+
+    `late` turns true when the production has outlasted this reader's own deadline. `stalled` is called when the answer has
+    been ready for long and the reader has not come to take it.
+    """
+
+    __slots__ = ("_flight", "_loop", "_place", "_stalled", "_timer", "_waiter", "late")
+
+    def __init__(self, flight: Flight, *, deadline: float, stalled: Callable[[], None]) -> None:
+        self._flight, self._stalled, self._place = flight, stalled, 0
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()) + GRACE, self._ring)
+        self.late = False
+        flight.readers.append(self)
+
+    def _ring(self) -> None:
+        if self._flight.over:
+            self._timer = self._loop.call_later(STALLED, self._stalled)
+        else:
+            self.late = True
+            self.wake()
+
+    def wake(self) -> None:
+        """There is news, or it is late."""
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+            self._waiter = None
+
+    async def more(self) -> Sequence[Event]:
+        """The next events: at least one, or none when the production is over or this reader's deadline is."""
+        flight = self._flight
+        while len(flight.events) == self._place and not flight.over and not self.late:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        events = flight.events[self._place :]
+        self._place = len(flight.events)
+        return events
+
+    async def leave(self) -> None:
+        """Go. The last reader to go before the end cancels the production."""
+        self._timer.cancel()
+        self._flight.readers.remove(self)
+        if not self._flight.readers and not self._flight.over:
+            await self._flight.cancel()
+
+
+class Flights:
+    """The productions in the air, by cache key."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, Flight] = {}
+
+    def board(self, key: bytes | None, trace: Trace, produce: Produce) -> Flight:
+        """Join the production with that key, or start it. Without a key every call has its own."""
+        flight = self._open.get(key) if key is not None else None
+        if flight is None:
+            flight = Flight(trace.fork())
+            if key is not None:
+                self._open[key] = flight
+            flight.start(produce, lambda: self._landed(key, flight))
+        return flight
+
+    def _landed(self, key: bytes | None, flight: Flight) -> None:
+        if key is not None and self._open.get(key) is flight:
+            del self._open[key]

@@ -1,0 +1,134 @@
+"""The one place where inputs and drafts are checked: streamed or whole, cached or fresh, any door, any rung.
+
+Text on its way out goes through a `Screening`. It holds back as much as the guards in force need to see (a few words for
+`terms`, everything for a schema), releases the rest, and stops at the first verdict that is not "allow" or "replace".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from mainstay.core.answer import Answer
+from mainstay.core.draft import Draft, Verdict
+from mainstay.core.evidence import NOTHING, Evidence
+from mainstay.core.model import ToolCall
+from mainstay.core.reasons import Reason
+from mainstay.serve.admission import refusal
+from mainstay.serve.ready import SENTENCE, WHOLE, ReadyGuard
+from mainstay.serve.tracing import Trace
+
+SENTENCE_ENDS = ".!?。！？\n"
+
+
+async def screen(trace: Trace) -> Answer | None:
+    """Show the input to the input guards; None lets it pass."""
+    if not trace.ready.input_guards:
+        return None
+    draft = Draft(call=trace.call, stage="input")
+    for guard in trace.ready.input_guards:
+        verdict = await guard.check(draft)
+        if verdict.action == "allow":
+            continue
+        trace.guard(guard.name, "input", verdict)
+        return refusal(trace, verdict.reason or Reason.UNSAFE_INPUT, verdict.detail or None)
+    return None
+
+
+class Checked(Struct, frozen=True):
+    """What the output guards made of a draft: the text and data that may go out, or the verdict that stops it."""
+
+    text: str
+    data: Any
+    stop: Verdict | None = None
+
+
+async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: str | None) -> Checked:
+    """Show a draft to the guards in order; each sees what the ones before it made of it."""
+    text, data = draft.text, draft.data
+    for guard in guards:
+        verdict = await guard.check(draft)
+        if verdict.action == "allow":
+            continue
+        trace.guard(guard.name, draft.stage, verdict, rung)
+        if verdict.action != "replace":
+            return Checked(text, data, verdict)
+        text = text if verdict.text is None else verdict.text
+        data = data if verdict.data is None else verdict.data
+        draft = Draft(
+            call=draft.call,
+            text=text,
+            shown=draft.shown,
+            complete=draft.complete,
+            data=data,
+            tool_calls=draft.tool_calls,
+            evidence=draft.evidence,
+        )
+    return Checked(text, data)
+
+
+class Screening:
+    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
+
+    __slots__ = ("_early", "_evidence", "_guards", "_hold", "_partial", "_release", "_rung", "_trace", "data", "shown", "text")
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        rung: str,
+        guards: tuple[ReadyGuard, ...],
+        evidence: Evidence = NOTHING,
+        early: bool,
+        release: Callable[[str], None],
+    ) -> None:
+        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
+        self._partial = tuple([g for g in guards if g.hold != WHOLE])
+        self._hold = max((g.hold for g in guards), default=0)
+        self._early = early and self._hold < WHOLE
+        self.text = ""
+        self.data: Any = None
+        self.shown = 0
+
+    async def add(self, text: str) -> Verdict | None:
+        """More was written. Gives the verdict that stops the draft, if there is one."""
+        self.text += text
+        if not self._early:
+            return None
+        checked = await check(self._draft(complete=False), self._partial, self._trace, self._rung)
+        self.text = checked.text
+        if checked.stop is None:
+            self._let_go(self._safe())
+        return checked.stop
+
+    async def complete(self, tool_calls: tuple[ToolCall, ...] = ()) -> Verdict | None:
+        """Nothing more will be written: every guard sees the whole, and what was held back leaves."""
+        checked = await check(self._draft(complete=True, tool_calls=tool_calls), self._guards, self._trace, self._rung)
+        self.text, self.data = checked.text, checked.data
+        if checked.stop is None and self.data is None:
+            self._let_go(len(self.text))
+        return checked.stop
+
+    def _draft(self, *, complete: bool, tool_calls: tuple[ToolCall, ...] = ()) -> Draft:
+        return Draft(
+            call=self._trace.call,
+            text=self.text,
+            shown=self.shown,
+            complete=complete,
+            tool_calls=tool_calls,
+            evidence=self._evidence,
+        )
+
+    def _safe(self) -> int:
+        """How many characters may leave while more is coming."""
+        if self._hold == SENTENCE:
+            return max(self.text.rfind(mark) for mark in SENTENCE_ENDS) + 1
+        return len(self.text) - self._hold
+
+    def _let_go(self, end: int) -> None:
+        if end > self.shown:
+            self._release(self.text[self.shown : end])
+            self.shown = end
+

@@ -1,0 +1,188 @@
+"""One call, from the door to the record. Read this first.
+
+`serve` is the only way a model is ever called: over HTTP, in process, by a drill or an evaluation. It yields events and ends
+with exactly one `Answer`; whoever wants only the answer folds the stream.
+
+The steps that belong to one call (1, 2, 3, 7) run in its reader's task. The production (4, 5, 6) runs in a task of its own
+that any number of identical calls read, so no reader's slowness, leaving or cancellation reaches a model's connection, and no
+time-out is ever open while a reader holds an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
+from mainstay.core.call import Call
+from mainstay.core.feature import MessageRung
+from mainstay.core.reasons import Reason, Status
+from mainstay.serve import caching, recording
+from mainstay.serve.admission import admit, ending
+from mainstay.serve.flights import Flight, Reader
+from mainstay.serve.generation import climb
+from mainstay.serve.grounding import ground
+from mainstay.serve.guarding import screen
+from mainstay.serve.ready import Parts, Ready
+from mainstay.serve.tracing import Trace
+from mainstay.serve.watch import Watch
+
+log = logging.getLogger("mainstay.serve")
+
+
+async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncIterator[Event]:
+    """Answer one call: yields events, the last of which is its `Answer`, and leaves one record.
+
+    Never raises for anything that a model, a source, a guard or a caller did: those are statuses and reasons. A reader that
+    stops iterating, or is cancelled, ends the call as `interrupted`, `reader_left`.
+    """
+    trace = Trace(call, ready)
+    sealing = _Sealing(trace, parts)
+    try:
+        yield Started(call.id, call.feature, ready.digest)
+
+        # 1. Admit: does the call bring what the feature declares?
+        answer = admit(trace)
+        trace.step("admit")
+
+        # 2. Screen the input, and 3. look whether the same was answered before.
+        key = None
+        if answer is None:
+            try:
+                async with asyncio.timeout(trace.left()):
+                    answer = await screen(trace)
+                    trace.step("screen")
+                    key = caching.key_of(trace) if answer is None else None
+                    answer = await caching.recall(key, trace, parts) if key is not None else answer
+                    trace.step("cache")
+            except TimeoutError:
+                answer = _last_resort(trace, Reason.OVER_DEADLINE)
+        if answer is not None:
+            for event in _unfolded(answer):
+                yield event
+
+        # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
+        else:
+            recording.begin(trace, parts)
+            flight = parts.flights.board(key, trace, lambda flight: _produce(key, flight, parts))
+            reader = sealing.board(flight)
+            while events := await reader.more():
+                for event in events:
+                    if isinstance(event, Step):
+                        if not call.progress:
+                            continue
+                    else:
+                        trace.spoke()
+                    yield event
+            trace.resume()
+            answer, rest = _landed(reader, flight, trace)
+            for event in rest:
+                yield event
+
+        # 7. Seal the record; then the answer is complete.
+        yield await sealing.seal(answer)
+    finally:
+        await sealing.reader_left()
+
+
+async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
+    """Ground, route and climb, under one watchdog."""
+    trace = flight.trace
+    with Watch() as watch:
+        evidence, missing = await ground(trace, watch)
+        trace.step("ground")
+        answer = await climb(flight, parts, evidence, missing, watch, key)
+        trace.step("climb")
+    caching.store(key, answer, trace.ready, parts)
+    return answer
+
+
+def _landed(reader: Reader, flight: Flight, trace: Trace) -> tuple[Answer, list[Event]]:
+    """What a production amounts to for one of its readers, and the events that are still owed."""
+    if flight.answer is not None:
+        return msgspec.structs.replace(flight.answer, id=trace.call.id), []
+    shown = "".join([event.text for event in flight.events if isinstance(event, Text)])
+    reason = Reason.OVER_DEADLINE if reader.late else Reason.RUNG_FAILED
+    if flight.error is not None:
+        log.error("the production of %s failed", trace.call.id, exc_info=flight.error)
+    if shown:
+        return ending(trace, Status.INTERRUPTED, reason, text=shown), []
+    answer = _last_resort(trace, reason)
+    return answer, _unfolded(answer)
+
+
+def _last_resort(trace: Trace, reason: Reason) -> Answer:
+    """The answer when even the climb did not end as it should: the ladder's fixed message, which needs nothing."""
+    last = trace.ready.rungs[-1]
+    if not isinstance(last.spec, MessageRung):
+        return ending(trace, Status.UNAVAILABLE, reason)
+    message = last.spec.message
+    fixed = ending(trace, Status.DEGRADED, reason, text=message if isinstance(message, str) else "")
+    return msgspec.structs.replace(fixed, rung=last.name, data=None if isinstance(message, str) else message)
+
+
+def _unfolded(answer: Answer) -> list[Event]:
+    """The events that amount to an answer that is there all at once. A refusal shows nothing before its answer."""
+    events: list[Event] = []
+    if answer.status in (Status.REFUSED, Status.UNAVAILABLE):
+        return events
+    if answer.text:
+        events.append(Text(answer.text))
+    if answer.data is not None or answer.tool_calls:
+        events.append(Data(answer.data, answer.tool_calls))
+    return events + [Cited(citation) for citation in answer.citations]
+
+
+class _Sealing:
+    """Sees to it that a call leaves exactly one record, however its reader behaves."""
+
+    def __init__(self, trace: Trace, parts: Parts) -> None:
+        self._trace, self._parts = trace, parts
+        self._flight: Flight | None = None
+        self._reader: Reader | None = None
+        self._answer: Answer | None = None
+
+    def board(self, flight: Flight) -> Reader:
+        self._flight = flight
+        self._reader = Reader(flight, deadline=self._trace.deadline, stalled=self._stalled)
+        return self._reader
+
+    async def seal(self, answer: Answer) -> Answer:
+        """Write the record, unless the reader was given up in the meantime; gives the answer that the record holds."""
+        if self._answer is None:
+            await self._leave()
+            self._write(answer)
+        assert self._answer is not None  # noqa: S101
+        return self._answer
+
+    async def reader_left(self) -> None:
+        """The reader is done. If it went before the answer was complete, that is what the record says."""
+        if self._answer is None:
+            await self._leave()
+            self._stalled()
+
+    def _stalled(self) -> None:
+        if self._answer is None:
+            self._write(ending(self._trace, Status.INTERRUPTED, Reason.READER_LEFT, text=self._shown()))
+
+    def _shown(self) -> str:
+        events = self._flight.events if self._flight is not None else []
+        return "".join([event.text for event in events if isinstance(event, Text)])
+
+    async def _leave(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.leave()
+
+    def _write(self, answer: Answer) -> None:
+        """Seal. Of the calls that shared a production, the first that ends after it pays for it."""
+        flight, shared = self._flight, None
+        if flight is not None and flight.trace.call is not self._trace.call:
+            shared = flight.trace.call.id
+        if flight is not None and not flight.paid and (flight.over or not flight.readers):
+            flight.paid = True
+            self._trace.take_over(flight.trace)
+        self._answer = recording.seal(answer, self._trace, self._parts, shared_with=shared)

@@ -1,0 +1,99 @@
+"""A release made ready to be served, and the parts that serve it: the two frozen bundles that every step receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from mainstay.core.answer import Answer
+from mainstay.core.draft import Draft, Verdict
+from mainstay.core.feature import Feature, Rung
+from mainstay.core.project import Price
+from mainstay.core.seams import Cache, Guard, Observer, Provider, Source
+from mainstay.serve.breaker import Breaker
+from mainstay.serve.pace import Pace
+
+SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
+WHOLE = 2**62
+
+
+class ServingModel(Struct, frozen=True, kw_only=True):
+    """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown."""
+
+    name: str
+    provider: Provider
+    model: str
+    max_output: int
+    price: Price | None
+    breaker: Breaker
+
+
+class ReadyGuard(Struct, frozen=True):
+    """A guard under its name. `hold` is in characters, `SENTENCE`, or `WHOLE`."""
+
+    name: str
+    guard: Guard
+    hold: int
+
+    async def check(self, draft: Draft) -> Verdict:
+        """What it says of the draft."""
+        return await self.guard.check(draft)
+
+
+class ReadyRung(Struct, frozen=True, kw_only=True):
+    """A rung of the ladder: what the file says, the models it asks, and how its drafts are written."""
+
+    name: str
+    spec: Rung
+    tries: int
+    models: tuple[ServingModel, ...]
+    writer: Callable[..., Any]
+    pace: Pace
+    stream: bool = False
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """A release that can answer: templates compiled, guards made, rungs bound to their models.
+
+    `digest` names the release; `sources` are the ones its evidence comes from; `read_input` checks a call's input and
+    gives the values that templates see. `laddered` is false for a plain model, which has one rung that may fail.
+    """
+
+    digest: str
+    feature: Feature
+    rungs: tuple[ReadyRung, ...]
+    input_guards: tuple[ReadyGuard, ...]
+    output_guards: tuple[ReadyGuard, ...]
+    sources: Mapping[str, Source]
+    read_input: Callable[[Mapping[str, Any]], dict[str, Any]]
+    laddered: bool = True
+
+
+class Spool(Protocol):
+    """Where the two halves of a record are appended."""
+
+    def append(self, *lines: bytes) -> None:
+        """On disk (in the kernel's hands) when it returns. Raises `StoreError` when the disk will not take it."""
+        ...
+
+    def owe(self, *lines: bytes) -> None:
+        """Keep these in memory and append them when the disk takes them again."""
+        ...
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """Everything with a life of its own that the steps use."""
+
+    spool: Spool
+    cache: Cache
+    flights: Any
+    observers: tuple[Observer, ...] = ()
+
+
+class Found(Struct, frozen=True):
+    """A cached answer and its age in seconds."""
+
+    answer: Answer
+    age: float

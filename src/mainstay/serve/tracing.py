@@ -1,0 +1,107 @@
+"""What is noted while a call runs: the step times, the attempts, what guards said.
+
+A `Trace` is the one mutable thing that travels with a call; it decides nothing. A production that several calls share has a
+trace of its own, which the call that pays for it takes over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from mainstay.core.call import Call
+from mainstay.core.draft import Verdict
+from mainstay.core.model import Usage
+from mainstay.core.record import Attempt, GuardNote
+from mainstay.serve.ready import Ready
+
+
+class AttemptNotes:
+    """One attempt while it runs; becomes an `Attempt` when it is over."""
+
+    __slots__ = ("at", "bytes_out", "first", "model", "rung", "usage", "waited")
+
+    def __init__(self, rung: str, model: str, at: float) -> None:
+        self.rung, self.model, self.at = rung, model, at
+        self.first: float | None = None
+        self.usage: Usage | None = None
+        self.bytes_out = 0
+        self.waited = 0.0
+
+
+class Trace:
+    """The notes of one call, or of one production."""
+
+    __slots__ = ("_mark", "attempts", "at", "call", "deadline", "first_word", "guards", "on_disk", "provider_s", "ready", "start", "steps")
+
+    def __init__(self, call: Call, ready: Ready) -> None:
+        self.call, self.ready = call, ready
+        self.at = time.time()
+        self.start = self._mark = time.monotonic()
+        feature = ready.feature
+        self.deadline = self.start + min(call.deadline or feature.deadline, feature.deadline)
+        self.steps: dict[str, int] = {}
+        self.attempts: list[Attempt] = []
+        self.guards: list[GuardNote] = []
+        self.provider_s = 0.0
+        self.first_word: float | None = None
+        self.on_disk = False
+
+    def fork(self) -> Trace:
+        """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
+        fork = Trace(self.call, self.ready)
+        fork.start, fork.deadline, fork.on_disk = self.start, self.deadline, self.on_disk
+        return fork
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def spoke(self) -> None:
+        """Something was shown to the reader."""
+        if self.first_word is None:
+            self.first_word = time.monotonic()
+
+    def step(self, name: str) -> None:
+        """The step of this name ends now."""
+        now = time.monotonic()
+        self.steps[name] = self.steps.get(name, 0) + int((now - self._mark) * 1e6)
+        self._mark = now
+
+    def resume(self) -> None:
+        """What was waited for until now belongs to no step of this trace."""
+        self._mark = time.monotonic()
+
+    def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
+        """A guard said something other than "allow"."""
+        self.guards.append(
+            GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
+        )
+
+    def skipped(self, rung: str, outcome: str, detail: str = "") -> None:
+        """A rung was passed over, and why."""
+        self.attempts.append(Attempt(rung=rung, outcome=outcome, at_us=self.since_start(time.monotonic()), detail=detail))
+
+    def since_start(self, moment: float) -> int:
+        """Microseconds from the start of the call."""
+        return int((moment - self.start) * 1e6)
+
+    def take_over(self, production: Trace) -> None:
+        """This call pays for that production: its attempts, guards and step times become ours."""
+        self.attempts, self.provider_s = [*production.attempts], production.provider_s
+        self.guards += production.guards
+        self.steps |= production.steps
+
+    def usages(self) -> Iterator[Usage]:
+        """What each attempt used, where it is known."""
+        return (a.usage for a in self.attempts if a.usage is not None)
+
+    def cost(self) -> int | None:
+        """Nano-dollars of all attempts; None as soon as one of them is unknown."""
+        total = 0
+        for a in self.attempts:
+            if a.model is not None and a.cost_nano_usd is None and a.usage is not None:
+                return None
+            total += a.cost_nano_usd or 0
+        return total
+

@@ -1,0 +1,374 @@
+"""The answers of OpenAI's chat completions, both ways: what providers send us, and what our callers expect.
+
+Source: OpenAI's API reference (chat completion object, chunk object). Compatible servers differ in small things, and reading
+is lenient about them: reasoning under `reasoning_content` or `reasoning`, content as a list of parts (Mistral), cached
+tokens under four names, `function_call` of old, chunks without choices, usage in any chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from mainstay.core.answer import Answer
+from mainstay.core.errors import CutOff, Empty, Garbled
+from mainstay.core.model import Chunk, ToolCall, Usage
+from mainstay.core.reasons import Finish, Status
+from mainstay.wire import failures
+from mainstay.wire.sse import Events
+
+_FINISH = {
+    "stop": Finish.STOP,
+    "eos": Finish.STOP,
+    "length": Finish.LENGTH,
+    "model_length": Finish.LENGTH,
+    "tool_calls": Finish.TOOL_CALLS,
+    "function_call": Finish.TOOL_CALLS,
+    "content_filter": Finish.CONTENT_FILTER,
+    "error": Finish.ERROR,
+}
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class _ToolCall(Struct):
+    function: _Function
+    id: str | None = None
+    index: int | None = None
+
+
+class _Text(Struct):
+    type: str = "text"
+    text: str | None = None
+    thinking: list[_Text] | str | None = None
+
+
+class _Message(Struct):
+    content: str | list[_Text] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(Struct):
+    message: _Message | None = None
+    delta: _Message | None = None
+    finish_reason: str | None = None
+    index: int | None = None
+
+
+class _InputDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    prompt_token_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    completion_token_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+    num_cached_tokens: int | None = None
+
+
+class _Groq(Struct):
+    usage: _Usage | None = None
+
+
+class _Completion(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: Any = None
+    x_groq: _Groq | None = None
+
+
+_decode = msgspec.json.Decoder(_Completion, strict=False).decode
+
+
+def _completion(body: bytes, where: str) -> _Completion:
+    try:
+        completion = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Garbled(f"not a chat completion: {error}", where=where) from None
+    if completion.error:
+        raise failures.in_stream(completion.error, where=where)
+    return completion
+
+
+def read_response(body: bytes, *, where: str) -> Chunk:
+    """A whole completion. Raises `Garbled`, `Empty`, or what an error object in it means."""
+    completion = _completion(body, where)
+    choice = completion.choices[0] if completion.choices else None
+    if choice is None or choice.message is None:
+        raise Empty("the completion holds no message", where=where)
+    message = choice.message
+    text, thinking = _content(message)
+    calls = [_whole_call(c.id, c.function) for c in message.tool_calls or ()]
+    if message.function_call is not None:
+        calls.append(_whole_call(None, message.function_call))
+    return Chunk(
+        text=text,
+        reasoning=message.reasoning_content or message.reasoning or thinking,
+        refusal=message.refusal or "",
+        tool_calls=tuple(calls),
+        finish=_finish(choice.finish_reason, bool(calls)),
+        usage=_usage(completion.usage),
+        model=completion.model,
+    )
+
+
+class StreamReader:
+    """Reads a streamed completion: feed it what the socket gave, get one chunk a read."""
+
+    def __init__(self, *, where: str) -> None:
+        self._where, self._events, self._calls = where, Events(), _Fragments()
+        self._finish: Finish | None = None
+        self._ended = False
+
+    def feed(self, data: bytes) -> Chunk | None:
+        """What these bytes bring, or None if they complete nothing. Raises what an error event in them means."""
+        return self._read(self._events.feed(data))
+
+    def close(self) -> Chunk:
+        """The last chunk. Raises `CutOff` where neither an end mark nor a finish reason came."""
+        last = self._read(self._events.close())
+        if not self._ended and self._finish is None:
+            raise CutOff("the stream ended without its end mark", where=self._where)
+        calls = self._calls.take()
+        finish = Finish.TOOL_CALLS if calls and self._finish in (None, Finish.STOP) else self._finish or Finish.STOP
+        return msgspec.structs.replace(last or Chunk(), tool_calls=calls, finish=finish)
+
+    def _read(self, payloads: list[bytes]) -> Chunk | None:
+        text, reasoning, refusal = [], [], []
+        usage: Usage | None = None
+        model: str | None = None
+        for payload in payloads:
+            if payload == b"[DONE]":
+                self._ended = True
+                continue
+            completion = _completion(payload, self._where)
+            model = completion.model or model
+            reported = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
+            if reported is not None:
+                usage = _usage(reported)
+            for choice in completion.choices or ():
+                if choice.index:
+                    continue
+                if choice.finish_reason:
+                    self._finish = _finish(choice.finish_reason, False)
+                if (delta := choice.delta) is None:
+                    continue
+                piece, thinking = _content(delta)
+                text.append(piece)
+                reasoning.append(delta.reasoning_content or delta.reasoning or thinking)
+                if delta.refusal:
+                    refusal.append(delta.refusal)
+                if delta.tool_calls or delta.function_call:
+                    self._calls.add(delta)
+        if not payloads:
+            return None
+        return Chunk(text="".join(text), reasoning="".join(reasoning), refusal="".join(refusal), usage=usage, model=model)
+
+
+class _Fragments:
+    """Puts streamed tool calls together. A fragment belongs to its `index`, or, without one, opens a call if it has an id."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[str, list[str], list[str]]] = {}
+
+    def add(self, delta: _Message) -> None:
+        for fragment in delta.tool_calls or ():
+            index = fragment.index
+            if index is None:
+                index = len(self._open) if fragment.id or not self._open else len(self._open) - 1
+            self._append(index, fragment.id, fragment.function)
+        if delta.function_call is not None:
+            self._append(0, None, delta.function_call)
+
+    def _append(self, index: int, id: str | None, function: _Function) -> None:
+        known, names, arguments = self._open.get(index, ("", [], []))
+        if function.name and not names:
+            names.append(function.name)
+        if function.arguments:
+            arguments.append(_arguments(function.arguments))
+        self._open[index] = (known or id or "", names, arguments)
+
+    def take(self) -> tuple[ToolCall, ...]:
+        calls = tuple([ToolCall(id, "".join(names), "".join(parts)) for _, (id, names, parts) in sorted(self._open.items())])
+        self._open = {}
+        return calls
+
+
+def _arguments(arguments: str | dict[str, Any] | None) -> str:
+    if isinstance(arguments, dict):
+        return msgspec.json.encode(arguments).decode()
+    return arguments or ""
+
+
+def _whole_call(id: str | None, function: _Function) -> ToolCall:
+    return ToolCall(id or "", function.name or "", _arguments(function.arguments))
+
+
+def _content(message: _Message) -> tuple[str, str]:
+    """The text and the thinking of a message whose content may be a list of parts."""
+    content = message.content
+    if isinstance(content, str) or content is None:
+        return content or "", ""
+    text = "".join([part.text for part in content if part.type == "text" and part.text])
+    thinking = [part.thinking for part in content if part.thinking]
+    return text, "".join([t if isinstance(t, str) else "".join([p.text or "" for p in t]) for t in thinking])
+
+
+def _finish(reason: str | None, has_calls: bool) -> Finish:
+    if not reason:
+        return Finish.TOOL_CALLS if has_calls else Finish.STOP
+    return _FINISH.get(reason, Finish.STOP)
+
+
+def _usage(u: _Usage | None) -> Usage | None:
+    if u is None:
+        return None
+    inputs = u.prompt_tokens_details or u.prompt_token_details or _InputDetails()
+    outputs = u.completion_tokens_details or u.completion_token_details or _OutputDetails()
+    cached = inputs.cached_tokens or u.prompt_cache_hit_tokens or u.cached_tokens or u.num_cached_tokens
+    return Usage(
+        input=u.prompt_tokens or 0,
+        output=u.completion_tokens or 0,
+        cached_input=cached or 0,
+        cache_write=inputs.cache_write_tokens or 0,
+        reasoning=outputs.reasoning_tokens or 0,
+    )
+
+
+# The other way: an answer of ours in the shapes that OpenAI's clients read.
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _OutFunction(Struct):
+    name: str
+    arguments: str
+
+
+class _OutCall(Struct):
+    id: str
+    function: _OutFunction
+    type: str = "function"
+
+
+class _OutCallDelta(Struct):
+    index: int
+    id: str
+    function: _OutFunction
+    type: str = "function"
+
+
+class _OutMessage(Struct, omit_defaults=True):
+    content: str | None
+    role: str | msgspec.UnsetType = msgspec.UNSET
+    refusal: str | None | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[_OutCall] | list[_OutCallDelta] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _OutChoice(Struct):
+    message: _OutMessage
+    finish_reason: str
+    index: int = 0
+    logprobs: None = None
+
+
+class _OutCompletion(Struct):
+    id: str
+    created: int
+    model: str
+    choices: list[_OutChoice]
+    usage: dict[str, Any]
+    object: str = "chat.completion"
+
+
+def write_response(answer: Answer, *, model: str, created: int) -> bytes:
+    """A whole completion. What the model refused to say is in `message.refusal`."""
+    refused = answer.finish is Finish.CONTENT_FILTER or answer.status is Status.REFUSED
+    message = _OutMessage(
+        role="assistant",
+        content=None if refused or (answer.tool_calls and not answer.text) else answer.text,
+        refusal=answer.text if refused else None,
+        tool_calls=_out_calls(answer.tool_calls) if answer.tool_calls else msgspec.UNSET,
+    )
+    choice = _OutChoice(message, finish_of(answer))
+    return _encode(_OutCompletion("chatcmpl-" + answer.id, created, model, [choice], write_usage(answer.usage)))
+
+
+def finish_of(answer: Answer) -> str:
+    """The finish reason that tells an OpenAI client how this answer ended."""
+    if answer.status is Status.REFUSED:
+        return "content_filter"
+    if answer.status is Status.INTERRUPTED:
+        return "length" if answer.text else "content_filter"
+    if answer.finish is None or answer.finish is Finish.ERROR:
+        return "stop"
+    return answer.finish.value
+
+
+def write_usage(usage: Usage | None) -> dict[str, Any]:
+    """`usage` as OpenAI writes it; zeros where no model was asked."""
+    u = usage or Usage()
+    return {
+        "prompt_tokens": u.input,
+        "completion_tokens": u.output,
+        "total_tokens": u.input + u.output,
+        "prompt_tokens_details": {"cached_tokens": u.cached_input},
+        "completion_tokens_details": {"reasoning_tokens": u.reasoning},
+    }
+
+
+def _out_calls(calls: tuple[ToolCall, ...]) -> list[_OutCall]:
+    return [_OutCall(c.id, _OutFunction(c.name, c.arguments)) for c in calls]
+
+
+class StreamWriter:
+    """Writes one answer as completion chunks; every method gives bytes ready to send."""
+
+    def __init__(self, id: str, *, model: str, created: int) -> None:
+        head = {"id": "chatcmpl-" + id, "object": "chat.completion.chunk", "created": created, "model": model}
+        self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
+        self._first = True
+
+    def text(self, text: str) -> bytes:
+        """More text; the first piece also names the role."""
+        return self._chunk(_OutMessage(content=text), None)
+
+    def tool_calls(self, calls: tuple[ToolCall, ...]) -> bytes:
+        """The tool calls, each whole."""
+        deltas = [_OutCallDelta(i, c.id, _OutFunction(c.name, c.arguments)) for i, c in enumerate(calls)]
+        return self._chunk(_OutMessage(content=None, tool_calls=deltas), None)
+
+    def refusal(self, text: str) -> bytes:
+        """Why nothing more comes, where the client shows refusals."""
+        return self._chunk(_OutMessage(content=None, refusal=text), None)
+
+    def end(self, answer: Answer, *, include_usage: bool) -> bytes:
+        """The finish reason, the usage if it was asked for, and the end mark."""
+        last = self._head + b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + finish_of(answer).encode() + b'"}]}\n\n'
+        usage = self._head + b'],"usage":' + _encode(write_usage(answer.usage)) + b"}\n\n" if include_usage else b""
+        return last + usage + b"data: [DONE]\n\n"
+
+    def _chunk(self, delta: _OutMessage, finish: str | None) -> bytes:
+        if self._first:
+            delta.role, self._first = "assistant", False
+        return self._head + b'{"index":0,"delta":' + _encode(delta) + b',"logprobs":null,"finish_reason":null}]}\n\n'
