@@ -2,8 +2,8 @@
 
     pip install genai-prices && python scripts/refresh_prices.py
 
-Prices are taken at their dearest: of a tiered price the highest tier, so that a cost is never under-stated. A model whose input or
-output has no price per token is left out: unknown is unknown, never 0.
+Prices are taken at their dearest: of a tiered price the highest tier, so that a cost is never under-stated. A model whose
+input or output has no price per token is left out: unknown is unknown, never 0.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
         "providers": table,
     }
     path = Path(__file__).parents[1] / "src/mainstay/prices.json"
-    lines = json.dumps(out, separators=(",", ":"), sort_keys=True).replace('"},"', '"},\n"').replace("},\"", "},\n\"")
+    lines = json.dumps(out, separators=(",", ":"), sort_keys=True).replace('"},"', '"},\n"').replace('},"', '},\n"')
     path.write_text(lines + "\n")
     print(f"{path}: {sum(map(len, table.values()))} names, {path.stat().st_size // 1024} kB")
 

@@ -9,10 +9,22 @@ A feature is a folder; an application calls a feature, never a model; every call
 leaves one record.
 """
 
-from mainstay.app import Mainstay, open  # noqa: A004
+from mainstay.app import Mainstay, open
 from mainstay.core.answer import Answer, Citation, Event
 from mainstay.core.call import Turn
 from mainstay.core.errors import ConfigError, MainstayError, NotFound
 from mainstay.core.reasons import Reason, Status
 
-__all__ = ["Answer", "Citation", "ConfigError", "Event", "MainstayError", "Mainstay", "NotFound", "Reason", "Status", "Turn", "open"]
+__all__ = [
+    "Answer",
+    "Citation",
+    "ConfigError",
+    "Event",
+    "Mainstay",
+    "MainstayError",
+    "NotFound",
+    "Reason",
+    "Status",
+    "Turn",
+    "open",
+]

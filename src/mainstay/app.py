@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from mainstay import assembling, prices, registry
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import ConfigError, NotFound, nearest
-from mainstay.core.model import ModelRequest
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
 from mainstay.core.seams import Source
@@ -65,19 +63,24 @@ class Mainstay:
         self._cache = SqliteCache(state / "cache.db")
         self._spool = Spool(state / "spool", self._ledger, also=self._cache.flush)
         self._spool.adopt()
-        self.observers = tuple([registry.made(registry.part("observers", name, where="mainstay.toml observers"), {}, where=f"observer {name}") for name in settings.observers])
+        self.observers = tuple(
+            [
+                registry.made(registry.part("observers", name, where="mainstay.toml observers"), {}, where=f"observer {name}")
+                for name in settings.observers
+            ]
+        )
         self.parts = Parts(spool=self._spool, cache=self._cache, flights=Flights(), observers=self.observers)
         self._thread: _LoopThread | None = None
 
     # Answering
 
     async def run(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
-        """The answer of a feature. Keywords are its input's fields; see `stream` for the others. Never raises for what a model did."""
+        """The answer of a feature. Keywords are its input's fields, or those of `stream`. Never raises for what a model did."""
         call = msgspec.structs.replace(self._call(feature, input, **options), stream=False)
         async with contextlib.aclosing(self.serve(call)) as events:
             return fold([event async for event in events])
 
-    def stream(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> AsyncIterator[Event]:
+    def stream(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> AsyncGenerator[Event, None]:
         """The events of a call, the last of which is its `Answer`. Raises `NotFound` for an unknown feature.
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
@@ -117,7 +120,7 @@ class Mainstay:
             progress=progress,
         )
 
-    def serve(self, call: Call) -> AsyncIterator[Event]:
+    def serve(self, call: Call) -> AsyncGenerator[Event, None]:
         """The events of a call that a door has made. Raises `NotFound`."""
         return serve(call, self.release_of(call), self.parts)
 
@@ -126,14 +129,17 @@ class Mainstay:
         known = self.features.plain if call.request is not None else self.features.ready
         ready = known.get(call.feature)
         if ready is None:
-            raise NotFound(f'there is no {"model" if call.request else "feature"} "{call.feature}"; {nearest(call.feature, known)}')
+            raise NotFound(
+                f'there is no {"model" if call.request else "feature"} "{call.feature}"; {nearest(call.feature, known)}'
+            )
         return ready
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any thread."""
         if self._thread is None:
             self._thread = _LoopThread()
-        return self._thread.run(self.run(feature, input, **options))
+        answer: Answer = self._thread.run(self.run(feature, input, **options))
+        return answer
 
     # What was answered
 
@@ -179,11 +185,15 @@ class Mainstay:
 
     def _load(self, settings: Settings) -> Features:
         models, sleeping = self._models(settings)
-        project = assembling.Project(models=models, settings=settings.models, sources=self._sources(settings), asleep=frozenset(sleeping))
+        project = assembling.Project(
+            models=models, settings=settings.models, sources=self._sources(settings), asleep=frozenset(sleeping)
+        )
         ready = {f.feature.name: assembling.ready(f, project) for f in self._folders(settings)}
         plain = {name: assembling.plain(model, settings.plain, settings.models[name]) for name, model in models.items()}
         for name in ready.keys() & plain.keys():
-            raise ConfigError(f'"{name}" is the name of a feature and of a model', where="mainstay.toml", next="rename one of them")
+            raise ConfigError(
+                f'"{name}" is the name of a feature and of a model', where="mainstay.toml", next="rename one of them"
+            )
         return Features(ready, plain, project)
 
     def _folders(self, settings: Settings) -> list[Folder]:
@@ -256,16 +266,28 @@ class Mainstay:
         self.close_sync()
 
 
-def open(path: str | os.PathLike[str] = ".", *, environ: Mapping[str, str] | None = None) -> Mainstay:  # noqa: A001
+def open(path: str | os.PathLike[str] = ".", *, environ: Mapping[str, str] | None = None) -> Mainstay:
     """The project in that folder, ready to answer. Raises `ConfigError` with file, line, key and what was expected."""
     environ = os.environ if environ is None else environ
     root = Path(path)
     return Mainstay(root, read_settings(root, environ), environ)
 
 
-def new_id() -> str:
-    """An id for a call: its time in milliseconds, then 64 random bits. Sorts by time."""
-    return f"a{time.time_ns() // 1_000_000:011x}{secrets.token_hex(8)}"
+class _Ids:
+    """Ids that sort by time: milliseconds, then 64 random bits. The system is asked for randomness once in 512 ids."""
+
+    def __init__(self) -> None:
+        self._random: list[str] = []
+
+    def __call__(self) -> str:
+        """The next id."""
+        if not self._random:
+            bits = os.urandom(8 * 512).hex()
+            self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
+        return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
+
+
+new_id = _Ids()
 
 
 def _breaker_key(model: Model) -> str:

@@ -85,6 +85,7 @@ class _Assembly:
             output_guards=tuple(answer_guard + [self._guard(g, "output", i) for i, g in enumerate(feature.guards.output)]),
             sources=sources,
             read_input=inputs.reader(feature.input, self._folder.files, where=self._folder.shown),
+            keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
         self._check_message(built)
         return built
@@ -124,11 +125,15 @@ class _Assembly:
         return model
 
     def _sources(self) -> dict[str, Source]:
-        named = {name: ("grounding", "sources") for name in self._feature.grounding.sources}
+        named: dict[str, Place] = dict.fromkeys(self._feature.grounding.sources, ("grounding", "sources"))
         named |= {r.search: ("ladder", i, "search") for i, r in enumerate(self._feature.ladder) if isinstance(r, SearchRung)}
         for name, place in named.items():
             if name not in self._project.sources:
-                raise self._document.error(place, f'there is no source "{name}"; {nearest(name, self._project.sources)}', next="add [sources.NAME] to mainstay.toml")
+                raise self._document.error(
+                    place,
+                    f'there is no source "{name}"; {nearest(name, self._project.sources)}',
+                    next="add [sources.NAME] to mainstay.toml",
+                )
         return {name: self._project.sources[name] for name in named}
 
     def _rungs(self) -> list[ReadyRung]:
@@ -138,17 +143,23 @@ class _Assembly:
             for name, place in names:
                 if name not in self._project.models and name not in self._project.asleep:
                     known = [*self._project.models, *self._project.asleep]
-                    raise self._document.error(("ladder", i, *place), f'there is no model "{name}"; {nearest(name, known)}', next="add [models.NAME] to mainstay.toml")
+                    raise self._document.error(
+                        ("ladder", i, *place),
+                        f'there is no model "{name}"; {nearest(name, known)}',
+                        next="add [models.NAME] to mainstay.toml",
+                    )
             writer = self._writer(spec, i)
             if writer is None:
                 continue
             name = _unique(spec.name or (names[0][0] if isinstance(spec, ModelRung) else spec.kind), made)
             models = tuple([self._project.models[n] for n, _ in names])
-            made.append(ReadyRung(name=name, spec=spec, tries=getattr(spec, "tries", 1), models=models, writer=writer(name), pace=Pace()))
+            made.append(
+                ReadyRung(name=name, spec=spec, tries=getattr(spec, "tries", 1), models=models, writer=writer(name), pace=Pace())
+            )
         return made
 
     def _writer(self, spec: AnyRung, i: int) -> Any:
-        """A function from the rung's name to its writer; None for a rung whose model is asleep. Its files are checked either way."""
+        """A function from the rung's name to its writer; None where its model is asleep. Its files are checked either way."""
         if isinstance(spec, ModelRung):
             prompted = self._prompted(spec.model, spec.prompt, spec, ())
             return prompted and (lambda name: rungs.ModelWriter(prompted, spec, name))
@@ -210,7 +221,9 @@ class _Assembly:
             verdict = _at_once(guard, draft)
             if verdict.action in ("refuse", "retry"):
                 place = ("ladder", len(self._feature.ladder) - 1, "message")
-                raise self._document.error(place, f"the last rung's message does not pass the guard `{guard.name}`: {verdict.detail}")
+                raise self._document.error(
+                    place, f"the last rung's message does not pass the guard `{guard.name}`: {verdict.detail}"
+                )
 
 
 def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:
@@ -295,5 +308,6 @@ def plain(model: ServingModel, rules: Plain, identity: Model) -> Ready:
         output_guards=tuple([make_guard(g, where=f"{where}.output[{i}]") for i, g in enumerate(rules.guards.output)]),
         sources={},
         read_input=dict,
+        keeps=rules.cache.keep or 0.0,
         laddered=False,
     )

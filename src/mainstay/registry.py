@@ -35,7 +35,9 @@ def part(seam: str, name: str, *, where: str) -> Any:
         raise ConfigError(f'the part "{name}" cannot be imported: {type(error).__name__}: {error}', where=where) from error
     kind = seam.removesuffix("s")
     raise ConfigError(
-        f'there is no {kind} "{name}"; {nearest(name, known)}', where=where, next='or name one of your own by path, "package.module:Class"'
+        f'there is no {kind} "{name}"; {nearest(name, known)}',
+        where=where,
+        next='or name one of your own by path, "package.module:Class"',
     )
 
 

@@ -23,7 +23,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: which feature, for whom, with what, until when.
 
     `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a
-    caller may shorten the feature's, never lengthen it. `stream` says that somebody reads the words as they come, `progress` that they want `step` events too.
+    caller may shorten the feature's, never lengthen it. `stream` says that somebody reads the words as they come, `progress`
+    that they want `step` events too.
     `request` is set for a plain model only, and then `input` is empty.
     """
 

@@ -13,7 +13,9 @@ from msgspec import Meta, Struct
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
-InputType = Literal["text", "text?", "number", "number?", "integer", "integer?", "boolean", "boolean?", "texts", "texts?", "image", "image?"]
+InputType = Literal[
+    "text", "text?", "number", "number?", "integer", "integer?", "boolean", "boolean?", "texts", "texts?", "image", "image?"
+]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -22,32 +24,38 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file: unknown keys are errors."""
 
 
-class Rung(Spec, kw_only=True):
+class Rung(Spec, frozen=True, kw_only=True):
     """What every rung of the ladder may say."""
 
     kind: ClassVar[str] = ""
     needs_model: ClassVar[bool] = False
     needs_evidence: ClassVar[bool] = False
 
-    name: Annotated[str | None, Meta(description="How records and answers call this rung; by default its kind or its model.")] = None
+    name: Annotated[str | None, Meta(description="How records and answers call this rung; by default its kind or its model.")] = (
+        None
+    )
     needs: Annotated[
         Seconds | None,
         Meta(description="The time that has to be left for this rung; by default its measured p95."),
     ] = None
 
 
-class RulesRung(Rung, kw_only=True):
+class RulesRung(Rung, frozen=True, kw_only=True):
     """Patterns and look-ups that answer from a template; no model."""
 
     kind: ClassVar[str] = "rules"
     rules: Annotated[str, Meta(description="The file of rules, beside feature.toml.")]
 
 
-MaxOutput = Annotated[Positive | None, Meta(description="The most tokens the model may write; by default the model's own setting.")]
-Temperature = Annotated[Annotated[float, Meta(ge=0, le=2)] | None, Meta(description="Sampling temperature; by default the provider's.")]
+MaxOutput = Annotated[
+    Positive | None, Meta(description="The most tokens the model may write; by default the model's own setting.")
+]
+Temperature = Annotated[
+    Annotated[float, Meta(ge=0, le=2)] | None, Meta(description="Sampling temperature; by default the provider's.")
+]
 
 
-class ModelRung(Rung, kw_only=True):
+class ModelRung(Rung, frozen=True, kw_only=True):
     """One prompt to one model."""
 
     kind: ClassVar[str] = "model"
@@ -55,14 +63,18 @@ class ModelRung(Rung, kw_only=True):
     needs_evidence: ClassVar[bool] = True
     model: Annotated[str, Meta(description="The name of a model in mainstay.toml.")]
     prompt: Annotated[str, Meta(description="The prompt's Markdown file, beside feature.toml.")]
-    tries: Annotated[Positive, Meta(description="How often the model may be asked: after an error, or with a guard's remark.")] = 2
+    tries: Annotated[
+        Positive, Meta(description="How often the model may be asked: after an error, or with a guard's remark.")
+    ] = 2
     timeout: Annotated[Seconds | None, Meta(description="The most time one attempt may take.")] = None
-    first_word: Annotated[Seconds | None, Meta(description="The most time until an attempt's first word; the model is streamed to measure it.")] = None
+    first_word: Annotated[
+        Seconds | None, Meta(description="The most time until an attempt's first word; the model is streamed to measure it.")
+    ] = None
     max_output: MaxOutput = None
     temperature: Temperature = None
 
 
-class PromptStep(Spec, kw_only=True):
+class PromptStep(Spec, frozen=True, kw_only=True):
     """One prompt of a `steps` rung; later prompts read what it wrote as `steps.<name>`."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", description="The name under which later steps read this one's text.")]
@@ -72,26 +84,34 @@ class PromptStep(Spec, kw_only=True):
     temperature: Temperature = None
 
 
-class StepsRung(Rung, kw_only=True):
+class StepsRung(Rung, frozen=True, kw_only=True):
     """Several prompts in sequence; the last one writes the answer."""
 
     kind: ClassVar[str] = "steps"
     needs_model: ClassVar[bool] = True
     needs_evidence: ClassVar[bool] = True
     steps: Annotated[tuple[PromptStep, ...], Meta(min_length=1, description="The prompts, in order.")]
-    tries: Annotated[Positive, Meta(description="How often each step may be asked: after an error, or the last one with a guard's remark.")] = 2
+    tries: Annotated[
+        Positive, Meta(description="How often each step may be asked: after an error, or the last one with a guard's remark.")
+    ] = 2
     timeout: Annotated[Seconds | None, Meta(description="The most time one attempt at one step may take.")] = None
     first_word: Annotated[Seconds | None, Meta(description="The most time until the last step's first word.")] = None
 
 
-class CallRung(Rung, kw_only=True):
+class CallRung(Rung, frozen=True, kw_only=True):
     """A Python function of the team."""
 
     kind: ClassVar[str] = "call"
-    call: Annotated[str, Meta(pattern=r"^[\w./-]+:[\w.]+$", description='The function: `"answers.py:reply"` beside feature.toml, or `"package.module:function"`.')]
+    call: Annotated[
+        str,
+        Meta(
+            pattern=r"^[\w./-]+:[\w.]+$",
+            description='The function: `"answers.py:reply"` beside feature.toml, or `"package.module:function"`.',
+        ),
+    ]
 
 
-class SearchRung(Rung, kw_only=True):
+class SearchRung(Rung, frozen=True, kw_only=True):
     """Quotes the sentences that fit best, with their source."""
 
     kind: ClassVar[str] = "search"
@@ -100,14 +120,14 @@ class SearchRung(Rung, kw_only=True):
     quotes: Annotated[Positive, Meta(description="How many passages are quoted at most.")] = 3
 
 
-class StaleRung(Rung, kw_only=True):
+class StaleRung(Rung, frozen=True, kw_only=True):
     """An older cached answer to the same question."""
 
     kind: ClassVar[str] = "stale"
     stale: Annotated[Seconds, Meta(description="How old the answer may be.")]
 
 
-class MessageRung(Rung, kw_only=True):
+class MessageRung(Rung, frozen=True, kw_only=True):
     """A fixed text, or fixed data: it needs nothing and cannot fail."""
 
     kind: ClassVar[str] = "message"
@@ -118,21 +138,21 @@ AnyRung = RulesRung | ModelRung | StepsRung | CallRung | SearchRung | StaleRung 
 RUNGS: tuple[type[Rung], ...] = (RulesRung, ModelRung, StepsRung, CallRung, SearchRung, StaleRung, MessageRung)
 
 
-class Input(Spec, kw_only=True):
+class Input(Spec, frozen=True, kw_only=True):
     """What a call has to bring: named fields with types, or a JSON Schema."""
 
     fields: dict[str, InputType] = {}
     schema: str | None = None
 
 
-class AnswerShape(Spec, kw_only=True):
+class AnswerShape(Spec, frozen=True, kw_only=True):
     """The shape of a structured answer; without one the answer is text."""
 
     schema: Annotated[str | None, Meta(description="A JSON Schema file, beside feature.toml.")] = None
     python: Annotated[str | None, Meta(description='A pydantic model: `"answer.py:Answer"`.')] = None
 
 
-class Grounding(Spec, kw_only=True):
+class Grounding(Spec, frozen=True, kw_only=True):
     """Where the evidence comes from."""
 
     sources: Annotated[tuple[str, ...], Meta(description="Names of sources in mainstay.toml.")] = ()
@@ -144,22 +164,24 @@ class Grounding(Spec, kw_only=True):
 GuardSpec = str | dict[str, Any]
 
 
-class Guards(Spec, kw_only=True):
+class Guards(Spec, frozen=True, kw_only=True):
     """What checks the input, and what checks every draft before it is shown."""
 
     input: Annotated[tuple[GuardSpec, ...], Meta(description="Guards on what comes in.")] = ("size",)
     output: Annotated[tuple[GuardSpec, ...], Meta(description="Guards on what goes out.")] = ()
 
 
-class CacheRules(Spec, kw_only=True):
+class CacheRules(Spec, frozen=True, kw_only=True):
     """Whether answers are kept for callers who ask the same again."""
 
     keep: Annotated[Seconds | None, Meta(description="How long an answer may be served again.")] = None
-    near: Annotated[Literal["auto", "off"] | None, Meta(description="Serve near-identical questions too, where a threshold was fitted.")] = None
+    near: Annotated[
+        Literal["auto", "off"] | None, Meta(description="Serve near-identical questions too, where a threshold was fitted.")
+    ] = None
     wrong_hits: Annotated[Share, Meta(description="The share of near hits that may be wrong.")] = 0.01
 
 
-class Limits(Spec, kw_only=True):
+class Limits(Spec, frozen=True, kw_only=True):
     """What may be spent and asked."""
 
     per_call: Annotated[Usd | None, Meta(description="The most one call may cost.")] = None
@@ -168,34 +190,45 @@ class Limits(Spec, kw_only=True):
     feature_per_day: Annotated[Usd | None, Meta(description="The most this feature may spend a day.")] = None
 
 
-class Gate(Spec, kw_only=True):
+class Gate(Spec, frozen=True, kw_only=True):
     """What a release has to reach before it goes live."""
 
     at_least: Annotated[Positive | None, Meta(description="The least number of cases.")] = None
     pass_rate: Annotated[Share | None, Meta(description="The least share of cases that pass.")] = None
     no_category_below: Annotated[Share | None, Meta(description="The least share that passes in each category.")] = None
-    no_category_may_fall_by: Annotated[Share | None, Meta(description="The largest drop of a category against the live release.")] = None
+    no_category_may_fall_by: Annotated[
+        Share | None, Meta(description="The largest drop of a category against the live release.")
+    ] = None
     p95: Annotated[Seconds | None, Meta(description="The 95th percentile of the answer's time.")] = None
     scorers: Annotated[tuple[str, ...], Meta(description="What scores the cases.")] = ()
     slices: Annotated[tuple[str, ...], Meta(description="The tags by which scores are split.")] = ("category",)
 
 
-class Feature(Spec, kw_only=True):
+class Feature(Spec, frozen=True, kw_only=True):
     """A feature file, read and checked."""
 
     name: Annotated[str, Meta(description="The feature's name: its folder's.")] = ""
     summary: Annotated[str, Meta(min_length=1, description="What the feature does, in one sentence.")]
     delivery: Annotated[
         Literal["stream", "checked", "reviewed"],
-        Meta(description="`stream`: words leave as the guards release them; `checked`: nothing is shown before every guard passed; `reviewed`: a person first."),
+        Meta(
+            description="`stream`: words leave as guards release them; `checked`: nothing leaves before every guard passed; "
+            "`reviewed`: a person first."
+        ),
     ] = "stream"
-    stakes: Annotated[Literal["normal", "high"], Meta(description="`high`: only what matches a curated source is shown.")] = "normal"
+    stakes: Annotated[Literal["normal", "high"], Meta(description="`high`: only what matches a curated source is shown.")] = (
+        "normal"
+    )
     deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = Seconds(8)
     first_word: Annotated[Seconds | None, Meta(description="An objective for the first word: measured, not a time-out.")] = None
     priority: Annotated[Literal["interactive", "batch"], Meta(description="Who goes first under pressure.")] = "interactive"
     history: Annotated[int, Meta(ge=0, le=200, description="How many earlier turns a call may bring; 0 refuses them.")] = 0
-    log: Annotated[LogPolicy, Meta(description="What the record keeps of texts: all, with personal data masked, or nothing.")] = "full"
-    input: Annotated[Input, Meta(description="Names and types of what a call brings, or `schema`, a JSON Schema file.")] = Input(fields={"question": "text"})
+    log: Annotated[LogPolicy, Meta(description="What the record keeps of texts: all, with personal data masked, or nothing.")] = (
+        "full"
+    )
+    input: Annotated[Input, Meta(description="Names and types of what a call brings, or `schema`, a JSON Schema file.")] = Input(
+        fields={"question": "text"}
+    )
     answer: Annotated[AnswerShape, Meta(description="The shape of a structured answer.")] = AnswerShape()
     grounding: Annotated[Grounding, Meta(description="Where the evidence comes from.")] = Grounding()
     ladder: Annotated[tuple[AnyRung, ...], Meta(description="The ways of answering, best first; the last one needs nothing.")]

@@ -11,40 +11,58 @@ from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
 
-class Price(Spec, kw_only=True):
+class Price(Spec, frozen=True, kw_only=True):
     """What a model costs, per million tokens; overrides the bundled price table."""
 
     input: Annotated[Usd, Meta(description="Per million input tokens.")]
     output: Annotated[Usd, Meta(description="Per million output tokens, reasoning included.")]
-    cached_input: Annotated[Usd | None, Meta(description="Per million input tokens read from the provider's cache; by default as input.")] = None
-    cache_write: Annotated[Usd | None, Meta(description="Per million input tokens written to the provider's cache; by default as input.")] = None
+    cached_input: Annotated[
+        Usd | None, Meta(description="Per million input tokens read from the provider's cache; by default as input.")
+    ] = None
+    cache_write: Annotated[
+        Usd | None, Meta(description="Per million input tokens written to the provider's cache; by default as input.")
+    ] = None
 
 
-class Model(Spec, kw_only=True):
+class Model(Spec, frozen=True, kw_only=True):
     """One model behind one provider."""
 
     name: str = ""
-    provider: Annotated[str, Meta(description="`openai` (and every compatible server), `anthropic`, `gemini`, `scripted`, `environment`, or a part of your own.")]
-    model: Annotated[str, Meta(description="The provider's name for the model; for a compatible server, empty means the one it serves.")] = ""
+    provider: Annotated[
+        str,
+        Meta(
+            description="`openai` (and every compatible server), `anthropic`, `gemini`, `scripted`, `environment`, "
+            "or a part of your own."
+        ),
+    ]
+    model: Annotated[
+        str, Meta(description="The provider's name for the model; for a compatible server, empty means the one it serves.")
+    ] = ""
     url: Annotated[str | None, Meta(description="The API's base address; by default the provider's own.")] = None
     key: Annotated[str | None, Meta(description='Where the secret is: `"env:OPENAI_API_KEY"`. Never the secret itself.')] = None
-    optional: Annotated[bool, Meta(description="When the key is not set, go without this model instead of failing at load.")] = False
+    optional: Annotated[bool, Meta(description="When the key is not set, go without this model instead of failing at load.")] = (
+        False
+    )
     max_output: Annotated[Positive, Meta(description="The most tokens it may write, unless a rung says otherwise.")] = 1024
     headers: Annotated[dict[str, str], Meta(description="Headers to send with every request.")] = {}
-    query: Annotated[dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")] = {}
+    query: Annotated[
+        dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")
+    ] = {}
     price: Annotated[Price | None, Meta(description="What it costs; by default from the bundled table.")] = None
     options: Annotated[dict[str, Any], Meta(description="What the provider's part understands beside this.")] = {}
 
 
-class SourceSpec(Spec, kw_only=True):
+class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source of evidence."""
 
     kind: Annotated[str, Meta(description="`markdown`, or a part of your own.")] = "markdown"
     path: Annotated[str, Meta(description="The folder, from mainstay.toml.")]
-    link: Annotated[str | None, Meta(description="Prefix of the link to a passage; the document and its anchor are appended.")] = None
+    link: Annotated[
+        str | None, Meta(description="Prefix of the link to a passage; the document and its anchor are appended.")
+    ] = None
 
 
-class Server(Spec, kw_only=True):
+class Server(Spec, frozen=True, kw_only=True):
     """Where the HTTP door listens."""
 
     host: Annotated[str, Meta(description="The address to bind; anything but loopback needs MAINSTAY_API_KEY.")] = "127.0.0.1"
@@ -54,7 +72,7 @@ class Server(Spec, kw_only=True):
     drain: Annotated[Seconds, Meta(description="How long running calls may finish after SIGTERM.")] = Seconds(30)
 
 
-class Plain(Spec, kw_only=True):
+class Plain(Spec, frozen=True, kw_only=True):
     """How a model that is called by its own name, as if Mainstay were its provider, is governed."""
 
     deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = Seconds(120)
@@ -66,11 +84,13 @@ class Plain(Spec, kw_only=True):
     cache: Annotated[CacheRules, Meta(description="Whether answers are kept.")] = CacheRules()
 
 
-class Settings(Spec, kw_only=True):
+class Settings(Spec, frozen=True, kw_only=True):
     """All of `mainstay.toml` and what the environment adds."""
 
     features: Annotated[str, Meta(description="The folder of features, from mainstay.toml.")] = "features"
-    state: Annotated[str, Meta(description="The folder for the ledger, the cache and the spool, from mainstay.toml.")] = ".mainstay"
+    state: Annotated[str, Meta(description="The folder for the ledger, the cache and the spool, from mainstay.toml.")] = (
+        ".mainstay"
+    )
     models: Annotated[dict[str, Model], Meta(description="The models, by the names that features use.")] = {}
     sources: Annotated[dict[str, SourceSpec], Meta(description="The sources of evidence, by the names that features use.")] = {}
     server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = Server()

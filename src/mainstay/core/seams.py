@@ -6,11 +6,12 @@ door) or named by path, `"shop.guards:NoCompetitors"`. Parts import `core` and `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
-from mainstay.core.answer import Answer
+from msgspec import Struct
+
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Passage
 from mainstay.core.model import Chunk, ModelRequest
@@ -20,7 +21,7 @@ from mainstay.core.record import Record, Score
 class Provider(Protocol):
     """Asks one model. Made as `Part(model: Model, http: Http)`."""
 
-    def generate(self, request: ModelRequest, *, stream: bool) -> AsyncIterator[Chunk]:
+    def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
         """Yield what the model writes, one chunk a read; the last carries `finish`.
 
         With `stream` false one chunk holds everything. Raises a `ModelError`, and nothing else, when there is no usable
@@ -76,6 +77,15 @@ class Cache(Protocol):
         ...
 
 
+class LedgerRow(Struct, frozen=True):
+    """What is written at once: both halves of a record, or a score, as the bytes that the spool holds."""
+
+    id: str
+    begun: bytes = b""
+    sealed: bytes = b""
+    score: bytes = b""
+
+
 class Ledger(Protocol):
     """Keeps records and scores for ever. Writing a record or score twice changes nothing."""
 
@@ -96,14 +106,6 @@ class Ledger(Protocol):
         ...
 
 
-class LedgerRow(Protocol):
-    """A line of the spool: the bytes of a `Begun`, an `Outcome` or a `Score` as they were written."""
-
-    kind: str
-    id: str
-    body: bytes
-
-
 class Observer(Protocol):
     """Watches sealed records. It cannot steer: what it raises is logged and forgotten."""
 
@@ -116,17 +118,3 @@ class Function(Protocol):
     """What a `call` rung names: takes the call's input, returns text, data, or an `Answer`-like mapping."""
 
     def __call__(self, **fields: Any) -> Any: ...
-
-
-__all__ = [
-    "Answer",
-    "Cache",
-    "Function",
-    "Guard",
-    "Hold",
-    "Ledger",
-    "LedgerRow",
-    "Observer",
-    "Provider",
-    "Source",
-]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -35,14 +35,40 @@ class Ask:
     """What a rung's writer is given: the call, the evidence, the time, and what became of the drafts before.
 
     `remark` is the guard's remark on the last draft and `rejected` that draft. `kept` is the writer's own memory between
-    two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its citations puts them in `citations`.
+    two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its
+    citations puts them in `citations`.
     """
 
-    __slots__ = ("citations", "evidence", "guarded", "kept", "key", "limit", "parts", "rejected", "remark", "stream", "trace", "values", "watch")
+    __slots__ = (
+        "call",
+        "citations",
+        "evidence",
+        "guarded",
+        "kept",
+        "key",
+        "limit",
+        "parts",
+        "rejected",
+        "remark",
+        "stream",
+        "trace",
+        "values",
+        "watch",
+    )
 
     def __init__(
-        self, trace: Trace, parts: Parts, evidence: Evidence, watch: Watch, *, limit: float, key: bytes | None, stream: bool, values: dict[str, Any]
+        self,
+        trace: Trace,
+        parts: Parts,
+        evidence: Evidence,
+        watch: Watch,
+        *,
+        limit: float,
+        key: bytes | None,
+        stream: bool,
+        values: dict[str, Any],
     ) -> None:
+        self.call: Call = trace.call
         self.trace, self.parts, self.evidence, self.watch = trace, parts, evidence, watch
         self.limit, self.key, self.stream, self.values = limit, key, stream, values
         self.remark = ""
@@ -50,10 +76,6 @@ class Ask:
         self.guarded = False
         self.kept: dict[str, Any] = {}
         self.citations: tuple[Citation, ...] | None = None
-
-    @property
-    def call(self) -> Call:
-        return self.trace.call
 
 
 async def attempt(
@@ -65,7 +87,7 @@ async def attempt(
     stream: bool,
     timeout: float | None = None,
     first_word: float | None = None,
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
     now = time.monotonic()
     watched = ask.call.origin == "user"
@@ -73,12 +95,23 @@ async def attempt(
         ask.trace.skipped(rung, Tripped.kind)
         raise Tripped(f"the breaker of {model.name} is open for another {model.breaker.open_for(now):.1f} s")
     notes = AttemptNotes(rung, model.name, now)
+    end = ask.limit if timeout is None else min(ask.limit, now + timeout)
+    ask.watch.until(end if first_word is None else min(end, now + first_word))
     outcome, status, detail = "abandoned", None, ""
     try:
         if not ask.trace.on_disk:
             raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
-        async for chunk in _timed(model, request, ask, notes, stream, timeout, first_word):
-            yield chunk
+        async with aclosing(model.provider.generate(request, stream=stream)) as chunks:
+            while (chunk := await _next(chunks, ask.watch, notes)) is not None:
+                if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
+                    notes.first = time.monotonic()
+                    ask.watch.until(end)
+                notes.usage = chunk.usage or notes.usage
+                notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
+                yield chunk
+        ask.watch.until(ask.limit)
+        if notes.first is None:
+            raise Empty("the model wrote nothing", where=model.name)
         outcome = "ok"
     except ModelError as error:
         outcome, status, detail = error.kind, error.status, str(error)
@@ -91,26 +124,8 @@ async def attempt(
             _report(model, outcome)
 
 
-async def _timed(
-    model: ServingModel, request: ModelRequest, ask: Ask, notes: AttemptNotes, stream: bool, timeout: float | None, first_word: float | None
-) -> AsyncIterator[Chunk]:
-    """The provider's chunks, each awaited under the watchdog."""
-    end = ask.limit if timeout is None else min(ask.limit, notes.at + timeout)
-    ask.watch.until(end if first_word is None else min(end, notes.at + first_word))
-    async with aclosing(model.provider.generate(request, stream=stream)) as chunks:
-        while (chunk := await _next(chunks, ask.watch, notes, model)) is not None:
-            if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
-                notes.first = time.monotonic()
-                ask.watch.until(end)
-            notes.usage = chunk.usage or notes.usage
-            notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
-            yield chunk
-    ask.watch.until(ask.limit)
-    if notes.first is None:
-        raise Empty("the model wrote nothing", where=model.name)
-
-
-async def _next(chunks: AsyncIterator[Chunk], watch: Watch, notes: AttemptNotes, model: ServingModel) -> Chunk | None:
+async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
+    """The next chunk, awaited under the watchdog; None at the end."""
     before = time.monotonic()
     try:
         return await anext(chunks)
@@ -118,13 +133,13 @@ async def _next(chunks: AsyncIterator[Chunk], watch: Watch, notes: AttemptNotes,
         return None
     except asyncio.CancelledError:
         limit = "first word" if notes.first is None else "whole answer"
-        watch.settle(f"{model.name} passed the time for its {limit}")
+        watch.settle(f"{notes.model} passed the time for its {limit}")
         raise
     except ModelError:
         raise
     except Exception as error:
-        log.exception("the provider of %s broke its promise to raise ModelError only", model.name)
-        raise ModelError(f"{type(error).__name__}: {error}", where=model.name) from error
+        log.exception("the provider of %s broke its promise to raise ModelError only", notes.model)
+        raise ModelError(f"{type(error).__name__}: {error}", where=notes.model) from error
     finally:
         notes.waited += time.monotonic() - before
 
@@ -141,7 +156,14 @@ def _upper_bound(request: ModelRequest) -> int:
 
 
 def _close(
-    notes: AttemptNotes, model: ServingModel, trace: Trace, request: ModelRequest, *, outcome: str, status: int | None, detail: str
+    notes: AttemptNotes,
+    model: ServingModel,
+    trace: Trace,
+    request: ModelRequest,
+    *,
+    outcome: str,
+    status: int | None,
+    detail: str,
 ) -> None:
     now = time.monotonic()
     trace.provider_s += notes.waited

@@ -8,18 +8,20 @@ outlive the trouble that caused it. What is found goes through the guards again 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 
 import msgspec
 
 from mainstay.core.answer import Answer
 from mainstay.core.draft import Draft
-from mainstay.core.feature import StaleRung
+from mainstay.core.errors import StoreError
 from mainstay.core.reasons import Status
 from mainstay.serve.guarding import check
 from mainstay.serve.ready import Found, Parts, Ready
 from mainstay.serve.tracing import Trace
 
+log = logging.getLogger("mainstay.cache")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Answer).decode
 
@@ -27,7 +29,7 @@ _decode = msgspec.json.Decoder(Answer).decode
 def key_of(trace: Trace) -> bytes | None:
     """The call's cache key; None where its feature keeps nothing, or the call is not a user's."""
     call, ready = trace.call, trace.ready
-    if keeps(ready) == 0 or call.origin != "user":
+    if ready.keeps == 0 or call.origin != "user":
         return None
     parts = (
         ready.digest,
@@ -41,15 +43,13 @@ def key_of(trace: Trace) -> bytes | None:
     return hashlib.blake2b(_encode(parts), digest_size=20).digest()
 
 
-def keeps(ready: Ready) -> float:
-    """For how many seconds an answer of this release is stored: as long as the cache or a `stale` rung may want it."""
-    stale = [rung.spec.stale for rung in ready.rungs if isinstance(rung.spec, StaleRung)]
-    return max([ready.feature.cache.keep or 0.0, *stale])
-
-
 def find(key: bytes, parts: Parts) -> Found | None:
     """What is stored under the key, whatever its age."""
-    stored = parts.cache.get(key)
+    try:
+        stored = parts.cache.get(key)
+    except StoreError as error:
+        log.error("answered without the cache: %s", error)
+        return None
     if stored is None:
         return None
     return Found(_decode(stored[1]), max(0.0, time.time() - stored[0]))
@@ -72,4 +72,4 @@ async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
 def store(key: bytes | None, answer: Answer, ready: Ready, parts: Parts) -> None:
     """Keep an answer for those who ask the same."""
     if key is not None and answer.status is Status.ANSWERED:
-        parts.cache.put(key, _encode(answer), keep=keeps(ready))
+        parts.cache.put(key, _encode(answer), keep=ready.keeps)

@@ -13,6 +13,8 @@ _START = re.compile(r"(?:[.!?。！？]\s+|\n)(?=\S)")
 
 def cite(text: str, evidence: Evidence) -> tuple[Citation, ...]:
     """One citation a mark, over the sentence before it. A mark that numbers no passage is left alone."""
+    if not evidence.passages:
+        return ()
     citations = []
     for mark in _MARK.finditer(text):
         number = int(mark[1])

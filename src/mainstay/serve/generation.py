@@ -66,7 +66,9 @@ class Stopped(Struct, frozen=True):
 Result = Drafted | Passed | Failed | Stopped
 
 
-async def climb(flight: Flight, parts: Parts, evidence: Evidence, missing: Reason | None, watch: Watch, key: bytes | None) -> Answer:
+async def climb(
+    flight: Flight, parts: Parts, evidence: Evidence, missing: Reason | None, watch: Watch, key: bytes | None
+) -> Answer:
     """Try the rungs in order. `missing` says why the evidence could not be had, if it could not."""
     trace, ready = flight.trace, flight.trace.ready
     cause: Reason | None = None

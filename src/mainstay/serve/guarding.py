@@ -131,4 +131,3 @@ class Screening:
         if end > self.shown:
             self._release(self.text[self.shown : end])
             self.shown = end
-

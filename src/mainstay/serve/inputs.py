@@ -13,7 +13,7 @@ from mainstay.core.feature import Input
 
 ReadInput = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-_WORDS = {
+_WORDS: dict[str, tuple[Any, str]] = {
     "text": (str, "a text"),
     "number": ((int, float), "a number"),
     "integer": (int, "a whole number"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -33,7 +33,7 @@ from mainstay.serve.watch import Watch
 log = logging.getLogger("mainstay.serve")
 
 
-async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncIterator[Event]:
+async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event, None]:
     """Answer one call: yields events, the last of which is its `Answer`, and leaves one record.
 
     Never raises for anything that a model, a source, a guard or a caller did: those are statuses and reasons. A reader that
@@ -51,15 +51,18 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncIterator[Event]:
         # 2. Screen the input, and 3. look whether the same was answered before.
         key = None
         if answer is None:
-            try:
-                async with asyncio.timeout(trace.left()):
+            with Watch() as watch:
+                watch.until(trace.deadline)
+                try:
                     answer = await screen(trace)
                     trace.step("screen")
                     key = caching.key_of(trace) if answer is None else None
                     answer = await caching.recall(key, trace, parts) if key is not None else answer
                     trace.step("cache")
-            except TimeoutError:
-                answer = _last_resort(trace, Reason.OVER_DEADLINE)
+                except asyncio.CancelledError:
+                    if not watch.fired():
+                        raise
+                    answer = _last_resort(trace, Reason.OVER_DEADLINE)
         if answer is not None:
             for event in _unfolded(answer):
                 yield event
@@ -103,7 +106,8 @@ async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
 def _landed(reader: Reader, flight: Flight, trace: Trace) -> tuple[Answer, list[Event]]:
     """What a production amounts to for one of its readers, and the events that are still owed."""
     if flight.answer is not None:
-        return msgspec.structs.replace(flight.answer, id=trace.call.id), []
+        mine = flight.answer.id == trace.call.id
+        return flight.answer if mine else msgspec.structs.replace(flight.answer, id=trace.call.id), []
     shown = "".join([event.text for event in flight.events if isinstance(event, Text)])
     reason = Reason.OVER_DEADLINE if reader.late else Reason.RUNG_FAILED
     if flight.error is not None:

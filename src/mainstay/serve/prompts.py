@@ -57,7 +57,7 @@ class Template:
         if self._constant is not None:
             return self._constant
         try:
-            return cast(str, self._env.render_template("t", **values))
+            return self._env.render_template("t", **values)
         except minijinja.TemplateError as error:
             raise ConfigError(f"the template cannot be filled: {_reason(error)}", where=self._where) from None
 

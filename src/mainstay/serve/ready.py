@@ -58,7 +58,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
     `digest` names the release; `sources` are the ones its evidence comes from; `read_input` checks a call's input and
-    gives the values that templates see. `laddered` is false for a plain model, which has one rung that may fail.
+    gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or a `stale`
+    rung may want it. `laddered` is false for a plain model, which has one rung that may fail.
     """
 
     digest: str
@@ -68,6 +69,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     output_guards: tuple[ReadyGuard, ...]
     sources: Mapping[str, Source]
     read_input: Callable[[Mapping[str, Any]], dict[str, Any]]
+    keeps: float
     laddered: bool = True
 
 

@@ -33,7 +33,7 @@ from mainstay.core.feature import Spec
 from mainstay.serve.prompts import Template
 
 
-class Rule(Spec, kw_only=True):
+class Rule(Spec, frozen=True, kw_only=True):
     """One rule of the file."""
 
     name: Annotated[str, Meta(min_length=1, description="What the record calls this rule.")]
@@ -44,7 +44,7 @@ class Rule(Spec, kw_only=True):
     answer: Annotated[str, Meta(min_length=1, description="A template with the input, the named groups and what was extracted.")]
 
 
-class RuleFile(Spec, kw_only=True):
+class RuleFile(Spec, frozen=True, kw_only=True):
     """The whole file."""
 
     rule: Annotated[tuple[Rule, ...], Meta(min_length=1, description="The rules, in the order in which they are tried.")]

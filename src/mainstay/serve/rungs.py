@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from mainstay.serve.quoting import quote
 from mainstay.serve.ready import ServingModel
 from mainstay.serve.rules import Rules
 
-Chunks = AsyncIterator[Chunk]
+Chunks = AsyncGenerator[Chunk, None]
 _encode = msgspec.json.Encoder().encode
 REMARK = "Your answer was not accepted: {remark}\nWrite the whole answer again, without that fault and without mentioning it."
 
@@ -32,7 +32,14 @@ REMARK = "Your answer was not accepted: {remark}\nWrite the whole answer again, 
 def passages_for_prompt(evidence: Evidence) -> list[dict[str, Any]]:
     """What templates see as `passages`; `number` is what the model cites as `[1]`."""
     return [
-        {"number": i, "text": p.text, "heading": " › ".join(p.heading), "source": p.source, "document": p.document, "link": p.link or ""}
+        {
+            "number": i,
+            "text": p.text,
+            "heading": " › ".join(p.heading),
+            "source": p.source,
+            "document": p.document,
+            "link": p.link or "",
+        }
         for i, p in enumerate(evidence.passages, 1)
     ]
 
@@ -40,7 +47,15 @@ def passages_for_prompt(evidence: Evidence) -> list[dict[str, Any]]:
 class Prompted:
     """One prompt bound to one model."""
 
-    def __init__(self, prompt: Prompt, model: ServingModel, limits: ModelRung | PromptStep, *, images: tuple[str, ...], output: OutputSchema | None) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        model: ServingModel,
+        limits: ModelRung | PromptStep,
+        *,
+        images: tuple[str, ...],
+        output: OutputSchema | None,
+    ) -> None:
         self.prompt, self.model, self._limits, self._images, self._output = prompt, model, limits, images, output
 
     def request(self, ask: Ask, steps: Mapping[str, str], *, last: bool) -> ModelRequest:
@@ -99,7 +114,13 @@ class StepsWriter:
         request = final.request(ask, ask.kept, last=True)
         stream = ask.stream or self._spec.first_word is not None
         async for chunk in attempt(
-            final.model, request, ask, rung=self._name, stream=stream, timeout=self._spec.timeout, first_word=self._spec.first_word
+            final.model,
+            request,
+            ask,
+            rung=self._name,
+            stream=stream,
+            timeout=self._spec.timeout,
+            first_word=self._spec.first_word,
         ):
             yield chunk
 

@@ -32,7 +32,20 @@ class AttemptNotes:
 class Trace:
     """The notes of one call, or of one production."""
 
-    __slots__ = ("_mark", "attempts", "at", "call", "deadline", "first_word", "guards", "on_disk", "provider_s", "ready", "start", "steps")
+    __slots__ = (
+        "_mark",
+        "at",
+        "attempts",
+        "call",
+        "deadline",
+        "first_word",
+        "guards",
+        "on_disk",
+        "provider_s",
+        "ready",
+        "start",
+        "steps",
+    )
 
     def __init__(self, call: Call, ready: Ready) -> None:
         self.call, self.ready = call, ready
@@ -52,10 +65,6 @@ class Trace:
         fork = Trace(self.call, self.ready)
         fork.start, fork.deadline, fork.on_disk = self.start, self.deadline, self.on_disk
         return fork
-
-    def left(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
 
     def spoke(self) -> None:
         """Something was shown to the reader."""
@@ -104,4 +113,3 @@ class Trace:
                 return None
             total += a.cost_nano_usd or 0
         return total
-

@@ -65,10 +65,14 @@ class Watch:
         self._fired = True
         self._task.cancel()
 
+    def fired(self) -> bool:
+        """Whether the cancellation that was just caught is this watchdog's, and nobody else's too. Asked once, it is over."""
+        if not self._fired:
+            return False
+        self._fired, self._limit = False, math.inf
+        return self._task.uncancel() == 0
+
     def settle(self, what: str = "the time for it is over") -> None:
         """Turn a cancellation that this watchdog caused into `TooSlow`."""
-        if self._fired:
-            self._fired = False
-            if self._task.uncancel() == 0:
-                self._limit = math.inf
-                raise TooSlow(what) from None
+        if self.fired():
+            raise TooSlow(what) from None

@@ -1,4 +1,4 @@
-"""Reading a TOML file into a frozen type, with errors that say file, line, key path, what was expected, and the nearest right key."""
+"""Reads a TOML file into a frozen type, with errors that say file, line, key, what was expected, and the nearest right key."""
 
 from __future__ import annotations
 

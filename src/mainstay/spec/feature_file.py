@@ -76,7 +76,7 @@ def _feature(document: Document, name: str) -> Feature:
 class _Shell(Feature, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The feature file without its ladder."""
 
-    ladder: tuple[MessageRung, ...]  # type: ignore[assignment]
+    ladder: tuple[MessageRung, ...]
 
 
 def _rung(document: Document, data: dict[str, Any], i: int) -> AnyRung:
@@ -90,7 +90,7 @@ def _rung(document: Document, data: dict[str, Any], i: int) -> AnyRung:
 
 def _input(document: Document, data: Any) -> Input:
     if not isinstance(data, dict) or not data:
-        raise document.error(("input",), "expected names and types, such as `question = \"text\"`")
+        raise document.error(("input",), 'expected names and types, such as `question = "text"`')
     schema = data.get("schema")
     if isinstance(schema, str) and schema.endswith(".json"):
         if len(data) > 1:
@@ -114,7 +114,7 @@ def _check(feature: Feature, document: Document) -> None:
         raise document.error(
             ("ladder", len(feature.ladder) - 1),
             f"the last rung can fail: `{last.kind}`; the ladder has to end in a `message`, which needs nothing",
-            next="add [[ladder]] with message = \"…\" at the end of the file",
+            next='add [[ladder]] with message = "…" at the end of the file',
         )
     for i, rung in enumerate(feature.ladder[:-1]):
         if isinstance(rung, MessageRung):
@@ -128,7 +128,9 @@ def _check(feature: Feature, document: Document) -> None:
             next='write message = { key = "value", … }',
         )
     for place, what in _not_enforced(feature):
-        raise document.error(place, f"{what} cannot be enforced by this version, and a promise that is not kept is not accepted; remove it")
+        raise document.error(
+            place, f"{what} cannot be enforced by this version, and a promise that is not kept is not accepted; remove it"
+        )
 
 
 def _not_enforced(feature: Feature) -> list[tuple[Place, str]]:

@@ -38,7 +38,12 @@ def feature_schema() -> dict[str, Any]:
     shared |= more
     feature = shared.pop("_FeatureShell")
     feature["properties"] |= {
-        "ladder": {"type": "array", "minItems": 1, "items": {"oneOf": rungs}, "description": "The ways of answering, best first."},
+        "ladder": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"oneOf": rungs},
+            "description": "The ways of answering, best first.",
+        },
         "input": {
             "type": "object",
             "description": "Names and types of what a call brings, or `schema`, a JSON Schema file.",

@@ -56,11 +56,13 @@ def _tables(document: Document, tables: Any, key: str) -> list[tuple[str, Any]]:
 def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]) -> Model:
     place = ("models", name)
     if isinstance(table, dict) and "name" in table:
-        raise document.error((*place, "name"), "unknown key; a model's name is its table's, and the provider's name for it is `model`")
+        raise document.error(
+            (*place, "name"), "unknown key; a model's name is its table's, and the provider's name for it is `model`"
+        )
     model = msgspec.structs.replace(document.read(table, Model, place), name=name)
     if model.key is not None and not model.key.startswith("env:"):
         raise document.error(
-            (*place, "key"), 'a secret never stands in a file; name the variable that holds it', next='key = "env:NAME"'
+            (*place, "key"), "a secret never stands in a file; name the variable that holds it", next='key = "env:NAME"'
         )
     if model.provider == "environment":
         return _discovered(model, environ)
@@ -78,7 +80,13 @@ def _discovered(model: Model, environ: Mapping[str, str]) -> Model:
     replace = msgspec.structs.replace
     if url := environ.get("MAINSTAY_MODEL_URL"):
         named = environ.get("MAINSTAY_MODEL_NAME", model.model)
-        return replace(model, provider="openai", url=url, model=named, key="env:MAINSTAY_MODEL_KEY" if environ.get("MAINSTAY_MODEL_KEY") else None)
+        return replace(
+            model,
+            provider="openai",
+            url=url,
+            model=named,
+            key="env:MAINSTAY_MODEL_KEY" if environ.get("MAINSTAY_MODEL_KEY") else None,
+        )
     for variable, provider, known in DISCOVERED:
         if environ.get(variable):
             named = environ.get("MAINSTAY_MODEL_NAME", model.model)

@@ -281,7 +281,7 @@ class _OutCallDelta(Struct):
 class _OutMessage(Struct, omit_defaults=True):
     content: str | None
     role: str | msgspec.UnsetType = msgspec.UNSET
-    refusal: str | None | msgspec.UnsetType = msgspec.UNSET
+    refusal: str | msgspec.UnsetType | None = msgspec.UNSET
     tool_calls: list[_OutCall] | list[_OutCallDelta] | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -9,7 +9,7 @@ sampling settings are ignored and named in the header `x-mainstay-ignored`.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
@@ -29,7 +29,17 @@ from mainstay.wire.openai_responses import StreamWriter, write_response
 # Fields whose part of the response would be lost on the way back, so they are refused instead.
 _LOST = ("logprobs", "top_logprobs", "functions", "function_call", "audio", "modalities", "web_search_options")
 _SAMPLING = ("max_output", "temperature", "top_p", "stop", "seed", "reasoning_effort")
-_HARMLESS = {"frequency_penalty", "presence_penalty", "logit_bias", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "verbosity"}
+_HARMLESS = {
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "metadata",
+    "store",
+    "service_tier",
+    "prompt_cache_key",
+    "safety_identifier",
+    "verbosity",
+}
 _OFF = (b"null", b"false", b"[]", b'["text"]', b'"none"')
 
 
@@ -58,10 +68,17 @@ def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
     ready = app.features.ready.get(asked.model)
     if ready is None:
         known = [*app.features.ready, *app.features.plain]
-        raise HttpError(404, f'there is no feature or model "{asked.model}"; {nearest(asked.model, known)}', code="model_not_found", param="model")
+        raise HttpError(
+            404,
+            f'there is no feature or model "{asked.model}"; {nearest(asked.model, known)}',
+            code="model_not_found",
+            param="model",
+        )
     text, history, ignored = _for_feature(asked, ready)
     field = next(name for name, kind in ready.feature.input.fields.items() if kind.startswith("text"))
-    return Call(id=new_id(), feature=asked.model, input={field: text}, history=history, user=asked.user, stream=asked.stream), ignored
+    return Call(
+        id=new_id(), feature=asked.model, input={field: text}, history=history, user=asked.user, stream=asked.stream
+    ), ignored
 
 
 def _refuse_lost(asked: ChatRequest) -> None:
@@ -79,15 +96,24 @@ def _for_feature(asked: ChatRequest, ready: Ready) -> tuple[str, tuple[Turn, ...
     texts = [name for name, kind in ready.feature.input.fields.items() if kind.startswith("text")]
     needed = [name for name, kind in ready.feature.input.fields.items() if not kind.endswith("?")]
     if len(texts) != 1 or needed not in ([], texts):
-        raise BadRequest(f"the feature {asked.model} takes more than one text; use POST /v1/features/{asked.model}", param="model")
+        raise BadRequest(
+            f"the feature {asked.model} takes more than one text; use POST /v1/features/{asked.model}", param="model"
+        )
     for name, given in (("tools", request.tools), ("tool_choice", request.tool_choice), ("response_format", request.output)):
         if given:
             raise BadRequest(f"`{name}` belongs to a model; the feature {asked.model} decides that itself", param=name)
     *earlier, final = request.messages
     for i, message in enumerate(request.messages):
         if message.role not in ("user", "assistant") or not isinstance(message.content, str) or message.tool_calls:
-            what = f"`messages[{i}]` of role `{message.role}`" if message.role in ("system", "tool") else f"`messages[{i}].content` with parts or tool calls"
-            raise BadRequest(f"{what} belongs to a model; the feature {asked.model} takes user and assistant texts only", param=f"messages[{i}]")
+            what = (
+                f"`messages[{i}]` of role `{message.role}`"
+                if message.role in ("system", "tool")
+                else f"`messages[{i}].content` with parts or tool calls"
+            )
+            raise BadRequest(
+                f"{what} belongs to a model; the feature {asked.model} takes user and assistant texts only",
+                param=f"messages[{i}]",
+            )
     if final.role != "user":
         raise BadRequest("the last message has to be the user's", param=f"messages[{len(earlier)}].role")
     if earlier and not ready.feature.history:
@@ -122,12 +148,14 @@ def _failure(answer: Answer) -> tuple[int, bytes | None]:
         return 400, error_body(400, answer.detail or answer.text, code=answer.reason, param="messages")
     if answer.status is not Status.UNAVAILABLE:
         return 200, None
-    status = {Reason.RATE_LIMITED: 429, Reason.MODEL_REFUSED: 400, Reason.OVER_DEADLINE: 504}.get(answer.reason or Reason.MODEL_UNAVAILABLE, 503)
+    status = {Reason.RATE_LIMITED: 429, Reason.MODEL_REFUSED: 400, Reason.OVER_DEADLINE: 504}.get(
+        answer.reason or Reason.MODEL_UNAVAILABLE, 503
+    )
     return status, error_body(status, answer.detail or answer.text, code=answer.reason)
 
 
 async def _stream(
-    events: AsyncIterator[Event], request: Request, listener: Listener, asked: ChatRequest, call: Call, headers: Headers
+    events: AsyncGenerator[Event, None], request: Request, listener: Listener, asked: ChatRequest, call: Call, headers: Headers
 ) -> None:
     """The head waits for the first word, so that what fails before it is still an HTTP error."""
     writer = StreamWriter(call.id, model=asked.model, created=int(time.time()))
@@ -150,9 +178,11 @@ def _chunk(event: Event, writer: StreamWriter) -> bytes:
     return b""
 
 
-async def _end(answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: Headers) -> None:
+async def _end(
+    answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: Headers
+) -> None:
     if not request.started:
-        status, error = _failure(answer)
+        _, error = _failure(answer)
         if error is not None:
             await _whole(answer, request, asked, headers)
             return
@@ -176,4 +206,3 @@ async def list_models(app: Mainstay, request: Request, id: str | None = None) ->
     if found is None:
         raise HttpError(404, f'there is no feature or model "{id}"; {nearest(id, names)}', code="model_not_found", param="model")
     await request.respond(200, msgspec.json.encode(found), [JSON])
-

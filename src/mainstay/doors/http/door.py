@@ -70,7 +70,7 @@ class HttpDoor:
             _only(request, "POST")
             await chat.complete(self._app, request, server.max_body, server.stalled_reader)
             return
-        head, _, rest = path.removeprefix("/v1/").partition("/")
+        _, _, rest = path.removeprefix("/v1/").partition("/")
         if path.startswith("/v1/features/") and rest and "/" not in rest:
             _only(request, "POST")
             await features.ask(self._app, request, rest, server.max_body, server.stalled_reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -109,7 +109,7 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
                 await request.respond(status_of(answer), _encode(answer), [JSON, *headers_of(answer)])
 
 
-async def last(events: AsyncIterator[Event]) -> Answer:
+async def last(events: AsyncGenerator[Event, None]) -> Answer:
     """The answer that a stream ends in."""
     async for event in events:
         answer = event
@@ -117,7 +117,7 @@ async def last(events: AsyncIterator[Event]) -> Answer:
     return answer
 
 
-async def _stream(events: AsyncIterator[Event], request: Request, listener: Listener, call: Call) -> None:
+async def _stream(events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call) -> None:
     await request.start([(b"x-request-id", call.id.encode())])
     async for event in events:
         await listener.write(sse.event(_encode(event), name_of(event)))

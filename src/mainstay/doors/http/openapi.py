@@ -76,26 +76,51 @@ def document(app: Mainstay) -> bytes:
                 {"description": "The answer, or with `stream` its events", "content": _answer_or_events()},
                 parameters=[feature],
                 body=asked,
-                more={"422": _json(_ref("Answer"), "The input is not what the feature declares"), "503": _json(_ref("Answer"), "No rung could answer")},
+                more={
+                    "422": _json(_ref("Answer"), "The input is not what the feature declares"),
+                    "503": _json(_ref("Answer"), "No rung could answer"),
+                },
             )
         },
-        "/v1/answers/{id}": {"get": _operation("Read an answer", _json(_ref("Answer")), parameters=[_path("id", {"type": "string"})])},
+        "/v1/answers/{id}": {
+            "get": _operation("Read an answer", _json(_ref("Answer")), parameters=[_path("id", {"type": "string"})])
+        },
         "/v1/answers/{id}/scores": {
-            "post": _operation("Score an answer", _json({"type": "object"}), parameters=[_path("id", {"type": "string"})], body=scored, success="201")
+            "post": _operation(
+                "Score an answer",
+                _json({"type": "object"}),
+                parameters=[_path("id", {"type": "string"})],
+                body=scored,
+                success="201",
+            )
         },
         "/v1/chat/completions": {
             "post": _operation(
                 f"Chat completions, OpenAI's shape; known names: {', '.join(features + models)}",
-                {"description": "A completion", "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}},
+                {
+                    "description": "A completion",
+                    "content": {
+                        "application/json": {"schema": {"type": "object"}},
+                        "text/event-stream": {"schema": {"type": "string"}},
+                    },
+                },
                 body=_ref("ChatRequest"),
                 more={code: _json(_ref("Error")) for code in ("429", "503", "504")},
             )
         },
         "/v1/models": {"get": _operation("List features and models", _json({"type": "object"}))},
-        "/v1/models/{id}": {"get": _operation("One feature or model", _json({"type": "object"}), parameters=[_path("id", {"type": "string"})])},
+        "/v1/models/{id}": {
+            "get": _operation("One feature or model", _json({"type": "object"}), parameters=[_path("id", {"type": "string"})])
+        },
         "/healthz": {"get": _operation("Is the process alive?", _json({"type": "object"}))},
-        "/readyz": {"get": _operation("Can it take calls?", _json({"type": "object"}), more={"503": _json({"type": "object"}, "Not now")})},
-        "/metrics": {"get": _operation("Prometheus metrics", {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string"}}}})},
+        "/readyz": {
+            "get": _operation("Can it take calls?", _json({"type": "object"}), more={"503": _json({"type": "object"}, "Not now")})
+        },
+        "/metrics": {
+            "get": _operation(
+                "Prometheus metrics", {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
+            )
+        },
     }
     info = {"title": "Mainstay", "version": VERSION}
     security = {"key": {"type": "http", "scheme": "bearer"}}
@@ -129,7 +154,13 @@ def _operation(
     more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One operation: what it answers, and the door's own refusals, which are the same everywhere."""
-    refusals = ["401", "403", "405", *(["400", "413", "415"] if body is not None else []), *(["404"] if parameters or body is not None else [])]
+    refusals = [
+        "401",
+        "403",
+        "405",
+        *(["400", "413", "415"] if body is not None else []),
+        *(["404"] if parameters or body is not None else []),
+    ]
     operation: dict[str, Any] = {
         "summary": summary,
         "responses": {success: answer, **{code: _json(_ref("Error"), "Refused") for code in refusals}, **(more or {})},

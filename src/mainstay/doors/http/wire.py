@@ -31,7 +31,13 @@ STREAM: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 _encode = msgspec.json.Encoder().encode
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 class HttpError(Exception):
@@ -81,7 +87,11 @@ class Request:
         """The whole JSON body. Raises `HttpError` 413 above the limit, 415 for another type, `Gone` if the client went."""
         kind = self.headers.get(b"content-type", b"")
         if not kind.startswith(b"application/json"):
-            raise HttpError(415, "the body has to be JSON: send `content-type: application/json` (curl --json '…')", code="unsupported_media_type")
+            raise HttpError(
+                415,
+                "the body has to be JSON: send `content-type: application/json` (curl --json '…')",
+                code="unsupported_media_type",
+            )
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise self._too_large(limit)
@@ -97,12 +107,16 @@ class Request:
         return bytes(body)
 
     def _too_large(self, limit: int) -> HttpError:
-        return HttpError(413, f"the body is larger than {limit} bytes", code="request_too_large", headers=[(b"connection", b"close")])
+        return HttpError(
+            413, f"the body is larger than {limit} bytes", code="request_too_large", headers=[(b"connection", b"close")]
+        )
 
     async def respond(self, status: int, body: bytes, headers: Headers) -> None:
         """A whole response."""
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+        )
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, error: HttpError) -> None:

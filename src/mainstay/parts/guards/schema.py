@@ -1,6 +1,6 @@
 """`schema`: reads the data out of what a model wrote and holds it to the feature's schema.
 
-The text is parsed as JSON; where it is not, it is repaired (fences, prose around it, quotes, commas, cut-off ends) by json-repair;
+The text is parsed as JSON; where it is not, it is repaired by json-repair (fences, prose around it, quotes, commas);
 values of the wrong type that can only mean one thing are put right ("42" is a number, a date-time is a date). What still does
 not fit is asked for again, with the path of each fault. A pydantic model does its own reading. `$ref` to anything outside the
 schema is refused: a validator must not fetch addresses.
@@ -80,7 +80,7 @@ class Schema:
         try:
             return self._model.model_validate(data).model_dump(mode="json")
         except ValueError as error:
-            faults = getattr(error, "errors", lambda: [{"loc": (), "msg": str(error)}])()
+            faults = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
             raise Unreadable("; ".join(f"at {_path(f['loc'])}: {f['msg'][:200]}" for f in faults[:FAULTS_TOLD])) from None
 
 

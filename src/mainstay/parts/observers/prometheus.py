@@ -1,92 +1,124 @@
 """Prometheus metrics out of sealed records.
 
 Names follow the Prometheus conventions: base units, `_total` on counters. No tenant, user or text is ever a label. Our own
-overhead is apart from the provider's time, so that a slow model is not blamed on Mainstay nor the reverse.
+overhead is apart from the provider's time, so that a slow model is not blamed on Mainstay nor the reverse. Counting is a few
+dictionary additions a record; prometheus-client puts the figures into its text format when somebody asks for them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from mainstay.core.record import Attempt, Record
 
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MICRO = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+Labels = tuple[str, ...]
+
+
+class _Counter:
+    """A number for each set of labels."""
+
+    def __init__(self, name: str, help: str, labels: list[str]) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        self.values: defaultdict[Labels, float] = defaultdict(float)
+
+    def family(self) -> Metric:
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in list(self.values.items()):
+            family.add_metric(labels, value)
+        return family
+
+
+class _Histogram:
+    """A count for each bucket and a sum, for each set of labels."""
+
+    def __init__(self, name: str, help: str, labels: list[str], bounds: tuple[float, ...]) -> None:
+        self._name, self._help, self._labels, self._bounds = name, help, labels, bounds
+        self._values: dict[Labels, list[float]] = {}
+
+    def observe(self, labels: Labels, value: float) -> None:
+        counts = self._values.get(labels)
+        if counts is None:
+            counts = self._values[labels] = [0.0] * (len(self._bounds) + 2)
+        counts[bisect_left(self._bounds, value)] += 1
+        counts[-1] += value
+
+    def family(self) -> Metric:
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, (*counts, total) in list(self._values.items()):
+            buckets, seen = [], 0.0
+            for bound, count in zip([*map(str, self._bounds), "+Inf"], counts, strict=True):
+                seen += count
+                buckets.append((bound, seen))
+            family.add_metric(labels, buckets, total)
+        return family
 
 
 class Prometheus:
     """The observer. `render` gives the text that `/metrics` answers."""
 
-    content_type = "text/plain; version=0.0.4; charset=utf-8"
-
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._calls = _Cached(Counter("mainstay_calls", "Calls that ended.", ["feature", "status", "reason", "rung"], registry=registry))
-        self._seconds = _Cached(Histogram("mainstay_call_seconds", "From the call to its answer.", ["feature"], registry=registry, buckets=SECONDS))
-        self._first = _Cached(Histogram("mainstay_first_word_seconds", "From the call to its first word.", ["feature"], registry=registry, buckets=SECONDS))
-        self._overhead = _Cached(
-            Histogram("mainstay_overhead_seconds", "Our own part of a call: all but the waiting for models.", ["feature"], registry=registry, buckets=MICRO)
+        self._calls = _Counter("mainstay_calls", "Calls that ended.", ["feature", "status", "reason", "rung"])
+        self._seconds = _Histogram("mainstay_call_seconds", "From the call to its answer.", ["feature"], SECONDS)
+        self._first = _Histogram("mainstay_first_word_seconds", "From the call to its first word.", ["feature"], SECONDS)
+        self._overhead = _Histogram(
+            "mainstay_overhead_seconds", "Our own part of a call: all but waiting for models.", ["feature"], MICRO
         )
-        self._attempts = _Cached(Counter("mainstay_model_attempts", "Attempts at models.", ["model", "outcome"], registry=registry))
-        self._waits = _Cached(Histogram("mainstay_model_seconds", "From an attempt's start to its end.", ["model"], registry=registry, buckets=SECONDS))
-        self._tokens = _Cached(Counter("mainstay_tokens", "Tokens, by class.", ["feature", "model", "kind"], registry=registry))
-        self._cost = _Cached(Counter("mainstay_cost_usd", "Money spent on models, where the price is known.", ["feature", "model"], registry=registry))
-        self._unpriced = _Cached(Counter("mainstay_unpriced_attempts", "Attempts whose price is unknown.", ["feature", "model"], registry=registry))
-        self._guards = _Cached(Counter("mainstay_guard_verdicts", "Verdicts other than allow.", ["guard", "stage", "action"], registry=registry))
+        self._attempts = _Counter("mainstay_model_attempts", "Attempts at models.", ["model", "outcome"])
+        self._waits = _Histogram("mainstay_model_seconds", "From an attempt's start to its end.", ["model"], SECONDS)
+        self._tokens = _Counter("mainstay_tokens", "Tokens, by class.", ["feature", "model", "kind"])
+        self._cost = _Counter("mainstay_cost_usd", "Money spent on models whose price is known.", ["feature", "model"])
+        self._unpriced = _Counter("mainstay_unpriced_attempts", "Attempts whose price is unknown.", ["feature", "model"])
+        self._guards = _Counter("mainstay_guard_verdicts", "Verdicts other than allow.", ["guard", "stage", "action"])
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, for prometheus-client."""
+        return (metric.family() for metric in vars(self).values() if isinstance(metric, _Counter | _Histogram))
 
     def observe(self, record: Record) -> None:
         call, outcome = record.begun.call, record.outcome
         answer, feature = outcome.answer, call.feature
         if call.origin != "user":
             return
-        self._calls(feature, answer.status, answer.reason or "", answer.rung or "").inc()
-        self._seconds(feature).observe(outcome.took_us / 1e6)
+        self._calls.values[feature, answer.status, answer.reason or "", answer.rung or ""] += 1
+        self._seconds.observe((feature,), outcome.took_us / 1e6)
         if outcome.shared_with is None:
-            self._overhead(feature).observe((outcome.took_us - outcome.provider_us) / 1e6)
+            self._overhead.observe((feature,), (outcome.took_us - outcome.provider_us) / 1e6)
         if outcome.first_word_us is not None:
-            self._first(feature).observe(outcome.first_word_us / 1e6)
+            self._first.observe((feature,), outcome.first_word_us / 1e6)
         for attempt in outcome.attempts:
             self._observe_attempt(feature, attempt)
         for note in outcome.guards:
-            self._guards(note.guard, note.stage, note.action).inc()
+            self._guards.values[note.guard, note.stage, note.action] += 1
 
     def _observe_attempt(self, feature: str, attempt: Attempt) -> None:
-        if attempt.model is None:
-            return
         model, usage = attempt.model, attempt.usage
-        self._attempts(model, attempt.outcome).inc()
-        self._waits(model).observe(attempt.took_us / 1e6)
+        if model is None:
+            return
+        self._attempts.values[model, attempt.outcome] += 1
+        self._waits.observe((model,), attempt.took_us / 1e6)
         if usage is None:
             return
-        self._tokens(feature, model, "input").inc(usage.input)
-        self._tokens(feature, model, "output").inc(usage.output)
+        tokens = self._tokens.values
+        tokens[feature, model, "input"] += usage.input
+        tokens[feature, model, "output"] += usage.output
         if usage.cached_input:
-            self._tokens(feature, model, "cached_input").inc(usage.cached_input)
+            tokens[feature, model, "cached_input"] += usage.cached_input
         if usage.reasoning:
-            self._tokens(feature, model, "reasoning").inc(usage.reasoning)
+            tokens[feature, model, "reasoning"] += usage.reasoning
         if attempt.cost_nano_usd is None:
-            self._unpriced(feature, model).inc()
+            self._unpriced.values[feature, model] += 1
         else:
-            self._cost(feature, model).inc(attempt.cost_nano_usd / 1e9)
+            self._cost.values[feature, model] += attempt.cost_nano_usd / 1e9
 
     def render(self) -> bytes:
         """All metrics as text."""
         return generate_latest(self._registry)
-
-
-class _Cached:
-    """A metric whose children are looked up once a label set: the library's own look-up costs a lock and a sort."""
-
-    __slots__ = ("_children", "_metric")
-
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-        self._children: dict[tuple[str, ...], Any] = {}
-
-    def __call__(self, *labels: str) -> Any:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child

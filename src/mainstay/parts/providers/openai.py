@@ -8,7 +8,7 @@ elsewhere), `stream_usage` (false for a server that refuses `stream_options`). A
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -35,22 +35,23 @@ class OpenAI:
     """One model behind one OpenAI-compatible endpoint."""
 
     def __init__(self, model: Model, *, key: str, http: Http) -> None:
-        self._http, self._model = http, model.model
+        self._model = model.model
         options = msgspec.convert(model.options, Options)
         base = (model.url or OFFICIAL).rstrip("/")
         host = urlsplit(base).hostname or ""
         azure = host.endswith(".azure.com")
         self._base = base if urlsplit(base).path else base + "/v1"
         self._url = self._base + "/chat/completions" + ("?" + urlencode(model.query) if model.query else "")
-        self._headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json"}
         if key:
-            self._headers |= {"api-key": key} if azure else {"authorization": f"Bearer {key}"}
-        self._headers |= model.headers
+            headers |= {"api-key": key} if azure else {"authorization": f"Bearer {key}"}
+        self._completions = http.endpoint(self._url, headers | model.headers)
+        self._models = http.endpoint(self._base + "/models", headers | model.headers)
         own = azure or base == OFFICIAL
         self._max_tokens_field = options.max_tokens_field or ("max_completion_tokens" if own else "max_tokens")
         self._stream_usage = options.stream_usage
 
-    async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncIterator[Chunk]:
+    async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
         body = write_request(
             request,
             model=self._model or await self._discover(),
@@ -58,7 +59,7 @@ class OpenAI:
             max_tokens_field=self._max_tokens_field,
             stream_usage=self._stream_usage,
         )
-        async with self._http.post(self._url, headers=self._headers, body=body) as reply:
+        async with self._completions.post(body) as reply:
             if reply.status >= 300:
                 raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._url)
             if not reply.streams:
@@ -73,12 +74,12 @@ class OpenAI:
 
     async def _discover(self) -> str:
         """The first model that the server lists."""
-        status, body = await self._http.get(self._base + "/models", headers=self._headers)
+        status, body = await self._models.get()
         try:
             listed = msgspec.json.decode(body)["data"]
             self._model = str(listed[0]["id"])
         except (msgspec.DecodeError, KeyError, IndexError, TypeError):
             raise Garbled(
-                f"the server lists no model (HTTP {status})", where=self._base + "/models", next="set MAINSTAY_MODEL_NAME"
+                f"the server lists no model (HTTP {status})", where=self._models.url, next="set MAINSTAY_MODEL_NAME"
             ) from None
         return self._model

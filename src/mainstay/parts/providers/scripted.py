@@ -2,16 +2,16 @@
 
 Options (`[models.NAME.options]`): `replies`, texts or tables, one after the other and then again from the first. A table may
 hold `text`, `tool_calls`, `finish`, `usage`, `reasoning`, `delay` (before the first word), `gap` (between chunks), `chunk`
-(characters a chunk), and `fault`: `unreachable`, `rate_limited`, `overloaded`, `rejected`, `unauthorized`, `garbled`, `empty`, `cut_off`
-(after the text), `stalled` (for ever, after the text). `{last}` in a text becomes the last user message. The other options are
-defaults for every reply.
+(characters a chunk), and `fault`: `unreachable`, `rate_limited`, `overloaded`, `rejected`, `unauthorized`, `garbled`,
+`empty`, `cut_off` (after the text), `stalled` (for ever, after the text). `{last}` in a text becomes the last user message.
+The other options are defaults for every reply.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 import msgspec
@@ -38,9 +38,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     delay: Seconds = Seconds(0)
     gap: Seconds = Seconds(0)
     chunk: int = 0
-    fault: Literal[
-        "unreachable", "rate_limited", "overloaded", "rejected", "unauthorized", "garbled", "empty", "cut_off", "stalled"
-    ] | None = None
+    fault: (
+        Literal["unreachable", "rate_limited", "overloaded", "rejected", "unauthorized", "garbled", "empty", "cut_off", "stalled"]
+        | None
+    ) = None
     retry_after: float | None = None
 
 
@@ -55,7 +56,7 @@ class Scripted:
         self._name = model.model or "scripted"
         self.requests: list[ModelRequest] = []
 
-    async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncIterator[Chunk]:
+    async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
         self.requests.append(request)
         reply = next(self._replies)
         if reply.delay:
@@ -81,7 +82,9 @@ class Scripted:
 
     def _last(self, reply: Reply, text: str) -> Chunk:
         finish = reply.finish or (Finish.TOOL_CALLS if reply.tool_calls else Finish.STOP)
-        return Chunk(text=text, reasoning=reply.reasoning, tool_calls=reply.tool_calls, finish=finish, usage=reply.usage, model=self._name)
+        return Chunk(
+            text=text, reasoning=reply.reasoning, tool_calls=reply.tool_calls, finish=finish, usage=reply.usage, model=self._name
+        )
 
 
 def _hook(kind: Any, value: Any) -> Any:

@@ -14,6 +14,7 @@ import hashlib
 import math
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import apsw
 import apsw.fts5
@@ -33,10 +34,97 @@ _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _STOP = frozenset(
-    "a about all am an and any are as at be been but by can could did do does doing for from get give had has have how i if in into "
-    "is it its just know let like may me mean my need no not of on one or our please shall should so some tell than that the their "
-    "them then there these they this to up us use used using want was way we were what when where which who why will with would you your"
-    .split()
+    [
+        "a",
+        "about",
+        "all",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "for",
+        "from",
+        "get",
+        "give",
+        "had",
+        "has",
+        "have",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "just",
+        "know",
+        "let",
+        "like",
+        "may",
+        "me",
+        "mean",
+        "my",
+        "need",
+        "no",
+        "not",
+        "of",
+        "on",
+        "one",
+        "or",
+        "our",
+        "please",
+        "shall",
+        "should",
+        "so",
+        "some",
+        "tell",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "up",
+        "us",
+        "use",
+        "used",
+        "using",
+        "want",
+        "was",
+        "way",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+    ]
 )
 
 
@@ -57,7 +145,9 @@ class Markdown:
         self._name, self._root, self._link = name, Path(path), link
         files = _files(self._root)
         if not files:
-            raise ConfigError(f'there are no Markdown files in "{path}"', where=f"source {name}", next="check its `path` in mainstay.toml")
+            raise ConfigError(
+                f'there are no Markdown files in "{path}"', where=f"source {name}", next="check its `path` in mainstay.toml"
+            )
         self._db = apsw.Connection(":memory:")
         self._db.execute(
             "create virtual table words using fts5(heading, title, body, tokenize='porter unicode61 remove_diacritics 2');"
@@ -117,7 +207,7 @@ class Markdown:
             return []
         weights = self._weights(asked)
         expression = " OR ".join('"' + word.replace('"', "") + '"' for word in asked.values())
-        rows = self._db.execute(
+        rows: list[Any] = self._db.execute(
             "select rowid, bm25(words, ?, ?, ?) from words where words match ? order by 2 limit ?",
             (HEADING, TITLE, BODY, expression, CANDIDATES),
         ).fetchall()
@@ -138,7 +228,8 @@ class Markdown:
         return {stem: word for word in words for stem in self._stem(word)}
 
     def _stem(self, text: str) -> list[str]:
-        return [token[2] for token in self._tokens(text.encode("utf-8", "ignore"), apsw.FTS5_TOKENIZE_QUERY, None)]
+        tokens = cast(list[Any], self._tokens(text.encode("utf-8", "ignore"), apsw.FTS5_TOKENIZE_QUERY, None))
+        return [token[2] for token in tokens]
 
     def _stems(self, passage: Passage) -> set[str]:
         return set(self._stem(" ".join((*passage.heading, passage.text))))
@@ -146,7 +237,8 @@ class Markdown:
     def _weights(self, asked: dict[str, str]) -> dict[str, float]:
         """How much each stem counts: the rarer in the folder the more; one that the folder does not know counts most."""
         marks = ",".join("?" * len(asked))
-        known = dict(self._db.execute(f"select term, doc from vocabulary where term in ({marks})", tuple(asked)).fetchall())  # noqa: S608
+        query = f"select term, doc from vocabulary where term in ({marks})"  # noqa: S608  only question marks are put in
+        known: dict[str, int] = dict(cast(Any, self._db.execute(query, tuple(asked)).fetchall()))
         total = len(self._passages)
         return {stem: math.log(1 + (total + 1) / (known.get(stem, 0) + 0.5)) for stem in asked}
 
@@ -158,7 +250,9 @@ def _scored(passage: Passage, score: float) -> Passage:
 def _files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
-    return sorted(p for p in root.rglob("*.md") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts))
+    return sorted(
+        p for p in root.rglob("*.md") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
+    )
 
 
 def anchor_of(heading: str) -> str:

@@ -49,30 +49,29 @@ class MemoryLedger:
     """Records and scores in two dictionaries."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, bytes] = {}
-        self._sealed: dict[str, bytes] = {}
+        self._records: dict[str, Record] = {}
         self._scores: dict[str, Score] = {}
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         for row in rows:
-            if row.kind == "score":
-                self._scores.setdefault(row.id, msgspec.json.decode(row.body, type=Score))
+            if row.score:
+                self._scores.setdefault(row.id, msgspec.json.decode(row.score, type=Score))
             else:
-                (self._begun if row.kind == "begun" else self._sealed).setdefault(row.id, row.body)
+                self._records.setdefault(row.id, _record(row))
 
     def record(self, id: str) -> Record | None:
-        if id not in self._begun or id not in self._sealed:
-            return None
-        return Record(
-            begun=msgspec.json.decode(self._begun[id], type=Begun), outcome=msgspec.json.decode(self._sealed[id], type=Outcome)
-        )
+        return self._records.get(id)
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
-        found = [r for id in self._sealed if (r := self.record(id)) is not None and _matches(r, where)]
+        found = [r for r in self._records.values() if _matches(r, where)]
         return sorted(found, key=lambda r: -r.begun.at)[:limit]
 
     def scores(self, record: str) -> list[Score]:
         return sorted((s for s in self._scores.values() if s.record == record), key=lambda s: (s.at, s.id))
+
+
+def _record(row: LedgerRow) -> Record:
+    return Record(begun=msgspec.json.decode(row.begun, type=Begun), outcome=msgspec.json.decode(row.sealed, type=Outcome))
 
 
 def _matches(record: Record, where: Mapping[str, Any]) -> bool:

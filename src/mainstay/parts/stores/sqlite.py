@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -27,14 +28,21 @@ def connect(path: Path) -> apsw.Connection:
     return db
 
 
+def select(db: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return db.execute(sql, tuple(values)).fetchall()
+
+
 def migrate(db: apsw.Connection, migrations: Sequence[str], *, where: str) -> None:
     """Bring a file up to date. A file of a later version is refused, never guessed at."""
     try:
         db.execute("begin immediate")
-        version = db.execute("pragma user_version").fetchall()[0][0]
+        version: int = select(db, "pragma user_version")[0][0]
         if version > len(migrations):
             raise StoreError(
-                f"the file is of version {version}, this program knows {len(migrations)}", where=where, next="pip install --upgrade mainstay"
+                f"the file is of version {version}, this program knows {len(migrations)}",
+                where=where,
+                next="pip install --upgrade mainstay",
             )
         for number, statements in enumerate(migrations[version:], version + 1):
             db.execute(statements)

@@ -16,7 +16,7 @@ import msgspec
 from mainstay.core.errors import BadRequest, StoreError
 from mainstay.core.record import Begun, Outcome, Record, Score
 from mainstay.core.seams import LedgerRow
-from mainstay.parts.stores.sqlite import connect, migrate
+from mainstay.parts.stores.sqlite import connect, migrate, select
 
 MIGRATIONS = [
     """
@@ -25,7 +25,6 @@ MIGRATIONS = [
         status text, reason text, rung text, took_us integer, cost_nano_usd integer,
         begun blob, sealed blob
     );
-    create index records_by_feature on records(feature, at);
     create index records_by_time on records(at);
     create table scores(
         id text primary key, record text, at real, name text, body blob
@@ -33,6 +32,8 @@ MIGRATIONS = [
     create index scores_by_record on scores(record, at);
     """,
 ]
+_INSERT_RECORD = f"insert or ignore into records values({','.join('?' * 13)})"
+_INSERT_SCORE = "insert or ignore into scores values(?,?,?,?,?)"
 COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung")
 
 
@@ -88,25 +89,17 @@ class SqliteLedger:
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
         rows = list(rows)
-        begun = [_begun_row(row) for row in rows if row.kind == "begun"]
-        sealed = [_sealed_row(row) for row in rows if row.kind == "sealed"]
-        scores = [_score_row(row) for row in rows if row.kind == "score"]
+        records = [_record_row(row) for row in rows if row.sealed]
+        scores = [_score_row(row) for row in rows if row.score]
         try:
             with self._writer:
-                self._writer.executemany(
-                    "insert into records(id, at, feature, tenant, origin, release, begun) values(?,?,?,?,?,?,?) on conflict(id) do nothing",
-                    begun,
-                )
-                self._writer.executemany(
-                    "update records set status=?, reason=?, rung=?, took_us=?, cost_nano_usd=?, sealed=? where id=? and sealed is null",
-                    sealed,
-                )
-                self._writer.executemany("insert into scores(id, record, at, name, body) values(?,?,?,?,?) on conflict(id) do nothing", scores)
+                self._writer.executemany(_INSERT_RECORD, records)
+                self._writer.executemany(_INSERT_SCORE, scores)
         except apsw.Error as error:
             raise StoreError(f"the ledger takes no records: {error}", where=self._where, next="mainstay doctor") from error
 
     def record(self, id: str) -> Record | None:
-        found = self._select("select begun, sealed from records where id=? and sealed is not null", (id,))
+        found = self._select("select begun, sealed from records where id=?", (id,))
         return _record(*found[0]) if found else None
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
@@ -115,7 +108,7 @@ class SqliteLedger:
                 raise BadRequest(f"records have no column `{column}`; known: {', '.join(COLUMNS)}", param=column)
         conditions = "".join(f" and {column}=?" for column in where)
         found = self._select(
-            f"select begun, sealed from records where sealed is not null{conditions} order by at desc limit ?",  # noqa: S608  columns are checked
+            f"select begun, sealed from records where true{conditions} order by at desc limit ?",  # noqa: S608  columns are checked
             (*where.values(), limit),
         )
         return [_record(*row) for row in found]
@@ -128,26 +121,24 @@ class SqliteLedger:
         self._reader.close()
         self._writer.close()
 
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._reader.execute(sql, values).fetchall()
+            return select(self._reader, sql, values)
         except apsw.Error as error:
             raise StoreError(f"the ledger cannot be read: {error}", where=self._where, next="mainstay doctor") from error
 
 
-def _begun_row(row: LedgerRow) -> tuple[Any, ...]:
-    b = _read_begun(row.body)
-    return row.id, b.at, b.call.feature, b.call.tenant, b.call.origin, b.release, row.body
-
-
-def _sealed_row(row: LedgerRow) -> tuple[Any, ...]:
-    s = _read_sealed(row.body)
-    return s.answer.status, s.answer.reason, s.answer.rung, s.took_us, s.cost_nano_usd, row.body, row.id
+def _record_row(row: LedgerRow) -> tuple[Any, ...]:
+    b, s = _read_begun(row.begun), _read_sealed(row.sealed)
+    return (
+        *(row.id, b.at, b.call.feature, b.call.tenant, b.call.origin, b.release),
+        *(s.answer.status, s.answer.reason, s.answer.rung, s.took_us, s.cost_nano_usd, row.begun, row.sealed),
+    )
 
 
 def _score_row(row: LedgerRow) -> tuple[Any, ...]:
-    s = _read_score(row.body)
-    return row.id, s.record, s.at, s.name, row.body
+    s = _read_score(row.score)
+    return row.id, s.record, s.at, s.name, row.score
 
 
 def _record(begun: bytes, sealed: bytes) -> Record:
