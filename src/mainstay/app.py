@@ -53,15 +53,15 @@ class Mainstay:
     Made by `open`; close it with `await app.close()` or use it as `async with mainstay.open(".") as app`.
     """
 
-    def __init__(self, root: Path, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None) -> None:
         self.root, self.settings, self._environ = root, settings, environ
+        self.state = state or root / settings.state
         self._http = Http()
         self._breakers: dict[str, Breaker] = {}
-        state = root / settings.state
         self.features = self._load(settings)
-        self._ledger = SqliteLedger(state / "ledger.db")
-        self._cache = SqliteCache(state / "cache.db")
-        self._spool = Spool(state / "spool", self._ledger, also=self._cache.flush)
+        self._ledger = SqliteLedger(self.state / "ledger.db")
+        self._cache = SqliteCache(self.state / "cache.db")
+        self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._spool.adopt()
         self.observers = tuple(
             [
@@ -266,11 +266,24 @@ class Mainstay:
         self.close_sync()
 
 
-def open(path: str | os.PathLike[str] = ".", *, environ: Mapping[str, str] | None = None) -> Mainstay:
-    """The project in that folder, ready to answer. Raises `ConfigError` with file, line, key and what was expected."""
+def open(
+    path: str | os.PathLike[str] = ".",
+    *,
+    environ: Mapping[str, str] | None = None,
+    state: str | os.PathLike[str] | None = None,
+) -> Mainstay:
+    """The project in that folder, ready to answer. Raises `ConfigError` with file, line, key and what was expected.
+
+    `environ` replaces the process's environment, `state` the folder that holds ledger, cache and spool.
+    """
     environ = os.environ if environ is None else environ
     root = Path(path)
-    return Mainstay(root, read_settings(root, environ), environ)
+    return Mainstay(root, read_settings(root, environ), environ, None if state is None else Path(state))
+
+
+def history(path: Path, state: Path | None = None) -> SqliteLedger:
+    """The ledger of the project in that folder, without loading its features. Close it after use."""
+    return SqliteLedger((state or path / read_settings(path, os.environ).state) / "ledger.db")
 
 
 class _Ids:

@@ -42,7 +42,7 @@ from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
 from mainstay.serve.rules import RuleFile, Rules
-from mainstay.spec.documents import Document
+from mainstay.spec.documents import Document, Place
 from mainstay.spec.feature_file import FILE, Folder
 
 VERSION = importlib.metadata.version("mainstay")
@@ -75,12 +75,13 @@ class _Assembly:
 
     def ready(self) -> Ready:
         feature = self._feature
-        sources = self._sources()
+        sources, rungs = self._sources(), self._rungs()
         answer_guard = [] if self._output is None else [self._answer_guard()]
         built = Ready(
             digest=self._digest,
             feature=feature,
-            rungs=tuple(self._rungs()),
+            rungs=tuple(rungs),
+            asleep=len(rungs) < len(feature.ladder),
             input_guards=tuple([self._guard(g, "input", i) for i, g in enumerate(feature.guards.input)]),
             output_guards=tuple(answer_guard + [self._guard(g, "output", i) for i, g in enumerate(feature.guards.output)]),
             sources=sources,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
@@ -219,7 +219,9 @@ class Feature(Spec, frozen=True, kw_only=True):
     stakes: Annotated[Literal["normal", "high"], Meta(description="`high`: only what matches a curated source is shown.")] = (
         "normal"
     )
-    deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = Seconds(8)
+    deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = field(
+        default_factory=lambda: Seconds(8)
+    )
     first_word: Annotated[Seconds | None, Meta(description="An objective for the first word: measured, not a time-out.")] = None
     priority: Annotated[Literal["interactive", "batch"], Meta(description="Who goes first under pressure.")] = "interactive"
     history: Annotated[int, Meta(ge=0, le=200, description="How many earlier turns a call may bring; 0 refuses them.")] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from mainstay.core.feature import CacheRules, Guards, Positive, Spec
 from mainstay.core.record import LogPolicy
@@ -68,14 +68,20 @@ class Server(Spec, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="The address to bind; anything but loopback needs MAINSTAY_API_KEY.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="The port.")] = 7070
     max_body: Annotated[Positive, Meta(description="The largest request body, in bytes.")] = 10_000_000
-    stalled_reader: Annotated[Seconds, Meta(description="How long a reader may take nothing before it is dropped.")] = Seconds(20)
-    drain: Annotated[Seconds, Meta(description="How long running calls may finish after SIGTERM.")] = Seconds(30)
+    stalled_reader: Annotated[Seconds, Meta(description="How long a reader may take nothing before it is dropped.")] = field(
+        default_factory=lambda: Seconds(20)
+    )
+    drain: Annotated[Seconds, Meta(description="How long running calls may finish after SIGTERM.")] = field(
+        default_factory=lambda: Seconds(30)
+    )
 
 
 class Plain(Spec, frozen=True, kw_only=True):
     """How a model that is called by its own name, as if Mainstay were its provider, is governed."""
 
-    deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = Seconds(120)
+    deadline: Annotated[Seconds, Meta(description="Every call ends within this time.")] = field(
+        default_factory=lambda: Seconds(120)
+    )
     tries: Annotated[Positive, Meta(description="How often the model may be asked.")] = 2
     log: Annotated[LogPolicy, Meta(description="What the record keeps of texts.")] = "full"
     guards: Annotated[Guards, Meta(description="What checks the input and every draft.")] = Guards(
@@ -93,6 +99,6 @@ class Settings(Spec, frozen=True, kw_only=True):
     )
     models: Annotated[dict[str, Model], Meta(description="The models, by the names that features use.")] = {}
     sources: Annotated[dict[str, SourceSpec], Meta(description="The sources of evidence, by the names that features use.")] = {}
-    server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = Server()
-    plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = Plain()
+    server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = field(default_factory=Server)
+    plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = field(default_factory=Plain)
     observers: Annotated[tuple[str, ...], Meta(description="What watches sealed records.")] = ("prometheus",)

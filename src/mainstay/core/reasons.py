@@ -57,6 +57,7 @@ class Reason(_Documented):
     READER_LEFT = "reader_left", "The reader went away, or stopped reading, before the answer was complete."
     PROCESS_DIED = "process_died", "The process that served the call ended before the answer was complete."
     NOT_RECORDED = "not_recorded", "The record could not be written, so no money was spent on a model."
+    NOTHING_FITS = "nothing_fits", "No rung had anything to say to this, and none failed."
     RUNG_FAILED = "rung_failed", "A function or source of the ladder failed; the record says how."
 
 

@@ -17,6 +17,7 @@ from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, T
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Tripped, Unsupported
 from mainstay.core.evidence import Evidence
+from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import Chunk, ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
 from mainstay.serve.admission import ending, refusal
@@ -79,6 +80,8 @@ async def climb(
             continue
         if rung.spec.needs_evidence and evidence.searched and not evidence.passages and ready.feature.grounding.required:
             return refusal(trace, Reason.NO_EVIDENCE)
+        if isinstance(rung.spec, StaleRung) and cause is None:
+            continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
         blocked = obstacle(rung, limit)
         if blocked is not None:
@@ -94,6 +97,8 @@ async def climb(
         result = await _try(rung, ask, flight)
         if isinstance(result, Drafted):
             rung.pace.add(time.monotonic() - began)
+            if isinstance(rung.spec, MessageRung):
+                cause = cause or (Reason.MODEL_UNAVAILABLE if ready.asleep else Reason.NOTHING_FITS)
             return _answer(trace, rung, result, cause, flight)
         if isinstance(result, Stopped):
             return _interrupted(trace, rung, result, flight)
@@ -244,7 +249,7 @@ async def _pause(error: ModelError, turn: int, ask: Ask) -> bool:
 
 
 def _answer(trace: Trace, rung: ReadyRung, drafted: Drafted, cause: Reason | None, flight: Flight) -> Answer:
-    """The answer of a rung that succeeded: `degraded` if anything above it failed or was taken away."""
+    """The answer of a rung that succeeded: `degraded` if anything above it failed, or nothing but a message was left."""
     if drafted.data is not None or drafted.tool_calls:
         flight.emit(Data(drafted.data, drafted.tool_calls))
     for citation in drafted.citations:

@@ -12,11 +12,13 @@ The file, beside feature.toml:
     equals  = ["hi", "hello"]                            # the whole text, without regard to case and white space
     answer  = "Hello! How can I help?"
 
-    [extract]                                            # every match of each pattern, as a list, for all templates
-    orders  = '\\b\\d{2}-\\d{4}-\\d{2}\\b'
+    [extract]                                            # every match of each pattern, for all templates
+    order   = '\\b\\d{2}-\\d{4}-\\d{2}\\b'
 
-Where the feature's answer has a schema, the template writes JSON: `{"order": {{ order | tojson }}}`. A rule looks at the
-text field that `field` names, by default at all of them together.
+A template sees the input, the named groups of its patterns, and what was extracted: `order`, a list of the matches, and
+`extracted`, all of them as `{"type": "order", "value": "…"}`. Where the feature's answer has a schema, the template writes
+JSON: `{"category": "billing", "entities": {{ extracted | tojson }}}`. A rule looks at the text field that `field` names, by
+default at all of them together.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ class Rules:
             raise ConfigError("a rule needs `matches` or `equals`", where=where)
         patterns = tuple([_compile(p, f"{where} matches") for p in rule.matches])
         groups = {name for p in patterns for name in p.groupindex}
-        known = {*self._inputs, *self._extract, *groups}
+        known = {*self._inputs, *self._extract, *groups, "extracted"}
         return _Compiled(
             rule,
             patterns,
@@ -100,17 +102,18 @@ class Rules:
 
     def answer(self, values: Mapping[str, Any]) -> str | None:
         """What the first rule that matches says; None where none does."""
-        extracted: dict[str, list[str]] | None = None
         for compiled in self._rules:
             text = _text(values, compiled.rule.field)
             groups = _match(compiled, text)
             if groups is None:
                 continue
-            if extracted is None:
-                everything = _text(values, None)
-                extracted = {name: _all(p, everything) for name, p in self._extract.items()}
-            return compiled.template.render({**values, **extracted, **groups})
+            return compiled.template.render({**values, **self._extracted(values), **groups})
         return None
+
+    def _extracted(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        everything = _text(values, None)
+        found = {name: _all(pattern, everything) for name, pattern in self._extract.items()}
+        return {**found, "extracted": [{"type": name, "value": value} for name, matches in found.items() for value in matches]}
 
 
 def _text(values: Mapping[str, Any], field: str | None) -> str:

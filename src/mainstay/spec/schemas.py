@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -26,9 +27,18 @@ def hook(kind: type) -> dict[str, Any]:
 def components(types: list[Any], *, template: str) -> tuple[list[Any], dict[str, Any]]:
     """The schemas of these types and the definitions that they share; `template` says where those stand."""
     schemas, shared = msgspec.json.schema_components(types, schema_hook=hook, ref_template=template)
-    for definition in shared.values():
-        _plain_defaults(definition)
+    for kind in _structs(types):
+        if kind.__name__ in shared:
+            _with_defaults(kind, shared[kind.__name__])
     return list(schemas), shared
+
+
+def _structs(types: list[Any]) -> Iterator[type[msgspec.Struct]]:
+    """These types and the types of their fields, as far as they have defaults of their own."""
+    for kind in types:
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield kind
+            yield from _structs([f.default_factory for f in msgspec.structs.fields(kind) if isinstance(f.default_factory, type)])
 
 
 def feature_schema() -> dict[str, Any]:
@@ -75,11 +85,9 @@ def _document(id: str, title: str, body: dict[str, Any], shared: dict[str, Any])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": id, **body, "title": title, "$defs": used}
 
 
-def _plain_defaults(definition: dict[str, Any]) -> None:
-    """Defaults as they are written in the file: durations and money with their units."""
-    for field in definition.get("properties", {}).values():
-        default = field.get("default")
-        if isinstance(default, Seconds | Usd):
-            field["default"] = str(default)
-        elif isinstance(default, msgspec.Struct):
-            field.pop("default")
+def _with_defaults(kind: type[msgspec.Struct], definition: dict[str, Any]) -> None:
+    """Defaults of quantities, as they are written in the file: `"8s"`."""
+    for field in msgspec.structs.fields(kind):
+        made = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
+        if isinstance(made, Seconds | Usd):
+            definition["properties"][field.encode_name]["default"] = str(made)

@@ -2,7 +2,7 @@
 
 A line is one JSON value with the fields `is` (`begun`, `sealed` or `score`) and `id` first. The file is mapped into memory
 with its blocks allocated beforehand: `append` is one copy into the page cache, without a system call and without letting go
-of the interpreter. What it copied survives kill -9 of this process at once, and an fsync each second bounds what a power cut takes. A
+of the interpreter. What it copied survives kill -9 of this process, and an fsync each second bounds what a power cut takes. A
 full disk shows when a file is started, never in the middle of a record.
 
 The thread pairs the halves of each record and writes them to the ledger. Reading the files of a dead process is the same

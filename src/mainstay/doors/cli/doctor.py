@@ -1,0 +1,148 @@
+"""`mainstay doctor`: is everything there that answering needs? Each line that is not well says what to type."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import click
+from msgspec import Struct
+
+import mainstay
+from mainstay.app import new_id
+from mainstay.core.answer import fold
+from mainstay.core.call import Call
+from mainstay.core.errors import MainstayError
+from mainstay.core.model import Message, ModelRequest
+from mainstay.core.reasons import Status
+from mainstay.doors.cli.printing import as_json, reported
+from mainstay.doors.cli.serve import KEYS, PROJECT
+
+LITTLE_DISK = 200 * 1024 * 1024
+MARKS = {"well": "ok  ", "note": "note", "ill": "FAIL"}
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One line: `well`, `note` (works, but look) or `ill`."""
+
+    state: str
+    what: str
+    next: str = ""
+
+
+@click.command()
+@PROJECT
+@click.option("--ask", is_flag=True, help="Ask each model for one word: costs a little, and shows that key and name are right.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@reported
+def doctor(project: str, ask: bool, json_: bool) -> None:
+    """Look for whatever would keep the features from answering. Exit code 1 if anything is ill."""
+    findings = []
+    for finding in _findings(Path(project), ask):
+        findings.append(finding)
+        if not json_:
+            click.echo(f"{MARKS[finding.state]}  {finding.what}" + (f"\n      next: {finding.next}" if finding.next else ""))
+    if json_:
+        as_json(findings)
+    sys.exit(1 if any(f.state == "ill" for f in findings) else 0)
+
+
+def _findings(root: Path, ask: bool) -> Iterator[Finding]:
+    yield _program()
+    try:
+        app = mainstay.open(root)
+    except MainstayError as error:
+        yield Finding(state="ill", what=error.what + (f" ({error.where})" if error.where else ""), next=error.next)
+        return
+    try:
+        yield from _features(app)
+        yield from _models(app, ask)
+        yield from _state(app)
+        yield _port(app)
+    finally:
+        app.close_sync()
+
+
+def _program() -> Finding:
+    python = ".".join(map(str, sys.version_info[:3]))
+    db = apsw.Connection(":memory:")
+    try:
+        db.execute("create virtual table t using fts5(x)")
+    except apsw.Error as error:
+        return Finding(state="ill", what=f"SQLite has no full text search: {error}", next="pip install --force-reinstall apsw")
+    return Finding(state="well", what=f"Python {python}, SQLite {apsw.sqlite_lib_version()} with full text search")
+
+
+def _features(app: mainstay.Mainstay) -> Iterator[Finding]:
+    if not app.features.ready:
+        yield Finding(state="ill", what=f"there is no feature in {app.root / app.settings.features}", next="mainstay init")
+    for name, ready in app.features.ready.items():
+        ladder = " > ".join(rung.name for rung in ready.rungs)
+        yield Finding(state="well", what=f"feature {name} {ready.digest[:12]}: {ladder}")
+        if len(ready.rungs) == 1:
+            yield Finding(
+                state="note", what=f"feature {name} can only show its message: all other rungs are asleep", next=f"set {KEYS}"
+            )
+
+
+def _models(app: mainstay.Mainstay, ask: bool) -> Iterator[Finding]:
+    project = app.features.project
+    for name in sorted(project.asleep):
+        yield Finding(
+            state="note", what=f"model {name} is asleep: its key is not set", next=f"set {app.settings.models[name].key or KEYS}"
+        )
+    for name, model in project.models.items():
+        price = "priced" if model.price is not None else "of unknown price"
+        yield Finding(
+            state="well" if model.price is not None else "note",
+            what=f"model {name} ({model.model or 'what the server offers'}), {price}",
+            next="" if model.price is not None else f"give models.{name}.price in mainstay.toml, or its cost stays unknown",
+        )
+        if ask:
+            yield asyncio.run(_asked(app, name))
+
+
+async def _asked(app: mainstay.Mainstay, name: str) -> Finding:
+    request = ModelRequest(messages=(Message("user", "Answer with the one word: well"),), max_output=256)
+    answer = fold([event async for event in app.serve(Call(id=new_id(), feature=name, origin="audit", request=request))])
+    if answer.status is Status.ANSWERED:
+        return Finding(state="well", what=f"model {name} answered {answer.text.strip()[:40]!r}")
+    return Finding(
+        state="ill", what=f"model {name} did not answer: {answer.detail or answer.reason}", next="check its url, key and model"
+    )
+
+
+def _state(app: mainstay.Mainstay) -> Iterator[Finding]:
+    free = shutil.disk_usage(app.state).free
+    yield Finding(
+        state="well" if free > LITTLE_DISK else "ill",
+        what=f"{app.state.resolve()} takes records; {free // 2**20} MB are free",
+        next="" if free > LITTLE_DISK else "make room: without it no model is asked",
+    )
+    trouble = app.trouble()
+    if trouble:
+        yield Finding(state="ill", what=f"records wait in the spool: {trouble}", next=f"check {app.state}")
+
+
+def _port(app: mainstay.Mainstay) -> Finding:
+    server = app.settings.server
+    return _checked(
+        lambda: socket.create_server((server.host, server.port)).close(),
+        well=f"{server.host}:{server.port} can be bound",
+        ill=f"{server.host}:{server.port} cannot be bound",
+        next="choose another port: mainstay serve --port 0",
+    )
+
+
+def _checked(check: Callable[[], None], *, well: str, ill: str, next: str) -> Finding:
+    try:
+        check()
+    except OSError as error:
+        return Finding(state="note", what=f"{ill}: {os.strerror(error.errno) if error.errno else error}", next=next)
+    return Finding(state="well", what=well)

@@ -1,0 +1,54 @@
+"""What commands print: tables, JSON, and errors that say the next thing to type."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from mainstay.core.errors import MainstayError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def reported(command: Callable[P, T]) -> Callable[P, T]:
+    """A command whose `MainstayError`s become a message and exit code 2, and whose Ctrl-C is quiet."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except MainstayError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    return run
+
+
+def as_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def money(nano: int | None) -> str:
+    """Nano-dollars as dollars; `?` where the price is unknown."""
+    return "?" if nano is None else f"${nano / 1e9:.6f}".rstrip("0").rstrip(".") if nano else "$0"
+
+
+def milliseconds(micro: int | None) -> str:
+    """Microseconds as milliseconds."""
+    return "-" if micro is None else f"{micro / 1000:.1f} ms"

@@ -1,0 +1,88 @@
+"""`mainstay serve` and `mainstay demo`: features over HTTP."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import mainstay
+from mainstay.app import Mainstay
+from mainstay.assembling import VERSION
+from mainstay.doors.cli.printing import reported
+from mainstay.doors.http import server
+
+PROJECT = click.option("-C", "--project", default=".", type=click.Path(file_okay=False), help="The project's folder.")
+KEYS = "MAINSTAY_MODEL_URL, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
+
+
+@click.command()
+@PROJECT
+@click.option("--host", help="The address to bind; by default server.host of mainstay.toml.")
+@click.option("--port", type=int, help="The port; by default server.port of mainstay.toml. 0 takes a free one.")
+@click.option("--dev", is_flag=True, help="Load the folder again whenever it changes.")
+@reported
+def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
+    """Serve the project's features over HTTP."""
+    app = mainstay.open(project)
+    settings = app.settings.server
+    _serve(app, host or settings.host, settings.port if port is None else port, dev=dev)
+
+
+@click.command()
+@click.option("--port", type=int, default=7070, envvar="PORT", show_default=True, help="The port; 0 takes a free one.")
+@reported
+def demo(port: int) -> None:
+    """Serve the bundled example: questions about Mainstay, and triage of support messages."""
+    app = mainstay.open(demo_project(), state=Path(".mainstay") / "demo")
+    _serve(app, "127.0.0.1", port, dev=False)
+
+
+def demo_project() -> Path:
+    """The bundled example's folder."""
+    return Path(str(importlib.resources.files("mainstay"))) / "demo"
+
+
+def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
+    def ready(port: int) -> None:
+        click.echo(_banner(app, f"http://{host}:{port}", dev))
+
+    served = server.run(app, host=host, port=port, key=os.environ.get("MAINSTAY_API_KEY", ""), dev=dev, ready=ready)
+    if not served:
+        click.echo(f"error: {host}:{port} cannot be bound; is it in use?\n  next: choose another with --port", err=True)
+        sys.exit(2)
+    click.echo("Stopped.")
+
+
+def _banner(app: Mainstay, address: str, dev: bool) -> str:
+    features = app.features
+    lines = [f"Mainstay {VERSION} serves {len(features.ready)} feature(s) at {address}"]
+    width = max((len(name) for name in features.ready), default=0)
+    for name, ready in features.ready.items():
+        lines.append(f"  {name.ljust(width)}  {' > '.join(rung.name for rung in ready.rungs)}")
+    models = [f"{name} ({model.provider}: {model.model or 'what the server offers'})" for name, model in _awake(app)]
+    lines.append(f"Models: {', '.join(models)}" if models else f"Models: none; set {KEYS} to wake the model rungs")
+    lines.append("The folder is loaded again when it changes." if dev else f"Records: {app.state / 'ledger.db'}")
+    return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address))])
+
+
+def _awake(app: Mainstay) -> list[tuple[str, mainstay.core.project.Model]]:
+    return [(name, model) for name, model in app.settings.models.items() if name in app.features.plain]
+
+
+def _to_try(app: Mainstay, address: str) -> list[str]:
+    names = list(app.features.ready)
+    if not names:
+        return ["mainstay init"]
+    fields = app.features.ready[names[0]].feature.input.fields
+    field = next((name for name, kind in fields.items() if kind.startswith("text")), "question")
+    question = "What is a rung?"
+    return [
+        f"""curl --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
+        f"""curl -N --json '{{"model": "{names[0]}", "stream": true, "messages": [{{"role": "user", "content": "{question}"}}]}}' """
+        f"{address}/v1/chat/completions",
+        f"curl {address}/metrics",
+    ]
