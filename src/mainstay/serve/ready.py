@@ -59,7 +59,8 @@ class Ready(Struct, frozen=True, kw_only=True):
 
     `digest` names the release; `sources` are the ones its evidence comes from; `read_input` checks a call's input and
     gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or a `stale`
-    rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
+    rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false for a
+    plain model, which has one rung that may fail.
     """
 
     digest: str

@@ -12,6 +12,7 @@ import click
 import mainstay
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
+from mainstay.core.project import Model
 from mainstay.doors.cli.printing import reported
 from mainstay.doors.http import server
 
@@ -69,7 +70,7 @@ def _banner(app: Mainstay, address: str, dev: bool) -> str:
     return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address))])
 
 
-def _awake(app: Mainstay) -> list[tuple[str, mainstay.core.project.Model]]:
+def _awake(app: Mainstay) -> list[tuple[str, Model]]:
     return [(name, model) for name, model in app.settings.models.items() if name in app.features.plain]
 
 
@@ -80,9 +81,9 @@ def _to_try(app: Mainstay, address: str) -> list[str]:
     fields = app.features.ready[names[0]].feature.input.fields
     field = next((name for name, kind in fields.items() if kind.startswith("text")), "question")
     question = "What is a rung?"
+    message = f'[{{"role": "user", "content": "{question}"}}]'
     return [
         f"""curl --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
-        f"""curl -N --json '{{"model": "{names[0]}", "stream": true, "messages": [{{"role": "user", "content": "{question}"}}]}}' """
-        f"{address}/v1/chat/completions",
+        f"""curl -N --json '{{"model": "{names[0]}", "stream": true, "messages": {message}}}' {address}/v1/chat/completions""",
         f"curl {address}/metrics",
     ]
