@@ -46,9 +46,8 @@ def init(folder: str, feature: str) -> None:
     for path in written:
         click.echo(f"wrote {target / path}")
     there = "" if folder == "." else f" -C {folder}"
-    click.echo(
-        f'Try:\n  mainstay run {feature} "How do I return something?"{there}\n  mainstay drill {feature}{there}\n  mainstay serve --dev{there}'
-    )
+    commands = (f'run {feature} "How do I return an item?"', f"drill {feature}", "serve --dev")
+    click.echo("\n".join(["Try:", *(f"  mainstay {command}{there}" for command in commands)]))
 
 
 def _target(path: Path, feature: str) -> Path:
