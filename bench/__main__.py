@@ -1,0 +1,7 @@
+"""`make bench`: every benchmark that runs on this machine alone, one after the other."""
+
+from bench import everything, handbook, steps
+
+for benchmark in (steps, everything, handbook):
+    print(f"\n## {benchmark.__name__}\n")
+    benchmark.main()

@@ -1,0 +1,66 @@
+"""Does the handbook find the right section, and refuse what it cannot know?
+
+Asks the bundled feature `handbook` without any key, so that its `search` rung answers: questions about Mainstay, each with the
+sections that answer it (one of them has to be among the first three citations), and questions about anything else, which have
+to be refused with `no_evidence`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mainstay
+from mainstay.doors.cli.serve import demo_project
+
+QUESTIONS = Path(__file__).parent / "questions"
+FIRST = 3
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (QUESTIONS / name).read_text(encoding="utf-8").splitlines() if line]
+
+
+async def ask(app: mainstay.Mainstay, question: str) -> mainstay.Answer:
+    return await app.run("handbook", question=question, tenant="bench")
+
+
+def section_of(citation: mainstay.Citation) -> str:
+    return citation.passage.partition("~")[0]
+
+
+async def measure(folder: str) -> bool:
+    async with mainstay.open(demo_project(), environ={}, state=folder) as app:
+        found = first = 0
+        known = read("handbook.jsonl")
+        for row in known:
+            answer = await ask(app, row["question"])
+            sections = [section_of(c) for c in answer.citations[:FIRST]]
+            hit = any(section in row["sections"] for section in sections)
+            found, first = found + hit, first + (sections[:1] != [] and sections[0] in row["sections"])
+            if not hit:
+                print(f"  missed: {row['question']}\n     wanted {', '.join(row['sections'])}; got {', '.join(sections) or answer.reason}")
+        refused = 0
+        unknown = read("elsewhere.jsonl")
+        for row in unknown:
+            answer = await ask(app, row["question"])
+            right = (answer.status, answer.reason) == ("refused", "no_evidence")
+            refused += right
+            if not right:
+                print(f"  not refused: {row['question']}\n     got {', '.join(section_of(c) for c in answer.citations)}")
+    print(f"\nhandbook: right section in the top {FIRST} for {found} of {len(known)} ({found / len(known):.0%}), first for {first}")
+    print(f"elsewhere: refused with no_evidence {refused} of {len(unknown)} ({refused / len(unknown):.0%})")
+    return found >= 0.8 * len(known) and refused >= 0.8 * len(unknown)
+
+
+def main() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(measure(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
