@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 from mainstay.core.answer import Citation
@@ -22,6 +21,7 @@ from mainstay.serve.watch import Watch
 
 log = logging.getLogger("mainstay.models")
 MILLION = 1_000_000
+LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
 
 
@@ -99,9 +99,8 @@ async def attempt(
     ask.watch.until(end if first_word is None else min(end, now + first_word))
     outcome, status, detail = "abandoned", None, ""
     try:
-        if not ask.trace.on_disk:
-            raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
-        async with aclosing(model.provider.generate(request, stream=stream)) as chunks:
+        chunks = _asked(model, request, ask, stream)
+        try:
             while (chunk := await _next(chunks, ask.watch, notes)) is not None:
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
@@ -109,6 +108,9 @@ async def attempt(
                 notes.usage = chunk.usage or notes.usage
                 notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
                 yield chunk
+        finally:
+            if not notes.over:
+                await _let_go(chunks, ask, notes)
         ask.watch.until(ask.limit)
         if notes.first is None:
             raise Empty("the model wrote nothing", where=model.name)
@@ -124,24 +126,65 @@ async def attempt(
             _report(model, outcome)
 
 
-async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
-    """The next chunk, awaited under the watchdog; None at the end."""
-    before = time.monotonic()
+def _asked(model: ServingModel, request: ModelRequest, ask: Ask, stream: bool) -> AsyncGenerator[Chunk, None]:
+    """The provider's chunks. Nothing is asked where the record could not be written before."""
+    if not ask.trace.on_disk:
+        raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
     try:
-        return await anext(chunks)
-    except StopAsyncIteration:
-        return None
-    except asyncio.CancelledError:
-        limit = "first word" if notes.first is None else "whole answer"
-        watch.settle(f"{notes.model} passed the time for its {limit}")
-        raise
+        return model.provider.generate(request, stream=stream)
     except ModelError:
         raise
     except Exception as error:
-        log.exception("the provider of %s broke its promise to raise ModelError only", notes.model)
-        raise ModelError(f"{type(error).__name__}: {error}", where=notes.model) from error
+        raise _translated(error, model.name) from error
+
+
+async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
+    """The next chunk, awaited under the watchdog; None at the end. Whatever comes after the limit is too late to count."""
+    before = time.monotonic()
+    try:
+        chunk = await anext(chunks)
+    except StopAsyncIteration:
+        chunk, notes.over = None, True
+    except asyncio.CancelledError:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise
+    except ModelError:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise
+    except Exception as error:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise _translated(error, notes.model) from error
     finally:
         notes.waited += time.monotonic() - before
+    watch.settle(_too_slow(notes))
+    return chunk
+
+
+def _too_slow(notes: AttemptNotes) -> str:
+    limit = "first word" if notes.first is None else "whole answer"
+    return f"{notes.model} passed the time for its {limit}"
+
+
+def _translated(error: Exception, model: str) -> ModelError:
+    log.error("the provider of %s broke its promise to raise ModelError only", model, exc_info=error)
+    return ModelError(f"{type(error).__name__}: {error}", where=model)
+
+
+async def _let_go(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptNotes) -> None:
+    """Close what the provider still has open. One that will not let go is left behind: it may not cost anybody the answer."""
+    ask.watch.until(time.monotonic() + LETTING_GO)
+    try:
+        await chunks.aclose()
+    except asyncio.CancelledError:
+        if not ask.watch.fired():
+            raise
+        log.error("the provider of %s did not let go of its connection", notes.model)
+    except Exception:
+        log.exception("the provider of %s could not be closed", notes.model)
+    ask.watch.until(ask.limit)
 
 
 def _upper_bound(request: ModelRequest) -> int:

@@ -19,13 +19,14 @@ from mainstay.serve.ready import Ready
 class AttemptNotes:
     """One attempt while it runs; becomes an `Attempt` when it is over."""
 
-    __slots__ = ("at", "bytes_out", "first", "model", "rung", "usage", "waited")
+    __slots__ = ("at", "bytes_out", "first", "model", "over", "rung", "usage", "waited")
 
     def __init__(self, rung: str, model: str, at: float) -> None:
         self.rung, self.model, self.at = rung, model, at
         self.first: float | None = None
         self.usage: Usage | None = None
         self.bytes_out = 0
+        self.over = False
         self.waited = 0.0
 
 

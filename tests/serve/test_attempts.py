@@ -1,0 +1,170 @@
+"""One attempt at one model, and what a rung makes of it: every way in which a draft can be no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from mainstay.core.answer import Text, fold
+from mainstay.core.model import Chunk
+from mainstay.core.reasons import Finish
+
+TWO = """
+    summary = "Answers"
+    deadline = "2s"
+    [[ladder]]
+    model = "small"
+    prompt = "prompt.md"
+    [[ladder]]
+    model = "large"
+    prompt = "prompt.md"
+    [[ladder]]
+    message = "Sorry."
+"""
+
+STEPS = """
+    summary = "Answers"
+    deadline = "2s"
+    [[ladder]]
+    tries = 2
+    [[ladder.steps]]
+    name = "brief"
+    model = "small"
+    prompt = "prompt.md"
+    [[ladder.steps]]
+    name = "final"
+    model = "large"
+    prompt = "final.md"
+    [[ladder]]
+    message = "Sorry."
+"""
+FINAL = {"features/answers/final.md": "{{ steps.brief }}\n"}
+
+
+def models(small: str, large: str = 'replies = ["from large"]') -> str:
+    """Two scripted models with these options."""
+    return "\n".join(
+        f'[models.{name}]\nprovider = "scripted"\noptions = {{ {options} }}'
+        for name, options in (("small", small), ("large", large))
+    )
+
+
+def strange(kind: str) -> str:
+    """A model behind a provider of this file, and a scripted one below it."""
+    return f"""
+[models.small]
+provider = "test_attempts:{kind}"
+[models.large]
+provider = "scripted"
+options = {{ replies = ["from large"] }}
+"""
+
+
+class Strange:
+    """A provider that a stranger wrote."""
+
+    def __init__(self, model, *, key, http):
+        pass
+
+
+class Swallows(Strange):
+    """Catches its cancellation, and says something after all."""
+
+    async def generate(self, request, *, stream):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        yield Chunk(text="too late", finish=Finish.STOP)
+
+
+class Translates(Strange):
+    """Turns its cancellation into an error of its own."""
+
+    async def generate(self, request, *, stream):
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            raise OSError("read timed out") from None
+        yield Chunk()
+
+
+class NeverLetsGo(Strange):
+    """Will not be closed."""
+
+    async def generate(self, request, *, stream):
+        try:
+            yield Chunk(text="Buy from AcmeCo, of all people. ")
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(30)
+
+
+class FailsAtTheEnd(Strange):
+    """Raises when it is closed."""
+
+    async def generate(self, request, *, stream):
+        try:
+            yield Chunk(text="Buy from AcmeCo, of all people. ")
+            await asyncio.sleep(30)
+        finally:
+            raise OSError("already closed")
+
+
+class NoGenerator(Strange):
+    """Raises before there is anything to iterate."""
+
+    def generate(self, request, *, stream):
+        raise OSError("no such host")
+
+
+@pytest.mark.parametrize("kind", ["Swallows", "Translates"])
+async def test_a_provider_that_swallows_its_time_out_is_too_slow(opened, kind):
+    """What comes after the limit is not an answer, whatever the provider did with its cancellation; the next rung answers."""
+    app = opened(strange(kind), TWO.replace('"2s"', '"800ms"'))
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", "over_deadline")
+    record = await app.record(answer.id)
+    assert [a.outcome for a in record.outcome.attempts] == ["too_slow", "ok"]
+
+
+@pytest.mark.parametrize("kind", ["NeverLetsGo", "FailsAtTheEnd"])
+async def test_a_provider_that_cannot_be_closed_costs_nobody_the_answer(opened, kind):
+    """A guard stopped the draft; that the provider then will not let go changes neither the verdict nor who answers next."""
+    app = opened(strange(kind), TWO + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n')
+    events = [event async for event in app.stream("answers", question="?")]
+    answer = fold(events)
+    shown = "".join(e.text for e in events if isinstance(e, Text))
+    assert (answer.status, answer.reason, answer.rung, shown) == ("degraded", "unsafe_output", "large", "from large")
+    record = await app.record(answer.id)
+    assert [a.outcome for a in record.outcome.attempts] == ["guarded", "ok"]
+
+
+async def test_a_provider_that_fails_before_it_generates_is_a_failed_attempt(opened):
+    """An exception out of the call itself is translated like any other."""
+    app = opened(strange("NoGenerator"), TWO)
+    answer = await app.run("answers", question="?")
+    assert (answer.text, answer.reason) == ("from large", "model_unavailable")
+    record = await app.record(answer.id)
+    assert [a.outcome for a in record.outcome.attempts] == ["failed", "ok"]
+
+
+class Crashes:
+    """A guard with a fault in it."""
+
+    hold = 0
+
+    async def check(self, draft):
+        raise ZeroDivisionError
+
+
+class CrashesLater(Crashes):
+    """A guard that lets the feature's own message pass at load, and crashes on everything else."""
+
+    async def check(self, draft):
+        from mainstay.core.draft import ALLOW
+
+        if draft.call.id != "load":
+            raise ZeroDivisionError
+        return ALLOW
