@@ -150,6 +150,38 @@ async def test_a_provider_that_fails_before_it_generates_is_a_failed_attempt(ope
     assert [a.outcome for a in record.outcome.attempts] == ["failed", "ok"]
 
 
+@pytest.mark.parametrize(
+    ("reply", "reason", "tries"),
+    [
+        ('{ finish = "content_filter" }', "model_refused", 1),
+        ('{ finish = "length" }', "cut_short", 1),
+        ('{ text = "", reasoning = "Let me think." }', "model_unavailable", 2),
+        ('{ text = " \\n\\t " }', "model_unavailable", 2),
+    ],
+    ids=["filtered", "out of tokens", "thoughts only", "blank"],
+)
+async def test_a_draft_without_a_word_is_no_answer(opened, reply, reason, tries):
+    """Nothing but a finish reason, nothing but thoughts, nothing but spaces: the next rung answers, and the record says why."""
+    app = opened(models(f"replies = [{reply}]"), TWO)
+    events = [event async for event in app.stream("answers", question="?")]
+    answer = fold(events)
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", reason)
+    assert "".join(e.text for e in events if isinstance(e, Text)) == "from large"
+    assert len(app.features.ready["answers"].rungs[0].models[0].provider.requests) == tries
+
+
+async def test_a_plain_model_may_run_out_of_tokens_before_its_first_word(opened):
+    """Whoever calls a model by its own name gets what it said, with its finish reason, also where that is nothing."""
+    from mainstay.app import new_id
+    from mainstay.core.call import Call
+    from mainstay.core.model import Message, ModelRequest
+
+    app = opened(models('replies = [{ finish = "length", reasoning = "Hm." }]'), TWO)
+    call = Call(id=new_id(), feature="small", request=ModelRequest(messages=(Message("user", "?"),)))
+    answer = fold([event async for event in app.serve(call)])
+    assert (answer.status, answer.text, answer.finish) == ("answered", "", "length")
+
+
 class Crashes:
     """A guard with a fault in it."""
 

@@ -14,6 +14,7 @@ from mainstay.core.errors import Empty, ModelError, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
 from mainstay.core.model import Chunk, ModelRequest, Usage
 from mainstay.core.project import Price
+from mainstay.core.reasons import Finish
 from mainstay.core.record import Attempt
 from mainstay.serve.ready import Parts, ServingModel
 from mainstay.serve.tracing import AttemptNotes, Trace
@@ -22,6 +23,7 @@ from mainstay.serve.watch import Watch
 log = logging.getLogger("mainstay.models")
 MILLION = 1_000_000
 LETTING_GO = 0.1  # seconds that a provider has to close what is given up
+EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
 
 
@@ -105,14 +107,13 @@ async def attempt(
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
                     ask.watch.until(end)
-                notes.usage = chunk.usage or notes.usage
-                notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
+                notes.add(chunk)
                 yield chunk
         finally:
             if not notes.over:
                 await _let_go(chunks, ask, notes)
         ask.watch.until(ask.limit)
-        if notes.first is None:
+        if not notes.wrote and notes.finish not in EXPLAINED:
             raise Empty("the model wrote nothing", where=model.name)
         outcome = "ok"
     except ModelError as error:

@@ -155,7 +155,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
         failure = None if verdict is not None else whole.failure(ask, screening)
         if failure is not None:
             return failure, False
-        if whole.nothing:
+        if whole.nothing and not rung.models:
             return Passed(), False
         verdict = verdict or await screening.complete(whole.tool_calls)
     except asyncio.CancelledError:

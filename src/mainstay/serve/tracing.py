@@ -11,23 +11,36 @@ from collections.abc import Iterator
 
 from mainstay.core.call import Call
 from mainstay.core.draft import Verdict
-from mainstay.core.model import Usage
+from mainstay.core.model import Chunk, Usage
+from mainstay.core.reasons import Finish
 from mainstay.core.record import Attempt, GuardNote
 from mainstay.serve.ready import Ready
 
 
 class AttemptNotes:
-    """One attempt while it runs; becomes an `Attempt` when it is over."""
+    """One attempt while it runs; becomes an `Attempt` when it is over.
 
-    __slots__ = ("at", "bytes_out", "first", "model", "over", "rung", "usage", "waited")
+    `first` is the moment of the first sign of life, `wrote` whether anything came that is an answer: spaces and thoughts are
+    none. `over` says that the provider has nothing open any more.
+    """
+
+    __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "rung", "usage", "waited", "wrote")
 
     def __init__(self, rung: str, model: str, at: float) -> None:
         self.rung, self.model, self.at = rung, model, at
         self.first: float | None = None
         self.usage: Usage | None = None
-        self.bytes_out = 0
-        self.over = False
-        self.waited = 0.0
+        self.finish: Finish | None = None
+        self.bytes_out, self.waited = 0, 0.0
+        self.wrote = self.over = False
+
+    def add(self, chunk: Chunk) -> None:
+        """More was written."""
+        self.usage = chunk.usage or self.usage
+        self.finish = chunk.finish or self.finish
+        self.bytes_out += len(chunk.text) + len(chunk.reasoning)
+        if not self.wrote:
+            self.wrote = bool(chunk.tool_calls or chunk.refusal or (chunk.text and not chunk.text.isspace()))
 
 
 class Trace:
