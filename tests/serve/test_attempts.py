@@ -182,6 +182,38 @@ async def test_a_plain_model_may_run_out_of_tokens_before_its_first_word(opened)
     assert (answer.status, answer.text, answer.finish) == ("answered", "", "length")
 
 
+async def test_a_stopped_step_is_on_the_record_at_once(opened):
+    """A guard stops the last step in its middle: its attempt is closed, counted and recorded before the next rung starts."""
+    feature = STEPS.replace("tries = 2", "tries = 1") + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n'
+    app = opened(
+        models('replies = ["brief"]', 'replies = ["Buy from AcmeCo, they say, of all people."], chunk = 8'), feature, FINAL
+    )
+    events = [event async for event in app.stream("answers", question="?")]
+    record = await app.record(fold(events).id)
+    assert [(a.rung, a.outcome) for a in record.outcome.attempts] == [("steps.brief", "ok"), ("steps", "guarded")]
+
+
+async def test_each_step_has_its_own_tries(opened):
+    """As the file's help says: each step may be asked `tries` times, so one failure in each of two steps is no failure."""
+    flaky = 'replies = [{ fault = "overloaded" }, "well"]'
+    app = opened(models(flaky, flaky), STEPS, FINAL)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.rung, answer.text) == ("answered", "steps", "well")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [('{ text = "half a", finish = "length" }', "cut_short"), ('{ text = "no", finish = "content_filter" }', "model_refused")],
+    ids=["cut short", "filtered"],
+)
+async def test_a_step_that_is_no_answer_is_not_built_upon(opened, reply, reason):
+    """What an earlier step could not finish, or would not write, never becomes the next step's prompt."""
+    app = opened(models(f"replies = [{reply}]"), STEPS, FINAL)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.rung, answer.reason) == ("degraded", "message", reason)
+    assert app.features.ready["answers"].rungs[0].models[1].provider.requests == []
+
+
 class Crashes:
     """A guard with a fault in it."""
 

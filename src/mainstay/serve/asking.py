@@ -12,9 +12,9 @@ from mainstay.core.answer import Citation
 from mainstay.core.call import Call
 from mainstay.core.errors import Empty, ModelError, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
-from mainstay.core.model import Chunk, ModelRequest, Usage
+from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
 from mainstay.core.project import Price
-from mainstay.core.reasons import Finish
+from mainstay.core.reasons import Finish, Reason
 from mainstay.core.record import Attempt
 from mainstay.serve.ready import Parts, ServingModel
 from mainstay.serve.tracing import AttemptNotes, Trace
@@ -31,6 +31,47 @@ class NotRecorded(ModelError):
     """The record cannot be written, so nothing was asked."""
 
     kind = "not_recorded"
+
+
+class Unusable(ModelError):
+    """The model answered, but with nothing to go on with: cut short, or declined."""
+
+    kind = "unusable"
+
+    def __init__(self, reason: Reason, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+class Whole:
+    """What all chunks of a draft amount to, beside the text."""
+
+    __slots__ = ("finish", "model", "nothing", "refusal", "tool_calls")
+
+    def __init__(self) -> None:
+        self.nothing = True
+        self.refusal = ""
+        self.tool_calls: tuple[ToolCall, ...] = ()
+        self.finish: Finish | None = None
+        self.model: str | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """More was written."""
+        if chunk.text or chunk.tool_calls or chunk.refusal:
+            self.nothing = False
+        self.refusal += chunk.refusal
+        self.tool_calls += chunk.tool_calls
+        self.finish = chunk.finish or self.finish
+        self.model = chunk.model or self.model
+
+    def unusable(self, *, laddered: bool) -> Reason | None:
+        """Why a draft that was written to its end is no answer, before any guard looks at it.
+
+        A plain model's caller may have a text that was cut short: its finish reason says so.
+        """
+        if self.refusal or self.finish is Finish.CONTENT_FILTER:
+            return Reason.MODEL_REFUSED
+        return Reason.CUT_SHORT if laddered and self.finish is Finish.LENGTH else None
 
 
 class Ask:

@@ -21,7 +21,7 @@ from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import Chunk, ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
 from mainstay.serve.admission import ending, refusal
-from mainstay.serve.asking import Ask, NotRecorded
+from mainstay.serve.asking import Ask, NotRecorded, Unusable, Whole
 from mainstay.serve.citing import cite
 from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
@@ -112,9 +112,10 @@ def _streams(trace: Trace) -> bool:
 
 
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
-    """One rung, asked again after an error or a guard's remark as often as its `tries` allow."""
-    result: Result = Failed(Reason.RUNG_FAILED)
-    for turn in range(1, rung.tries + 1):
+    """One rung, asked again after an error or a guard's remark as often as its `tries` allow: each step of it, if it has steps."""
+    turn = finished = 0
+    while True:
+        turn += 1
         screening = Screening(
             ask.trace,
             rung=rung.name,
@@ -124,24 +125,24 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             release=lambda text: flight.emit(Text(text)),
         )
         ask.guarded = False
+        error: ModelError | None = None
         try:
             result, again = await _draft(rung, ask, screening)
-        except ModelError as error:
-            result = _failure(error, screening)
-            if isinstance(result, Stopped) or turn == rung.tries or not error.retryable:
-                return result
-            if not await _pause(error, turn, ask):
-                return result
-            continue
-        if not again or turn == rung.tries:
+        except ModelError as failed:
+            error, result, again = failed, _failure(failed, screening), failed.retryable
+        if len(ask.kept) > finished:
+            turn, finished = 1, len(ask.kept)
+        if isinstance(result, Stopped) or not again or turn >= rung.tries:
             return result
-        flight.emit(Step("asked_again", ask.remark))
-    return result
+        if error is None:
+            flight.emit(Step("asked_again", ask.remark))
+        elif not await _pause(error, turn, ask):
+            return result
 
 
 async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Result, bool]:
     """Write one draft through the guards; the flag says whether the rung may be asked again with the remark."""
-    whole = _Whole()
+    whole = Whole()
     verdict: Verdict | None = None
     try:
         async with aclosing(rung.writer(ask)) as chunks:
@@ -152,7 +153,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
                     if verdict is not None:
                         ask.guarded = True
                         break
-        failure = None if verdict is not None else whole.failure(ask, screening)
+        failure = None if verdict is not None else _unusable(whole, ask, screening)
         if failure is not None:
             return failure, False
         if whole.nothing and not rung.models:
@@ -175,36 +176,12 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
     return drafted, False
 
 
-class _Whole:
-    """What all chunks of a draft amount to, beside the text."""
-
-    __slots__ = ("finish", "model", "nothing", "refusal", "tool_calls")
-
-    def __init__(self) -> None:
-        self.nothing = True
-        self.refusal = ""
-        self.tool_calls: tuple[ToolCall, ...] = ()
-        self.finish: Finish | None = None
-        self.model: str | None = None
-
-    def add(self, chunk: Chunk) -> None:
-        if chunk.text or chunk.tool_calls or chunk.refusal:
-            self.nothing = False
-        self.refusal += chunk.refusal
-        self.tool_calls += chunk.tool_calls
-        self.finish = chunk.finish or self.finish
-        self.model = chunk.model or self.model
-
-    def failure(self, ask: Ask, screening: Screening) -> Failed | Stopped | None:
-        """What is wrong with a draft that was written to its end, before any guard looks at the whole."""
-        reason = None
-        if self.refusal or self.finish is Finish.CONTENT_FILTER:
-            reason = Reason.MODEL_REFUSED
-        elif self.finish is Finish.LENGTH and ask.trace.ready.laddered:
-            reason = Reason.CUT_SHORT
-        if reason is None:
-            return None
-        return Stopped(reason, screening.text[: screening.shown], False) if screening.shown else Failed(reason, self.refusal)
+def _unusable(whole: Whole, ask: Ask, screening: Screening) -> Failed | Stopped | None:
+    """What is wrong with a draft that was written to its end, before any guard looks at the whole."""
+    reason = whole.unusable(laddered=ask.trace.ready.laddered)
+    if reason is None:
+        return None
+    return Stopped(reason, screening.text[: screening.shown], False) if screening.shown else Failed(reason, whole.refusal)
 
 
 def _stopped_by(verdict: Verdict, ask: Ask, screening: Screening) -> tuple[Result, bool]:
@@ -231,6 +208,8 @@ def _reason_of(error: ModelError) -> Reason:
         return Reason.MODEL_REFUSED
     if isinstance(error, NotRecorded):
         return Reason.NOT_RECORDED
+    if isinstance(error, Unusable):
+        return error.reason
     return Reason.MODEL_UNAVAILABLE
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from mainstay.core.feature import ModelRung, PromptStep, StaleRung, StepsRung
 from mainstay.core.model import Chunk, ImagePart, Message, ModelRequest, OutputSchema, TextPart
 from mainstay.core.reasons import Finish
 from mainstay.serve import caching
-from mainstay.serve.asking import Ask, attempt
+from mainstay.serve.asking import Ask, Unusable, Whole, attempt
 from mainstay.serve.grounding import query_of
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.quoting import quote
@@ -112,22 +113,31 @@ class StepsWriter:
             if name not in ask.kept:
                 ask.kept[name] = await self._whole(name, prompted, ask)
         request = final.request(ask, ask.kept, last=True)
-        stream = ask.stream or self._spec.first_word is not None
-        async for chunk in attempt(
+        chunks = attempt(
             final.model,
             request,
             ask,
             rung=self._name,
-            stream=stream,
+            stream=ask.stream or self._spec.first_word is not None,
             timeout=self._spec.timeout,
             first_word=self._spec.first_word,
-        ):
-            yield chunk
+        )
+        async with aclosing(chunks):  # a draft that is stopped in its middle is closed, and on the record, at once
+            async for chunk in chunks:
+                yield chunk
 
     async def _whole(self, name: str, prompted: Prompted, ask: Ask) -> str:
         request = prompted.request(ask, ask.kept, last=False)
-        pieces = attempt(prompted.model, request, ask, rung=f"{self._name}.{name}", stream=False, timeout=self._spec.timeout)
-        return "".join([chunk.text async for chunk in pieces])
+        whole, pieces = Whole(), []
+        async for chunk in attempt(
+            prompted.model, request, ask, rung=f"{self._name}.{name}", stream=False, timeout=self._spec.timeout
+        ):
+            whole.add(chunk)
+            pieces.append(chunk.text)
+        reason = whole.unusable(laddered=True)
+        if reason is not None:
+            raise Unusable(reason, f"the step {name} is not to be built upon: {whole.refusal or reason}")
+        return "".join(pieces)
 
 
 class PlainWriter:
