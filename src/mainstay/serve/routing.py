@@ -15,6 +15,7 @@ from mainstay.serve.tracing import Trace
 
 LITTLE = 0.02  # seconds for a rung that asks nobody
 ASIDE = 0.25  # seconds for a search or a function that was never measured
+ENOUGH = 0.8  # of the time that a rung needs, with which it is still tried: the rung above it ends a little late
 
 
 def need(rung: ReadyRung, ready: Ready) -> float:
@@ -44,6 +45,6 @@ def obstacle(rung: ReadyRung, limit: float) -> tuple[Reason, str] | None:
         return None
     available = limit - time.monotonic()
     usual = rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
-    if available <= 0 or (usual is not None and usual > available):
+    if available <= 0 or (usual is not None and usual * ENOUGH > available):
         return Reason.OVER_DEADLINE, "too_slow_for_the_time_left"
     return None
