@@ -214,6 +214,31 @@ async def test_a_step_that_is_no_answer_is_not_built_upon(opened, reply, reason)
     assert app.features.ready["answers"].rungs[0].models[1].provider.requests == []
 
 
+async def test_a_pause_that_ends_with_the_rungs_time_gives_way_to_the_next_rung(opened):
+    """The watchdog rings while a retry is being waited for, because the loop was held up: the next rung answers."""
+    feature = """
+        summary = "Answers"
+        deadline = "1200ms"
+        [[ladder]]
+        model = "small"
+        prompt = "prompt.md"
+        [[ladder]]
+        rules = "rules.toml"
+        needs = "800ms"
+        [[ladder]]
+        message = "Sorry."
+    """
+    rules = {"features/answers/rules.toml": "[[rule]]\nname = 'all'\nmatches = ['.']\nanswer = 'by rule'\n"}
+    app = opened(
+        '[models.small]\nprovider = "scripted"\noptions = { fault = "overloaded", retry_after = 0.35 }\n', feature, rules
+    )
+    running = asyncio.create_task(app.run("answers", question="?"))
+    await asyncio.sleep(0.1)
+    time.sleep(0.4)  # past the rung's time of 0.4 s, well before the deadline
+    answer = await running
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "by rule", "model_unavailable")
+
+
 class Crashes:
     """A guard with a fault in it."""
 

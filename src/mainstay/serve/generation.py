@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Tripped, Unsupported
+from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import MessageRung, StaleRung
-from mainstay.core.model import Chunk, ToolCall, Usage
+from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
 from mainstay.serve.admission import ending, refusal
 from mainstay.serve.asking import Ask, NotRecorded, Unusable, Whole
@@ -112,7 +112,7 @@ def _streams(trace: Trace) -> bool:
 
 
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
-    """One rung, asked again after an error or a guard's remark as often as its `tries` allow: each step of it, if it has steps."""
+    """One rung, asked again after an error or a guard's remark as often as its `tries` allow; steps each have theirs."""
     turn = finished = 0
     while True:
         turn += 1
@@ -220,10 +220,15 @@ async def _pause(error: ModelError, turn: int, ask: Ask) -> bool:
     """
     pause = random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**turn)
     wait = pause if error.retry_after is None else max(pause, error.retry_after)
-    if time.monotonic() + wait >= ask.limit or isinstance(error, Tripped):
+    if time.monotonic() + wait >= ask.limit:
         return False
     ask.watch.until(ask.limit)
-    await asyncio.sleep(wait)
+    try:
+        await asyncio.sleep(wait)
+    except asyncio.CancelledError:
+        if ask.watch.fired():  # the event loop was held up until the rung's time was over
+            return False
+        raise
     return True
 
 
