@@ -239,6 +239,52 @@ async def test_a_pause_that_ends_with_the_rungs_time_gives_way_to_the_next_rung(
     assert (answer.status, answer.text, answer.reason) == ("degraded", "by rule", "model_unavailable")
 
 
+async def test_a_prompt_that_cannot_be_filled_gives_way_to_the_next_rung(opened):
+    """A template that asks for more than the call brings is that rung's failure, not the end of the ladder."""
+    feature = "history = 2\n" + TWO.replace("    ", "").replace(
+        'model = "large"\nprompt = "prompt.md"', 'model = "large"\nprompt = "b.md"'
+    )
+    files = {
+        "features/answers/prompt.md": "{{ history[0].text }} {{ question }}",
+        "features/answers/b.md": "{{ question }}",
+    }
+    app = opened(models('replies = ["from small"]'), feature, files)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", "rung_failed")
+    record = await app.record(answer.id)
+    assert [(a.rung, a.outcome) for a in record.outcome.attempts] == [("small", "failed"), ("large", "ok")]
+    assert "history" in record.outcome.attempts[0].detail or "filled" in record.outcome.attempts[0].detail
+
+
+async def test_a_function_that_raises_is_named_in_the_record(opened):
+    """A `call` rung that fails says so as `rung_failed`, and its exception stands in the record."""
+    feature = TWO.replace('model = "small"\n    prompt = "prompt.md"', 'call = "own.py:reply"')
+    app = opened(models(""), feature, {"features/answers/own.py": "def reply(question):\n    return {}[question]\n"})
+    answer = await app.run("answers", question="key")
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", "rung_failed")
+    record = await app.record(answer.id)
+    assert (record.outcome.attempts[0].rung, record.outcome.attempts[0].outcome) == ("call", "failed")
+    assert "KeyError" in record.outcome.attempts[0].detail
+
+
+async def test_a_function_that_swallows_its_time_out_is_too_slow(opened):
+    """What a function returns after its time is no answer any more, and the record names the function."""
+    feature = TWO.replace('model = "small"\n    prompt = "prompt.md"', 'call = "own.py:reply"').replace('"2s"', '"800ms"')
+    own = """
+        import asyncio, contextlib
+
+        async def reply(question):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+            return "too late"
+    """
+    app = opened(models(""), feature, {"features/answers/own.py": own})
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", "over_deadline")
+    record = await app.record(answer.id)
+    assert [(a.rung, a.outcome) for a in record.outcome.attempts] == [("call", "too_slow"), ("large", "ok")]
+
+
 class Crashes:
     """A guard with a fault in it."""
 
@@ -246,6 +292,21 @@ class Crashes:
 
     async def check(self, draft):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("stage", ["input", "output"])
+async def test_a_guard_that_crashes_shows_nothing_unchecked(opened, stage):
+    """A guard that raises lets nothing through, and the call still ends in a typed answer with its record."""
+    feature = TWO + f'\n[guards]\n{stage} = ["test_attempts:Crashes"]\n'
+    if stage == "output":  # the message is checked when the feature is loaded
+        feature = feature.replace("Crashes", "CrashesLater")
+    app = opened(models('replies = ["unchecked"]'), feature)
+    events = [event async for event in app.stream("answers", question="?")]
+    answer = fold(events)
+    assert answer.status in ("degraded", "unavailable") and answer.reason == "rung_failed"
+    assert "unchecked" not in answer.text + "".join(e.text for e in events if isinstance(e, Text))
+    record = await app.record(answer.id)
+    assert (record.outcome.answer.status, record.outcome.answer.reason) == (answer.status, "rung_failed")
 
 
 class CrashesLater(Crashes):

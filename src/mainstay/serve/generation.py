@@ -7,6 +7,7 @@ was shown. After the first word there is no switching: the answer ends with a cl
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Unsupported
+from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, TooSlow, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
@@ -30,6 +31,7 @@ from mainstay.serve.routing import limit_of, obstacle
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
+log = logging.getLogger("mainstay.ladder")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -130,6 +132,10 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             result, again = await _draft(rung, ask, screening)
         except ModelError as failed:
             error, result, again = failed, _failure(failed, screening), failed.retryable
+            if not rung.models:
+                ask.trace.skipped(rung.name, failed.kind, str(failed))
+        except Exception as crash:
+            result, again = _crashed(crash, rung, ask, screening), False
         if len(ask.kept) > finished:
             turn, finished = 1, len(ask.kept)
         if isinstance(result, Stopped) or not again or turn >= rung.tries:
@@ -153,6 +159,8 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
                     if verdict is not None:
                         ask.guarded = True
                         break
+        if verdict is None:
+            ask.watch.settle(f"{rung.name} passed its time")  # and its writer swallowed the cancellation
         failure = None if verdict is not None else _unusable(whole, ask, screening)
         if failure is not None:
             return failure, False
@@ -197,6 +205,16 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
     if screening.shown:
         return Stopped(reason, screening.text[: screening.shown], retracted=False, detail=str(error))
     return Failed(reason, str(error))
+
+
+def _crashed(crash: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
+    """What becomes of a rung whose prompt, function or guard failed. Nothing of it that was not shown before will be."""
+    detail = str(crash) if isinstance(crash, MainstayError) else f"{type(crash).__name__}: {crash}"
+    log.error("the rung %s of %s failed", rung.name, ask.call.feature, exc_info=crash)
+    ask.trace.skipped(rung.name, "failed", detail[:500])
+    if screening.shown:
+        return Stopped(Reason.RUNG_FAILED, screening.text[: screening.shown], retracted=False, detail=detail)
+    return Failed(Reason.RUNG_FAILED, detail)
 
 
 def _reason_of(error: ModelError) -> Reason:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mainstay.core.errors import MainstayError, ModelError
+from mainstay.core.errors import BadRequest, ConfigError
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import ModelRung, PromptStep, StaleRung, StepsRung
 from mainstay.core.model import Chunk, ImagePart, Message, ModelRequest, OutputSchema, TextPart
@@ -65,7 +65,7 @@ class Prompted:
         values["history"] = [{"role": t.role, "text": t.text} for t in ask.call.history]
         messages = self.prompt.render(values)
         if not messages:
-            raise ModelError("the prompt came out empty")
+            raise ConfigError("the prompt came out empty")
         final = self._with_images(messages.pop(), ask)
         turns = [Message(t.role, t.text) for t in ask.call.history]
         messages = [*messages, *turns, final]
@@ -149,7 +149,7 @@ class PlainWriter:
     def __call__(self, ask: Ask) -> Chunks:
         request = ask.call.request
         if request is None:
-            raise ModelError("a plain model was called without a request")
+            raise BadRequest("a plain model was called without a request")
         if request.max_output is None:
             request = msgspec.structs.replace(request, max_output=self._model.max_output)
         return attempt(self._model, request, ask, rung=self._name, stream=ask.call.stream)
@@ -173,18 +173,12 @@ class CallWriter:
     A plain function runs in a thread, so that it cannot hold up the event loop; one that never returns is left behind.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self._function, self._name = function, name
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
         self._async = inspect.iscoroutinefunction(function)
 
     async def __call__(self, ask: Ask) -> Chunks:
-        ask.watch.until(ask.limit)
-        try:
-            result = await (self._function(**ask.values) if self._async else asyncio.to_thread(self._function, **ask.values))
-        except (asyncio.CancelledError, MainstayError):
-            raise
-        except Exception as error:
-            raise ModelError(f"the function raised {type(error).__name__}: {error}", where=self._name) from error
+        result = await (self._function(**ask.values) if self._async else asyncio.to_thread(self._function, **ask.values))
         if result is not None:
             yield Chunk(text=result if isinstance(result, str) else _encode(result).decode(), finish=Finish.STOP)
 
