@@ -137,7 +137,7 @@ async def attempt(
     if watched and not model.breaker.allows(now):
         ask.trace.skipped(rung, Tripped.kind)
         raise Tripped(f"the breaker of {model.name} is open for another {model.breaker.open_for(now):.1f} s")
-    notes = AttemptNotes(rung, model.name, now)
+    notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
     outcome, status, detail = "abandoned", None, ""
@@ -251,6 +251,7 @@ def _close(
     detail: str,
 ) -> None:
     now = time.monotonic()
+    trace.running = None
     trace.provider_s += notes.waited
     usage, estimated = notes.usage, False
     if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
