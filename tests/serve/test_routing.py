@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from mainstay.core.draft import ALLOW
+
 STALLED = '[models.small]\nprovider = "scripted"\noptions = { replies = [""], fault = "stalled" }\n'
 RULES = {"features/answers/rules.toml": "[[rule]]\nname = 'all'\nmatches = ['.']\nanswer = 'by rule'\n"}
 
@@ -23,3 +27,53 @@ async def test_the_time_that_is_kept_for_a_rung_is_enough_for_it(opened):
     app = opened(STALLED, feature, RULES)
     answer = await app.run("answers", question="?")
     assert (answer.status, answer.text, answer.reason) == ("degraded", "by rule", "over_deadline")
+
+
+async def test_a_shortened_deadline_is_shared_out_in_the_same_proportions(opened):
+    """A caller in a hurry still gets the first model: rungs below keep their share of the call's time, not of the feature's."""
+    models = "".join(
+        f'[models.{name}]\nprovider = "scripted"\noptions = {{ replies = ["from {name}"] }}\n' for name in ("small", "large")
+    )
+    feature = """
+        summary = "Answers"
+        deadline = "20s"
+        [[ladder]]
+        model = "small"
+        prompt = "prompt.md"
+        [[ladder]]
+        model = "large"
+        prompt = "prompt.md"
+        [[ladder]]
+        message = "Sorry."
+    """
+    app = opened(models, feature)
+    answer = await app.run("answers", question="?", deadline=2.0)
+    assert (answer.status, answer.text) == ("answered", "from small")
+
+
+class Thinks:
+    """A guard that needs the event loop to turn before it knows what to say."""
+
+    hold = 0
+
+    async def check(self, draft):
+        await asyncio.sleep(0.001)
+        return ALLOW
+
+
+async def test_the_message_passes_guards_that_take_a_moment(opened):
+    """All time is used up by the model; the last rung still gets the little that a guard of one's own takes."""
+    feature = """
+        summary = "Answers"
+        deadline = "300ms"
+        [[ladder]]
+        model = "small"
+        prompt = "prompt.md"
+        [[ladder]]
+        message = "Sorry."
+        [guards]
+        output = ["test_routing:Thinks"]
+    """
+    app = opened(STALLED, feature)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.rung) == ("degraded", "Sorry.", "message")

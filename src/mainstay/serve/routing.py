@@ -1,7 +1,7 @@
 """Which rungs may be tried, and how long each of them may take.
 
 Deadlines are shared out from below: a rung gets the time left minus what the rungs under it need. A rung's need is what the
-file declares, else the 95th percentile of what was measured, never more than its equal share of the deadline.
+file declares, else the 95th percentile of what was measured, never more than its equal share of the time that the call has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
-from mainstay.serve.ready import Ready, ReadyRung
+from mainstay.serve.ready import ReadyRung
 from mainstay.serve.tracing import Trace
 
 LITTLE = 0.02  # seconds for a rung that asks nobody
@@ -18,14 +18,15 @@ ASIDE = 0.25  # seconds for a search or a function that was never measured
 ENOUGH = 0.8  # of the time that a rung needs, with which it is still tried: the rung above it ends a little late
 
 
-def need(rung: ReadyRung, ready: Ready) -> float:
+def need(rung: ReadyRung, trace: Trace) -> float:
     """Seconds that have to be kept for this rung while others above it are tried."""
+    ready = trace.ready
     if rung.spec.needs is not None:
         return rung.spec.needs
     if isinstance(rung.spec, MessageRung):
         return 0.0
     timed = sum(1 for r in ready.rungs if r.spec.needs_model or isinstance(r.spec, CallRung | SearchRung))
-    share = ready.feature.deadline / max(1, timed)
+    share = trace.budget / max(1, timed)
     if rung.pace.p95 is not None:
         return min(share, rung.pace.p95)
     if rung.spec.needs_model:
@@ -34,9 +35,11 @@ def need(rung: ReadyRung, ready: Ready) -> float:
 
 
 def limit_of(place: int, trace: Trace) -> float:
-    """The moment by which the rung at that place has to be done."""
-    ready = trace.ready
-    return trace.deadline - sum(need(rung, ready) for rung in ready.rungs[place + 1 :])
+    """The moment by which the rung at that place has to be done. The message gets a little even where no time is left."""
+    rungs = trace.ready.rungs
+    if isinstance(rungs[place].spec, MessageRung):
+        return max(trace.deadline, time.monotonic() + LITTLE)
+    return trace.deadline - sum(need(rung, trace) for rung in rungs[place + 1 :])
 
 
 def obstacle(rung: ReadyRung, limit: float) -> tuple[Reason, str] | None:
