@@ -22,6 +22,7 @@ from mainstay.serve.watch import Watch
 
 log = logging.getLogger("mainstay.models")
 MILLION = 1_000_000
+FAIR, SLACK = 0.5, 0.005  # seconds that a model must have had before its silence counts against it; how early a timer may ring
 LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
@@ -133,10 +134,7 @@ async def attempt(
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
     now = time.monotonic()
-    watched = ask.call.origin == "user"
-    if watched and not model.breaker.allows(now):
-        ask.trace.skipped(rung, Tripped.kind)
-        raise Tripped(f"the breaker of {model.name} is open for another {model.breaker.open_for(now):.1f} s")
+    ticket = _ticket(model, ask, rung, now)
     notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
@@ -164,8 +162,8 @@ async def attempt(
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
         _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
-        if watched:
-            _report(model, outcome)
+        if ticket is not None:
+            _report(model, ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
 
 
 def _asked(model: ServingModel, request: ModelRequest, ask: Ask, stream: bool) -> AsyncGenerator[Chunk, None]:
@@ -285,8 +283,22 @@ def cost(price: Price | None, usage: Usage) -> int | None:
     return -(-total // MILLION)
 
 
-def _report(model: ServingModel, outcome: str) -> None:
-    if outcome in ("abandoned", NotRecorded.kind):
-        model.breaker.release()
+def _ticket(model: ServingModel, ask: Ask, rung: str, now: float) -> int | None:
+    """What the breaker is told the outcome by; None for a call that it does not watch. Raises `Tripped`."""
+    if ask.call.origin != "user":
+        return None
+    ticket = model.breaker.admit(now)
+    if ticket is None:
+        ask.trace.skipped(rung, Tripped.kind)
+        raise Tripped(f"the breaker of {model.name} is {model.breaker.state} for another {model.breaker.open_for(now):.1f} s")
+    return ticket
+
+
+def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str, *, own: float) -> None:
+    """Tell the breaker. A model that was given next to no time, neither by its rung nor by the call, is not to blame."""
+    now = time.monotonic()
+    hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
+    if hurried or outcome in ("abandoned", NotRecorded.kind):
+        model.breaker.release(ticket)
     else:
-        model.breaker.report(outcome in HEALTHY, time.monotonic())
+        model.breaker.report(ticket, outcome in HEALTHY, now)
