@@ -112,6 +112,20 @@ class FailsAtTheEnd(Strange):
             raise OSError("already closed")
 
 
+class Tidy(Strange):
+    """Notes whether the task that closes it is the one that opened it."""
+
+    closed: list[bool] = []
+
+    async def generate(self, request, *, stream):
+        opened_by = asyncio.current_task()
+        try:
+            yield Chunk(text="Buy from AcmeCo, of all people. ")
+            await asyncio.sleep(30)
+        finally:
+            self.closed.append(asyncio.current_task() is opened_by)
+
+
 class NoGenerator(Strange):
     """Raises before there is anything to iterate."""
 
@@ -139,6 +153,15 @@ async def test_a_provider_that_cannot_be_closed_costs_nobody_the_answer(opened, 
     assert (answer.status, answer.reason, answer.rung, shown) == ("degraded", "unsafe_output", "large", "from large")
     record = await app.record(answer.id)
     assert [a.outcome for a in record.outcome.attempts] == ["guarded", "ok"]
+
+
+async def test_a_stopped_draft_lets_go_of_its_provider_at_once(opened):
+    """The connection of a draft that a guard stopped is closed by the call itself, not whenever the collector comes by."""
+    app = opened(strange("Tidy"), TWO + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n')
+    Tidy.closed.clear()
+    async for _ in app.stream("answers", question="?"):
+        pass
+    assert Tidy.closed == [True]
 
 
 async def test_a_provider_that_fails_before_it_generates_is_a_failed_attempt(opened):
