@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from mainstay.core.draft import ALLOW
+from mainstay.core.evidence import Passage
 
 STALLED = '[models.small]\nprovider = "scripted"\noptions = { replies = [""], fault = "stalled" }\n'
 RULES = {"features/answers/rules.toml": "[[rule]]\nname = 'all'\nmatches = ['.']\nanswer = 'by rule'\n"}
@@ -77,3 +80,65 @@ async def test_the_message_passes_guards_that_take_a_moment(opened):
     app = opened(STALLED, feature)
     answer = await app.run("answers", question="?")
     assert (answer.status, answer.text, answer.rung) == ("degraded", "Sorry.", "message")
+
+
+RULED = """
+    summary = "Answers"
+    deadline = "2s"
+    [[ladder]]
+    rules = "rules.toml"
+    {models}
+    [[ladder]]
+    message = "Sorry."
+"""
+MODEL = '[[ladder]]\nmodel = "small"\nprompt = "prompt.md"\n'
+
+
+@pytest.mark.parametrize("models", [0, 1, 2, 3])
+async def test_rules_above_models_answer(opened, models):
+    """However many models share the deadline below them, rules, which take no time, are asked first and answer plainly."""
+    feature = RULED.replace("    ", "").replace("{models}", MODEL * models)
+    app = opened(STALLED, feature, RULES)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("answered", "by rule", None)
+
+
+class SlowSource:
+    """A source that takes its time."""
+
+    version = "1"
+
+    def __init__(self, *, name, path, link):
+        self._name = name
+
+    async def search(self, query, *, limit):
+        await asyncio.sleep(0.5)
+        return [Passage(id="1", source=self._name, document="a.md", text="Something.")]
+
+
+async def test_what_grounding_took_is_taken_from_all_rungs(opened):
+    """The search for evidence took half of the time: what is left is shared out, and no model goes without."""
+    settings = "".join(
+        f'[models.{name}]\nprovider = "scripted"\noptions = {{ {options} }}\n'
+        for name, options in (("small", 'fault = "stalled"'), ("large", 'replies = ["from large"]'))
+    )
+    settings += '[sources.slow]\nkind = "test_routing:SlowSource"\npath = "."\n'
+    feature = """
+        summary = "Answers"
+        deadline = "1200ms"
+        [grounding]
+        sources = ["slow"]
+        [[ladder]]
+        model = "small"
+        prompt = "prompt.md"
+        [[ladder]]
+        model = "large"
+        prompt = "prompt.md"
+        [[ladder]]
+        message = "Sorry."
+    """
+    app = opened(settings, feature)
+    answer = await app.run("answers", question="?")
+    assert (answer.text, answer.reason) == ("from large", "over_deadline")
+    record = await app.record(answer.id)
+    assert [a.outcome for a in record.outcome.attempts] == ["too_slow", "ok"]

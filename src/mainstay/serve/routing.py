@@ -1,7 +1,8 @@
 """Which rungs may be tried, and how long each of them may take.
 
-Deadlines are shared out from below: a rung gets the time left minus what the rungs under it need. A rung's need is what the
-file declares, else the 95th percentile of what was measured, never more than its equal share of the time that the call has.
+Deadlines are shared out from below: a rung gets the time left minus what the rungs under it need, and never less than its
+part of it. A rung's need is what the file declares, else the 95th percentile of what was measured, never more than its equal
+share of the time that nobody has declared.
 """
 
 from __future__ import annotations
@@ -18,28 +19,42 @@ ASIDE = 0.25  # seconds for a search or a function that was never measured
 ENOUGH = 0.8  # of the time that a rung needs, with which it is still tried: the rung above it ends a little late
 
 
-def need(rung: ReadyRung, trace: Trace) -> float:
-    """Seconds that have to be kept for this rung while others above it are tried."""
-    ready = trace.ready
+def need(rung: ReadyRung, share: float) -> float:
+    """Seconds that have to be kept for this rung while others above it are tried; `share` is what each rung may have at most."""
     if rung.spec.needs is not None:
         return rung.spec.needs
     if isinstance(rung.spec, MessageRung):
         return 0.0
-    timed = sum(1 for r in ready.rungs if r.spec.needs_model or isinstance(r.spec, CallRung | SearchRung))
-    share = trace.budget / max(1, timed)
     if rung.pace.p95 is not None:
         return min(share, rung.pace.p95)
     if rung.spec.needs_model:
         return share
-    return min(share, ASIDE if isinstance(rung.spec, CallRung | SearchRung) else LITTLE)
+    return min(share, ASIDE if _timed(rung) else LITTLE)
+
+
+def share_of(trace: Trace) -> float:
+    """The equal share of the call's time, without what the file declares, of each rung that may take long."""
+    rungs = trace.ready.rungs
+    declared = sum(rung.spec.needs or 0.0 for rung in rungs)
+    timed = sum(1 for rung in rungs if rung.spec.needs is None and _timed(rung))
+    return max(LITTLE, (trace.budget - declared) / max(1, timed))
+
+
+def _timed(rung: ReadyRung) -> bool:
+    return rung.spec.needs_model or isinstance(rung.spec, CallRung | SearchRung)
 
 
 def limit_of(place: int, trace: Trace) -> float:
-    """The moment by which the rung at that place has to be done. The message gets a little even where no time is left."""
-    rungs = trace.ready.rungs
+    """The moment by which the rung at that place has to be done. The message gets a little even where no time is left.
+
+    Where the rungs below need more than there is, it gets its part of what is left all the same.
+    """
+    rungs, now = trace.ready.rungs, time.monotonic()
     if isinstance(rungs[place].spec, MessageRung):
-        return max(trace.deadline, time.monotonic() + LITTLE)
-    return trace.deadline - sum(need(rung, trace) for rung in rungs[place + 1 :])
+        return max(trace.deadline, now + LITTLE)
+    left, share = trace.deadline - now, share_of(trace)
+    own, below = max(LITTLE, need(rungs[place], share)), sum([need(rung, share) for rung in rungs[place + 1 :]])
+    return now + max(left - below, left * own / (own + below))
 
 
 def obstacle(rung: ReadyRung, limit: float) -> tuple[Reason, str] | None:
