@@ -25,6 +25,8 @@ TWO = """
     message = "Sorry."
 """
 
+GUARDED = TWO + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n'
+
 STEPS = """
     summary = "Answers"
     deadline = "2s"
@@ -146,7 +148,7 @@ async def test_a_provider_that_swallows_its_time_out_is_too_slow(opened, kind):
 @pytest.mark.parametrize("kind", ["NeverLetsGo", "FailsAtTheEnd"])
 async def test_a_provider_that_cannot_be_closed_costs_nobody_the_answer(opened, kind):
     """A guard stopped the draft; that the provider then will not let go changes neither the verdict nor who answers next."""
-    app = opened(strange(kind), TWO + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n')
+    app = opened(strange(kind), GUARDED)
     events = [event async for event in app.stream("answers", question="?")]
     answer = fold(events)
     shown = "".join(e.text for e in events if isinstance(e, Text))
@@ -157,11 +159,21 @@ async def test_a_provider_that_cannot_be_closed_costs_nobody_the_answer(opened, 
 
 async def test_a_stopped_draft_lets_go_of_its_provider_at_once(opened):
     """The connection of a draft that a guard stopped is closed by the call itself, not whenever the collector comes by."""
-    app = opened(strange("Tidy"), TWO + '\n[guards]\noutput = [{ terms = ["AcmeCo"] }]\n')
+    app = opened(strange("Tidy"), GUARDED)
     Tidy.closed.clear()
     async for _ in app.stream("answers", question="?"):
         pass
     assert Tidy.closed == [True]
+
+
+async def test_an_answer_does_not_quote_what_a_guard_stopped(opened):
+    """What may not be shown stands in the record for the team, not in the answer's detail for the caller."""
+    app = opened(models('replies = ["You could also buy it from AcmeCo, they say."], chunk = 4'), GUARDED)
+    events = [event async for event in app.stream("answers", question="?")]
+    assert fold(events).status == "interrupted"
+    assert "AcmeCo" not in str(events)
+    (note,) = (await app.record(fold(events).id)).outcome.guards
+    assert "AcmeCo" in note.detail
 
 
 async def test_a_provider_that_fails_before_it_generates_is_a_failed_attempt(opened):

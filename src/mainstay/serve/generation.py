@@ -193,11 +193,12 @@ def _unusable(whole: Whole, ask: Ask, screening: Screening) -> Failed | Stopped 
 
 
 def _stopped_by(verdict: Verdict, ask: Ask, screening: Screening) -> tuple[Result, bool]:
+    """What becomes of a draft that a guard stopped. The guard's detail, which may quote it, is for the record alone."""
     reason = verdict.reason or Reason.UNSAFE_OUTPUT
     if screening.shown:
-        return Stopped(reason, "", retracted=True, detail=verdict.detail), False
+        return Stopped(reason, "", retracted=True), False
     ask.remark, ask.rejected = verdict.remark, screening.text
-    return Failed(reason, verdict.detail), verdict.action == "retry"
+    return Failed(reason), verdict.action == "retry"
 
 
 def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
