@@ -50,7 +50,7 @@ async def ask(app: mainstay.Mainstay, model: str, *, stream: bool) -> mainstay.A
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_each_fault_becomes_the_error_that_names_it(opened: Callable[..., mainstay.Mainstay], adapter: str, stream: bool):
-    """Refused, reset, 429, 5xx, 529, silence, stalls, cuts, garbage, emptiness: each ends in a typed answer whose record names it."""
+    """Whatever the provider does, or does not: the call ends in a typed answer, and its record names the fault."""
     async with FaultServer(SCRIPT) as server:
         app = opened(models_at(server, adapter, "1500ms"), FEATURE, {})
         answers = await asyncio.gather(*[ask(app, fault.name, stream=stream) for fault in (HEALTHY, *FAULTS)])

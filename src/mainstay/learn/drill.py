@@ -38,7 +38,7 @@ DEADLINE = Seconds(3)  # a drill is shortened to this, unless it is told otherwi
 MARGIN = 0.5  # seconds past its deadline within which an answer still counts as on time
 LEAST = 0.25  # seconds below which the limits of an attempt are not shortened
 AT_ONCE = 6  # calls under way at the same time
-PATIENCE = 10.0  # seconds past its deadline after which a call is given up
+PATIENCE = 5.0  # seconds past its deadline after which a call is given up
 CANARY = "zugzwangkanarie"  # no model and no source writes this by chance
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TEXT = (
@@ -127,9 +127,8 @@ async def drill(
         control = [await rehearsal.call(server, HEALTHY, delivery) for delivery in both]
         of = len(both) * (1 + len(FAULTS))
         seen(len(control), of)
-        inconclusive = "" if HEALTHY.name in server.requests else rehearsal.inconclusive(control[0])
-        if inconclusive:
-            return rehearsal.report(control, inconclusive)
+        if rehearsal.asks_models and HEALTHY.name not in server.requests:
+            return rehearsal.report(control, rehearsal.idle(control))
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def one(fault: Fault, delivery: Delivery) -> Seen:
@@ -326,6 +325,8 @@ class _Rehearsal:
             wrong.append("unchecked: words were shown that the guards had not seen")
         if heard.data is not None and heard.data != self._message and not self._witness.saw_data(id, heard.data):
             wrong.append("unchecked: data was shown that the guards had not seen")
+        if self._feature.structured and heard.answer is not None and heard.answer.status in GOOD and heard.answer.data is None:
+            wrong.append("unchecked: the answer holds none of the data that its schema promises")
         return wrong
 
     def _unrecorded(self, heard: _Heard, record: Record | None, fault: Fault, *, asked: bool) -> list[str]:
@@ -338,7 +339,7 @@ class _Rehearsal:
         if answer is not None and not same:
             wrong.append(f"unrecorded: the record tells another answer: {told.status}, {told.reason}, by {told.rung}")
         outcomes = _at_models(record)
-        asked = asked and self._asks_models
+        asked = asked and self.asks_models
         if asked and fault.becomes.isdisjoint(outcomes):
             wrong.append(
                 f"unrecorded: no attempt is {' or '.join(sorted(fault.becomes))}; there are: {', '.join(outcomes) or 'none'}"
@@ -348,15 +349,15 @@ class _Rehearsal:
         return wrong
 
     @property
-    def _asks_models(self) -> bool:
+    def asks_models(self) -> bool:
+        """Whether the ladder has a rung that asks a model."""
         return any(rung.needs_model for rung in self._feature.ladder)
 
-    def inconclusive(self, control: Seen) -> str:
-        """Why there is nothing to drill, where the server was not asked at all: a rung above the models answers this input."""
-        if not self._asks_models:
-            return ""
-        who = f"by the rung {control.rung}" if control.rung else f"as {control.status}, {control.reason}"
-        return f"the call ended {who}, and no model was asked"
+    def idle(self, control: list[Seen]) -> str:
+        """Why no model was asked, where a rung above them answers this input; empty where something is wrong."""
+        first = control[0]
+        who = f"by the rung {first.rung}" if first.rung else f"as {first.status}, {first.reason}"
+        return "" if any(call.wrong for call in control) else f"the call ended {who}, and no model was asked"
 
     def report(self, calls: list[Seen], inconclusive: str = "") -> Report:
         """The sum of it."""
@@ -364,7 +365,7 @@ class _Rehearsal:
         above = [call for call in faulty if call.status in GOOD and call.rung != self._own.rungs[-1].name]
         return Report(
             feature=self._feature.name,
-            deadline=self._feature.deadline,
+            deadline=float(self._feature.deadline),
             scale=self._scale,
             adapters={name: stand_in(model, "").provider for name, model in self._models.items()},
             pinned=self._pinned,
