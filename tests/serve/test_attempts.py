@@ -190,10 +190,11 @@ async def test_a_provider_that_fails_before_it_generates_is_a_failed_attempt(ope
     [
         ('{ finish = "content_filter" }', "model_refused", 1),
         ('{ finish = "length" }', "cut_short", 1),
+        ('{ finish = "error" }', "model_unavailable", 2),
         ('{ text = "", reasoning = "Let me think." }', "model_unavailable", 2),
         ('{ text = " \\n\\t " }', "model_unavailable", 2),
     ],
-    ids=["filtered", "out of tokens", "thoughts only", "blank"],
+    ids=["filtered", "out of tokens", "failed", "thoughts only", "blank"],
 )
 async def test_a_draft_without_a_word_is_no_answer(opened, reply, reason, tries):
     """Nothing but a finish reason, nothing but thoughts, nothing but spaces: the next rung answers, and the record says why."""
@@ -203,6 +204,13 @@ async def test_a_draft_without_a_word_is_no_answer(opened, reply, reason, tries)
     assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", reason)
     assert "".join(e.text for e in events if isinstance(e, Text)) == "from large"
     assert len(app.features.ready["answers"].rungs[0].models[0].provider.requests) == tries
+
+
+async def test_a_text_that_its_model_gave_up_on_is_no_answer(opened):
+    """The provider says that the model failed in the middle of its text: half of it is not shown as the whole."""
+    app = opened(models('replies = [{ text = "The price is", finish = "error" }]'), TWO)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("degraded", "from large", "model_unavailable")
 
 
 async def test_a_plain_model_may_run_out_of_tokens_before_its_first_word(opened):

@@ -72,6 +72,8 @@ class Whole:
         """
         if self.refusal or self.finish is Finish.CONTENT_FILTER:
             return Reason.MODEL_REFUSED
+        if self.finish is Finish.ERROR:
+            return Reason.MODEL_UNAVAILABLE
         return Reason.CUT_SHORT if laddered and self.finish is Finish.LENGTH else None
 
 
