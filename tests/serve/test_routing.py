@@ -59,8 +59,11 @@ class Thinks:
 
     hold = 0
 
+    def __init__(self, seconds: float = 0.001):
+        self._seconds = seconds
+
     async def check(self, draft):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self._seconds)
         return ALLOW
 
 
@@ -98,6 +101,14 @@ MODEL = '[[ladder]]\nmodel = "small"\nprompt = "prompt.md"\n'
 async def test_rules_above_models_answer(opened, models):
     """However many models share the deadline below them, rules, which take no time, are asked first and answer plainly."""
     feature = RULED.replace("    ", "").replace("{models}", MODEL * models)
+    app = opened(STALLED, feature, RULES)
+    answer = await app.run("answers", question="?")
+    assert (answer.status, answer.text, answer.reason) == ("answered", "by rule", None)
+
+
+async def test_rules_have_the_time_that_their_guards_need(opened):
+    """A guard of one's own that takes a moment does not make rules too slow, however much the models below them may need."""
+    feature = RULED.replace("    ", "").replace("{models}", MODEL) + '[guards]\noutput = [{ "test_routing:Thinks" = 0.1 }]\n'
     app = opened(STALLED, feature, RULES)
     answer = await app.run("answers", question="?")
     assert (answer.status, answer.text, answer.reason) == ("answered", "by rule", None)

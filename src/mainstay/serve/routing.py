@@ -45,13 +45,14 @@ def _timed(rung: ReadyRung) -> bool:
 
 
 def limit_of(place: int, trace: Trace) -> float:
-    """The moment by which the rung at that place has to be done. The message gets a little even where no time is left.
+    """The moment by which the rung at that place has to be done.
 
-    Where the rungs below need more than there is, it gets its part of what is left all the same.
+    Where the rungs below need more than there is, it gets its part of what is left all the same. One that asks nobody takes
+    nothing from those below it, and has whatever time its guards need; the message a little even where no time is left.
     """
     rungs, now = trace.ready.rungs, time.monotonic()
-    if isinstance(rungs[place].spec, MessageRung):
-        return max(trace.deadline, now + LITTLE)
+    if not _timed(rungs[place]):
+        return max(trace.deadline, now + LITTLE) if isinstance(rungs[place].spec, MessageRung) else trace.deadline
     left, share = trace.deadline - now, share_of(trace)
     own, below = max(LITTLE, need(rungs[place], share)), sum([need(rung, share) for rung in rungs[place + 1 :]])
     return now + max(left - below, left * own / (own + below))
