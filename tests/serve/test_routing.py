@@ -119,7 +119,7 @@ class SlowSource:
 
     version = "1"
 
-    def __init__(self, *, name, path, link):
+    def __init__(self, *, name, path, link=None):
         self._name = name
 
     async def search(self, query, *, limit):
