@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from mainstay import assembling, prices, registry
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import ConfigError, NotFound, nearest
+from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
 from mainstay.core.seams import Source
+from mainstay.learn import drill as drilling
 from mainstay.parts.http import Http
 from mainstay.parts.stores.spool import Spool
 from mainstay.parts.stores.sqlite_cache import SqliteCache
@@ -29,7 +32,9 @@ from mainstay.serve.breaker import Breaker
 from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
+from mainstay.spec import documents
 from mainstay.spec.feature_file import FILE, Folder, read_folder
+from mainstay.spec.settings_file import FILE as SETTINGS
 from mainstay.spec.settings_file import asleep, read_settings, secret_of
 
 log = logging.getLogger("mainstay")
@@ -208,21 +213,20 @@ class Mainstay:
             if asleep(model, self._environ):
                 sleeping.append(name)
                 continue
-            where = f"mainstay.toml models.{name}"
-            kind = registry.part("providers", model.provider, where=where)
-            try:
-                provider = kind(model, key=secret_of(model, self._environ), http=self._http)
-            except (msgspec.ValidationError, ValueError) as error:
-                raise ConfigError(str(error), where=f"{where}.options") from None
-            models[name] = ServingModel(
-                name=name,
-                provider=provider,
-                model=model.model,
-                max_output=model.max_output,
-                price=model.price or prices.price_of(model),
-                breaker=self._breakers.setdefault(_breaker_key(model), Breaker()),
-            )
+            models[name] = self._serving(name, model, self._breakers.setdefault(_breaker_key(model), Breaker()))
         return models, sleeping
+
+    def _serving(self, name: str, model: Model, breaker: Breaker) -> ServingModel:
+        where = f"mainstay.toml models.{name}"
+        kind = registry.part("providers", model.provider, where=where)
+        try:
+            provider = kind(model, key=secret_of(model, self._environ), http=self._http)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ConfigError(str(error), where=f"{where}.options") from None
+        price = model.price or prices.price_of(model)
+        return ServingModel(
+            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+        )
 
     def _sources(self, settings: Settings) -> dict[str, Source]:
         sources = {}
@@ -232,6 +236,45 @@ class Mainstay:
             path = str((self.root / spec.path).resolve())
             sources[name] = registry.made(kind, {"name": name, "path": path, "link": spec.link}, where=where)
         return sources
+
+    # Drilling
+
+    async def drill(
+        self,
+        feature: str,
+        input: Mapping[str, Any] | None = None,
+        /,
+        *,
+        deadline: float = drilling.DEADLINE,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> drilling.Report:
+        """Run a feature against every fault of `learn/faults.py`. Raises `NotFound`. Use an application that `rehearsal` opened:
+        the calls leave records, and this one's own models are not asked.
+        """
+        ready = self.features.ready.get(feature)
+        if ready is None:
+            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, self.features.ready)}', next="mainstay doctor")
+        stage = drilling.Stage(
+            feature=ready.feature,
+            models=self.settings.models,
+            bind=self._bind,
+            serve=lambda call, ready: serve(call, ready, self.parts),
+            record=self.record,
+            new_id=new_id,
+        )
+        return await drilling.drill(stage, input=input, deadline=deadline, seen=seen)
+
+    def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
+        """A release of this feature, as it is on disk now, with these models in place of the project's."""
+        shown = f"{self.settings.features}/{feature.name}"
+        folder = msgspec.structs.replace(read_folder(self.root / shown, shown=shown), feature=feature)
+        project = assembling.Project(
+            models={name: self._serving(name, model, Breaker()) for name, model in models.items()},
+            settings=models,
+            sources=self.features.project.sources,
+            asleep=frozenset(),
+        )
+        return assembling.ready(folder, project)
 
     # Ending
 
@@ -279,6 +322,25 @@ def open(
     environ = os.environ if environ is None else environ
     root = Path(path)
     return Mainstay(root, read_settings(root, environ), environ, None if state is None else Path(state))
+
+
+@contextlib.asynccontextmanager
+async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str, str] | None = None) -> AsyncIterator[Mainstay]:
+    """The project in that folder, to be drilled: with a state folder of its own that goes with it, no observers, and no need
+    for any key. Raises `ConfigError`.
+    """
+    root, environ = Path(path), {**_absent_keys(Path(path)), **(os.environ if environ is None else environ)}
+    settings = msgspec.structs.replace(read_settings(root, environ), observers=())
+    with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as state:
+        async with Mainstay(root, settings, environ, Path(state)) as app:
+            yield app
+
+
+def _absent_keys(root: Path) -> dict[str, str]:
+    """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
+    tables = documents.read(root / SETTINGS).data.get("models", {})
+    keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
+    return {key.removeprefix("env:"): "drill" for key in keys if isinstance(key, str) and key.startswith("env:")}
 
 
 def history(path: Path, state: Path | None = None) -> SqliteLedger:

@@ -171,7 +171,7 @@ class _Assembly:
             return lambda name: rungs.RulesWriter(rules)
         if isinstance(spec, CallRung):
             function = code.load(spec.call, self._folder.files, digest=self._digest, where=self._where("ladder", i, "call"))
-            return lambda name: rungs.CallWriter(function, name)
+            return lambda name: rungs.CallWriter(function)
         if isinstance(spec, SearchRung):
             return lambda name: rungs.SearchWriter(spec.search, spec.quotes)
         if isinstance(spec, StaleRung):

@@ -163,6 +163,17 @@ async def test_an_input_that_is_not_declared_is_refused_with_its_name(opened):
     assert 'did you mean "question"?' in answer.detail
 
 
+async def test_a_text_that_is_not_unicode_is_refused_and_recorded(opened):
+    """A lone surrogate cannot be written as UTF-8: the call is refused by name, and its record says so all the same."""
+    app = opened()
+    answer = await app.run("answers", {"question": "\ud800", "\udfff": 1})
+    assert (answer.status, answer.reason) == ("refused", "input_invalid")
+    answer = await app.run("answers", question="\ud800")
+    assert (answer.status, answer.reason) == ("refused", "input_invalid")
+    record = await app.record(answer.id)
+    assert record.begun.call.input == {"question": "?"}
+
+
 async def test_history_reaches_the_model_where_it_is_declared(opened):
     """Two-turn conversations: the earlier turns stand between the system message and the last question."""
     app = opened(

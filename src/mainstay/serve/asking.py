@@ -6,15 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 from mainstay.core.answer import Citation
 from mainstay.core.call import Call
 from mainstay.core.errors import Empty, ModelError, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
-from mainstay.core.model import Chunk, ModelRequest, Usage
+from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
 from mainstay.core.project import Price
+from mainstay.core.reasons import Finish, Reason
 from mainstay.core.record import Attempt
 from mainstay.serve.ready import Parts, ServingModel
 from mainstay.serve.tracing import AttemptNotes, Trace
@@ -22,6 +22,9 @@ from mainstay.serve.watch import Watch
 
 log = logging.getLogger("mainstay.models")
 MILLION = 1_000_000
+FAIR, SLACK = 0.5, 0.005  # seconds that a model must have had before its silence counts against it; how early a timer may ring
+LETTING_GO = 0.1  # seconds that a provider has to close what is given up
+EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
 
 
@@ -29,6 +32,49 @@ class NotRecorded(ModelError):
     """The record cannot be written, so nothing was asked."""
 
     kind = "not_recorded"
+
+
+class Unusable(ModelError):
+    """The model answered, but with nothing to go on with: cut short, or declined."""
+
+    kind = "unusable"
+
+    def __init__(self, reason: Reason, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+class Whole:
+    """What all chunks of a draft amount to, beside the text."""
+
+    __slots__ = ("finish", "model", "nothing", "refusal", "tool_calls")
+
+    def __init__(self) -> None:
+        self.nothing = True
+        self.refusal = ""
+        self.tool_calls: tuple[ToolCall, ...] = ()
+        self.finish: Finish | None = None
+        self.model: str | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """More was written."""
+        if chunk.text or chunk.tool_calls or chunk.refusal:
+            self.nothing = False
+        self.refusal += chunk.refusal
+        self.tool_calls += chunk.tool_calls
+        self.finish = chunk.finish or self.finish
+        self.model = chunk.model or self.model
+
+    def unusable(self, *, laddered: bool) -> Reason | None:
+        """Why a draft that was written to its end is no answer, before any guard looks at it.
+
+        A plain model's caller may have a text that was cut short: its finish reason says so.
+        """
+        if self.refusal or self.finish is Finish.CONTENT_FILTER:
+            return Reason.MODEL_REFUSED
+        if self.finish is Finish.ERROR:
+            return Reason.MODEL_UNAVAILABLE
+        return Reason.CUT_SHORT if laddered and self.finish is Finish.LENGTH else None
 
 
 class Ask:
@@ -90,27 +136,25 @@ async def attempt(
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
     now = time.monotonic()
-    watched = ask.call.origin == "user"
-    if watched and not model.breaker.allows(now):
-        ask.trace.skipped(rung, Tripped.kind)
-        raise Tripped(f"the breaker of {model.name} is open for another {model.breaker.open_for(now):.1f} s")
-    notes = AttemptNotes(rung, model.name, now)
+    ticket = _ticket(model, ask, rung, now)
+    notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
     outcome, status, detail = "abandoned", None, ""
     try:
-        if not ask.trace.on_disk:
-            raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
-        async with aclosing(model.provider.generate(request, stream=stream)) as chunks:
+        chunks = _asked(model, request, ask, stream)
+        try:
             while (chunk := await _next(chunks, ask.watch, notes)) is not None:
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
                     ask.watch.until(end)
-                notes.usage = chunk.usage or notes.usage
-                notes.bytes_out += len(chunk.text) + len(chunk.reasoning)
+                notes.add(chunk)
                 yield chunk
+        finally:
+            if not notes.over:
+                await _let_go(chunks, ask, notes)
         ask.watch.until(ask.limit)
-        if notes.first is None:
+        if not notes.wrote and notes.finish not in EXPLAINED:
             raise Empty("the model wrote nothing", where=model.name)
         outcome = "ok"
     except ModelError as error:
@@ -120,28 +164,69 @@ async def attempt(
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
         _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
-        if watched:
-            _report(model, outcome)
+        if ticket is not None:
+            _report(model, ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
 
 
-async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
-    """The next chunk, awaited under the watchdog; None at the end."""
-    before = time.monotonic()
+def _asked(model: ServingModel, request: ModelRequest, ask: Ask, stream: bool) -> AsyncGenerator[Chunk, None]:
+    """The provider's chunks. Nothing is asked where the record could not be written before."""
+    if not ask.trace.on_disk:
+        raise NotRecorded("the record cannot be written; nothing was asked", next="mainstay doctor")
     try:
-        return await anext(chunks)
-    except StopAsyncIteration:
-        return None
-    except asyncio.CancelledError:
-        limit = "first word" if notes.first is None else "whole answer"
-        watch.settle(f"{notes.model} passed the time for its {limit}")
-        raise
+        return model.provider.generate(request, stream=stream)
     except ModelError:
         raise
     except Exception as error:
-        log.exception("the provider of %s broke its promise to raise ModelError only", notes.model)
-        raise ModelError(f"{type(error).__name__}: {error}", where=notes.model) from error
+        raise _translated(error, model.name) from error
+
+
+async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
+    """The next chunk, awaited under the watchdog; None at the end. Whatever comes after the limit is too late to count."""
+    before = time.monotonic()
+    try:
+        chunk = await anext(chunks)
+    except StopAsyncIteration:
+        chunk, notes.over = None, True
+    except asyncio.CancelledError:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise
+    except ModelError:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise
+    except Exception as error:
+        notes.over = True
+        watch.settle(_too_slow(notes))
+        raise _translated(error, notes.model) from error
     finally:
         notes.waited += time.monotonic() - before
+    watch.settle(_too_slow(notes))
+    return chunk
+
+
+def _too_slow(notes: AttemptNotes) -> str:
+    limit = "first word" if notes.first is None else "whole answer"
+    return f"{notes.model} passed the time for its {limit}"
+
+
+def _translated(error: Exception, model: str) -> ModelError:
+    log.error("the provider of %s broke its promise to raise ModelError only", model, exc_info=error)
+    return ModelError(f"{type(error).__name__}: {error}", where=model)
+
+
+async def _let_go(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptNotes) -> None:
+    """Close what the provider still has open. One that will not let go is left behind: it may not cost anybody the answer."""
+    ask.watch.until(time.monotonic() + LETTING_GO)
+    try:
+        await chunks.aclose()
+    except asyncio.CancelledError:
+        if not ask.watch.fired():
+            raise
+        log.error("the provider of %s did not let go of its connection", notes.model)
+    except Exception:
+        log.exception("the provider of %s could not be closed", notes.model)
+    ask.watch.until(ask.limit)
 
 
 def _upper_bound(request: ModelRequest) -> int:
@@ -166,6 +251,7 @@ def _close(
     detail: str,
 ) -> None:
     now = time.monotonic()
+    trace.running = None
     trace.provider_s += notes.waited
     usage, estimated = notes.usage, False
     if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
@@ -199,8 +285,22 @@ def cost(price: Price | None, usage: Usage) -> int | None:
     return -(-total // MILLION)
 
 
-def _report(model: ServingModel, outcome: str) -> None:
-    if outcome in ("abandoned", NotRecorded.kind):
-        model.breaker.release()
+def _ticket(model: ServingModel, ask: Ask, rung: str, now: float) -> int | None:
+    """What the breaker is told the outcome by; None for a call that it does not watch. Raises `Tripped`."""
+    if ask.call.origin != "user":
+        return None
+    ticket = model.breaker.admit(now)
+    if ticket is None:
+        ask.trace.skipped(rung, Tripped.kind)
+        raise Tripped(f"the breaker of {model.name} is {model.breaker.state} for another {model.breaker.open_for(now):.1f} s")
+    return ticket
+
+
+def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str, *, own: float) -> None:
+    """Tell the breaker. A model that was given next to no time, neither by its rung nor by the call, is not to blame."""
+    now = time.monotonic()
+    hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
+    if hurried or outcome in ("abandoned", NotRecorded.kind):
+        model.breaker.release(ticket)
     else:
-        model.breaker.report(outcome in HEALTHY, time.monotonic())
+        model.breaker.report(ticket, outcome in HEALTHY, now)

@@ -47,12 +47,10 @@ def find(key: bytes, parts: Parts) -> Found | None:
     """What is stored under the key, whatever its age."""
     try:
         stored = parts.cache.get(key)
-    except StoreError as error:
+        return None if stored is None else Found(_decode(stored[1]), max(0.0, time.time() - stored[0]))
+    except (StoreError, msgspec.DecodeError) as error:  # msgspec's ValidationError is one too: another version stored it
         log.error("answered without the cache: %s", error)
         return None
-    if stored is None:
-        return None
-    return Found(_decode(stored[1]), max(0.0, time.time() - stored[0]))
 
 
 async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:

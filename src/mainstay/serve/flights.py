@@ -8,13 +8,16 @@ When the last reader has left, the production is cancelled. The list is bounded 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from mainstay.core.answer import Answer, Event
 from mainstay.serve.tracing import Trace
 
+log = logging.getLogger("mainstay.serve")
 GRACE = 0.1  # seconds past its deadline after which a reader no longer waits for a production that should have ended
+LETTING_GO = 0.2  # seconds that a reader, whose answer may be late already, waits for a production that is given up
 STALLED = 30.0  # seconds past a finished production after which a reader that takes nothing is dropped
 
 Produce = Callable[["Flight"], Awaitable[Answer]]
@@ -23,7 +26,7 @@ Produce = Callable[["Flight"], Awaitable[Answer]]
 class Flight:
     """One production. `trace` holds its own notes; `paid` turns true when a record has taken them over."""
 
-    __slots__ = ("_task", "answer", "error", "events", "paid", "readers", "trace")
+    __slots__ = ("_task", "answer", "error", "events", "given_up", "paid", "readers", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -31,7 +34,7 @@ class Flight:
         self.answer: Answer | None = None
         self.error: BaseException | None = None
         self.readers: list[Reader] = []
-        self.paid = False
+        self.paid = self.given_up = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, produce: Produce, landed: Callable[[], None]) -> None:
@@ -41,8 +44,10 @@ class Flight:
     async def _run(self, produce: Produce, landed: Callable[[], None]) -> None:
         try:
             self.answer = await produce(self)
-        except Exception as error:
-            self.error = error
+        except BaseException as error:
+            self.error = error  # also when it is cancelled: whoever still reads must not wait for more
+            if not isinstance(error, Exception):
+                raise
         finally:
             landed()
             self._wake()
@@ -61,11 +66,19 @@ class Flight:
         """Whether nothing more will come."""
         return self.answer is not None or self.error is not None
 
+    def serves(self, trace: Trace) -> bool:
+        """Whether this call may read along: the production goes on, and was given no less time than the call has."""
+        return not self.given_up and self.trace.budget >= trace.budget
+
     async def cancel(self) -> None:
-        """Stop the production and wait until it has let go of its connections."""
+        """Stop the production and wait a moment for it to let go of its connections, so that its record is whole."""
+        self.given_up = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=1.0)
+            await asyncio.wait([self._task], timeout=LETTING_GO)
+            if not self._task.done():
+                log.error("the production of %s was cancelled and does not end", self.trace.call.id)
+                self.trace.hung()
 
 
 class Reader:
@@ -124,9 +137,9 @@ class Flights:
         self._open: dict[bytes, Flight] = {}
 
     def board(self, key: bytes | None, trace: Trace, produce: Produce) -> Flight:
-        """Join the production with that key, or start it. Without a key every call has its own."""
+        """Join the production with that key, if it serves this call too, or start one. Without a key every call has its own."""
         flight = self._open.get(key) if key is not None else None
-        if flight is None:
+        if flight is None or not flight.serves(trace):
             flight = Flight(trace.fork())
             if key is not None:
                 self._open[key] = flight

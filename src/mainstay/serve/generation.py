@@ -7,6 +7,7 @@ was shown. After the first word there is no switching: the answer ends with a cl
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from contextlib import aclosing
@@ -15,13 +16,13 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Tripped, Unsupported
+from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, TooSlow, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import MessageRung, StaleRung
-from mainstay.core.model import Chunk, ToolCall, Usage
+from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
 from mainstay.serve.admission import ending, refusal
-from mainstay.serve.asking import Ask, NotRecorded
+from mainstay.serve.asking import Ask, NotRecorded, Unusable, Whole
 from mainstay.serve.citing import cite
 from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
@@ -30,6 +31,7 @@ from mainstay.serve.routing import limit_of, obstacle
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
+log = logging.getLogger("mainstay.ladder")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -112,9 +114,10 @@ def _streams(trace: Trace) -> bool:
 
 
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
-    """One rung, asked again after an error or a guard's remark as often as its `tries` allow."""
-    result: Result = Failed(Reason.RUNG_FAILED)
-    for turn in range(1, rung.tries + 1):
+    """One rung, asked again after an error or a guard's remark as often as its `tries` allow; steps each have theirs."""
+    turn = finished = 0
+    while True:
+        turn += 1
         screening = Screening(
             ask.trace,
             rung=rung.name,
@@ -124,24 +127,28 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             release=lambda text: flight.emit(Text(text)),
         )
         ask.guarded = False
+        error: ModelError | None = None
         try:
             result, again = await _draft(rung, ask, screening)
-        except ModelError as error:
-            result = _failure(error, screening)
-            if isinstance(result, Stopped) or turn == rung.tries or not error.retryable:
-                return result
-            if not await _pause(error, turn, ask):
-                return result
-            continue
-        if not again or turn == rung.tries:
+        except ModelError as failed:
+            error, result, again = failed, _failure(failed, screening), failed.retryable
+            if not rung.models:
+                ask.trace.skipped(rung.name, failed.kind, str(failed))
+        except Exception as crash:
+            result, again = _crashed(crash, rung, ask, screening), False
+        if len(ask.kept) > finished:
+            turn, finished = 1, len(ask.kept)
+        if isinstance(result, Stopped) or not again or turn >= rung.tries:
             return result
-        flight.emit(Step("asked_again", ask.remark))
-    return result
+        if error is None:
+            flight.emit(Step("asked_again", ask.remark))
+        elif not await _pause(error, turn, ask):
+            return result
 
 
 async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Result, bool]:
     """Write one draft through the guards; the flag says whether the rung may be asked again with the remark."""
-    whole = _Whole()
+    whole = Whole()
     verdict: Verdict | None = None
     try:
         async with aclosing(rung.writer(ask)) as chunks:
@@ -152,10 +159,12 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
                     if verdict is not None:
                         ask.guarded = True
                         break
-        failure = None if verdict is not None else whole.failure(ask, screening)
+        if verdict is None:
+            ask.watch.settle(f"{rung.name} passed its time")  # and its writer swallowed the cancellation
+        failure = None if verdict is not None else _unusable(whole, ask, screening)
         if failure is not None:
             return failure, False
-        if whole.nothing:
+        if whole.nothing and not rung.models:
             return Passed(), False
         verdict = verdict or await screening.complete(whole.tool_calls)
     except asyncio.CancelledError:
@@ -175,44 +184,21 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
     return drafted, False
 
 
-class _Whole:
-    """What all chunks of a draft amount to, beside the text."""
-
-    __slots__ = ("finish", "model", "nothing", "refusal", "tool_calls")
-
-    def __init__(self) -> None:
-        self.nothing = True
-        self.refusal = ""
-        self.tool_calls: tuple[ToolCall, ...] = ()
-        self.finish: Finish | None = None
-        self.model: str | None = None
-
-    def add(self, chunk: Chunk) -> None:
-        if chunk.text or chunk.tool_calls or chunk.refusal:
-            self.nothing = False
-        self.refusal += chunk.refusal
-        self.tool_calls += chunk.tool_calls
-        self.finish = chunk.finish or self.finish
-        self.model = chunk.model or self.model
-
-    def failure(self, ask: Ask, screening: Screening) -> Failed | Stopped | None:
-        """What is wrong with a draft that was written to its end, before any guard looks at the whole."""
-        reason = None
-        if self.refusal or self.finish is Finish.CONTENT_FILTER:
-            reason = Reason.MODEL_REFUSED
-        elif self.finish is Finish.LENGTH and ask.trace.ready.laddered:
-            reason = Reason.CUT_SHORT
-        if reason is None:
-            return None
-        return Stopped(reason, screening.text[: screening.shown], False) if screening.shown else Failed(reason, self.refusal)
+def _unusable(whole: Whole, ask: Ask, screening: Screening) -> Failed | Stopped | None:
+    """What is wrong with a draft that was written to its end, before any guard looks at the whole."""
+    reason = whole.unusable(laddered=ask.trace.ready.laddered)
+    if reason is None:
+        return None
+    return Stopped(reason, screening.text[: screening.shown], False) if screening.shown else Failed(reason, whole.refusal)
 
 
 def _stopped_by(verdict: Verdict, ask: Ask, screening: Screening) -> tuple[Result, bool]:
+    """What becomes of a draft that a guard stopped. The guard's detail, which may quote it, is for the record alone."""
     reason = verdict.reason or Reason.UNSAFE_OUTPUT
     if screening.shown:
-        return Stopped(reason, "", retracted=True, detail=verdict.detail), False
+        return Stopped(reason, "", retracted=True), False
     ask.remark, ask.rejected = verdict.remark, screening.text
-    return Failed(reason, verdict.detail), verdict.action == "retry"
+    return Failed(reason), verdict.action == "retry"
 
 
 def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
@@ -220,6 +206,16 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
     if screening.shown:
         return Stopped(reason, screening.text[: screening.shown], retracted=False, detail=str(error))
     return Failed(reason, str(error))
+
+
+def _crashed(crash: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
+    """What becomes of a rung whose prompt, function or guard failed. Nothing of it that was not shown before will be."""
+    detail = str(crash) if isinstance(crash, MainstayError) else f"{type(crash).__name__}: {crash}"
+    log.error("the rung %s of %s failed", rung.name, ask.call.feature, exc_info=crash)
+    ask.trace.skipped(rung.name, "failed", detail[:500])
+    if screening.shown:
+        return Stopped(Reason.RUNG_FAILED, screening.text[: screening.shown], retracted=False, detail=detail)
+    return Failed(Reason.RUNG_FAILED, detail)
 
 
 def _reason_of(error: ModelError) -> Reason:
@@ -231,6 +227,8 @@ def _reason_of(error: ModelError) -> Reason:
         return Reason.MODEL_REFUSED
     if isinstance(error, NotRecorded):
         return Reason.NOT_RECORDED
+    if isinstance(error, Unusable):
+        return error.reason
     return Reason.MODEL_UNAVAILABLE
 
 
@@ -241,10 +239,15 @@ async def _pause(error: ModelError, turn: int, ask: Ask) -> bool:
     """
     pause = random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**turn)
     wait = pause if error.retry_after is None else max(pause, error.retry_after)
-    if time.monotonic() + wait >= ask.limit or isinstance(error, Tripped):
+    if time.monotonic() + wait >= ask.limit:
         return False
     ask.watch.until(ask.limit)
-    await asyncio.sleep(wait)
+    try:
+        await asyncio.sleep(wait)
+    except asyncio.CancelledError:
+        if ask.watch.fired():  # the event loop was held up until the rung's time was over
+            return False
+        raise
     return True
 
 

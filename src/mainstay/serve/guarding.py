@@ -128,6 +128,6 @@ class Screening:
         return len(self.text) - self._hold
 
     def _let_go(self, end: int) -> None:
-        if end > self.shown:
+        if end > self.shown and (self.shown or not self.text[:end].isspace()):  # spaces alone are no first word
             self._release(self.text[self.shown : end])
             self.shown = end

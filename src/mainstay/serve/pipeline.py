@@ -51,18 +51,7 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
         # 2. Screen the input, and 3. look whether the same was answered before.
         key = None
         if answer is None:
-            with Watch() as watch:
-                watch.until(trace.deadline)
-                try:
-                    answer = await screen(trace)
-                    trace.step("screen")
-                    key = caching.key_of(trace) if answer is None else None
-                    answer = await caching.recall(key, trace, parts) if key is not None else answer
-                    trace.step("cache")
-                except asyncio.CancelledError:
-                    if not watch.fired():
-                        raise
-                    answer = _last_resort(trace, Reason.OVER_DEADLINE)
+            answer, key = await _screen_and_recall(trace, parts)
         if answer is not None:
             for event in _unfolded(answer):
                 yield event
@@ -89,6 +78,28 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
         yield await sealing.seal(answer)
     finally:
         await sealing.reader_left()
+
+
+async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None, bytes | None]:
+    """The answer that the input or the cache amounts to, if either does, and the cache key; under one watchdog."""
+    key = None
+    with Watch() as watch:
+        watch.until(trace.deadline)
+        try:
+            answer = await screen(trace)
+            trace.step("screen")
+            key = caching.key_of(trace) if answer is None else None
+            answer = await caching.recall(key, trace, parts) if key is not None else answer
+            trace.step("cache")
+        except asyncio.CancelledError:
+            if not watch.fired():
+                raise
+            answer = _last_resort(trace, Reason.OVER_DEADLINE)
+        except Exception as error:
+            log.exception("a guard of %s failed", trace.call.feature)
+            trace.skipped("screen", "failed", f"{type(error).__name__}: {error}")
+            answer = _last_resort(trace, Reason.RUNG_FAILED)
+    return answer, key
 
 
 async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:

@@ -25,10 +25,26 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 _replace = msgspec.structs.replace
 
 
+def _line(value: Begun | Outcome) -> bytes:
+    """The half of a record as its line. A lone surrogate, which UTF-8 cannot hold, is kept as `?`."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_storable(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def begin(trace: Trace, parts: Parts) -> None:
     """Write that the call has begun. If that cannot be written, `trace.on_disk` stays false and no model may be asked."""
     try:
-        parts.spool.append(_encode(_begun(trace)))
+        parts.spool.append(_line(_begun(trace)))
         trace.on_disk = True
     except StoreError as error:
         log.error("call %s goes on without models: %s", trace.call.id, error)
@@ -52,7 +68,7 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
         shared_with=shared_with,
     )
     begun = _begun(trace)
-    lines = [_encode(outcome)] if trace.on_disk else [_encode(begun), _encode(outcome)]
+    lines = [_line(outcome)] if trace.on_disk else [_line(begun), _line(outcome)]
     try:
         parts.spool.append(*lines)
     except StoreError as error:

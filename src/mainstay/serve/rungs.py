@@ -7,17 +7,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from mainstay.core.errors import MainstayError, ModelError
+from mainstay.core.errors import BadRequest, ConfigError
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import ModelRung, PromptStep, StaleRung, StepsRung
 from mainstay.core.model import Chunk, ImagePart, Message, ModelRequest, OutputSchema, TextPart
 from mainstay.core.reasons import Finish
 from mainstay.serve import caching
-from mainstay.serve.asking import Ask, attempt
+from mainstay.serve.asking import Ask, Unusable, Whole, attempt
 from mainstay.serve.grounding import query_of
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.quoting import quote
@@ -64,7 +65,7 @@ class Prompted:
         values["history"] = [{"role": t.role, "text": t.text} for t in ask.call.history]
         messages = self.prompt.render(values)
         if not messages:
-            raise ModelError("the prompt came out empty")
+            raise ConfigError("the prompt came out empty")
         final = self._with_images(messages.pop(), ask)
         turns = [Message(t.role, t.text) for t in ask.call.history]
         messages = [*messages, *turns, final]
@@ -112,22 +113,31 @@ class StepsWriter:
             if name not in ask.kept:
                 ask.kept[name] = await self._whole(name, prompted, ask)
         request = final.request(ask, ask.kept, last=True)
-        stream = ask.stream or self._spec.first_word is not None
-        async for chunk in attempt(
+        chunks = attempt(
             final.model,
             request,
             ask,
             rung=self._name,
-            stream=stream,
+            stream=ask.stream or self._spec.first_word is not None,
             timeout=self._spec.timeout,
             first_word=self._spec.first_word,
-        ):
-            yield chunk
+        )
+        async with aclosing(chunks):  # a draft that is stopped in its middle is closed, and on the record, at once
+            async for chunk in chunks:
+                yield chunk
 
     async def _whole(self, name: str, prompted: Prompted, ask: Ask) -> str:
         request = prompted.request(ask, ask.kept, last=False)
-        pieces = attempt(prompted.model, request, ask, rung=f"{self._name}.{name}", stream=False, timeout=self._spec.timeout)
-        return "".join([chunk.text async for chunk in pieces])
+        whole, pieces = Whole(), []
+        async for chunk in attempt(
+            prompted.model, request, ask, rung=f"{self._name}.{name}", stream=False, timeout=self._spec.timeout
+        ):
+            whole.add(chunk)
+            pieces.append(chunk.text)
+        reason = whole.unusable(laddered=True)
+        if reason is not None:
+            raise Unusable(reason, f"the step {name} is not to be built upon: {whole.refusal or reason}")
+        return "".join(pieces)
 
 
 class PlainWriter:
@@ -139,7 +149,7 @@ class PlainWriter:
     def __call__(self, ask: Ask) -> Chunks:
         request = ask.call.request
         if request is None:
-            raise ModelError("a plain model was called without a request")
+            raise BadRequest("a plain model was called without a request")
         if request.max_output is None:
             request = msgspec.structs.replace(request, max_output=self._model.max_output)
         return attempt(self._model, request, ask, rung=self._name, stream=ask.call.stream)
@@ -163,18 +173,12 @@ class CallWriter:
     A plain function runs in a thread, so that it cannot hold up the event loop; one that never returns is left behind.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self._function, self._name = function, name
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
         self._async = inspect.iscoroutinefunction(function)
 
     async def __call__(self, ask: Ask) -> Chunks:
-        ask.watch.until(ask.limit)
-        try:
-            result = await (self._function(**ask.values) if self._async else asyncio.to_thread(self._function, **ask.values))
-        except (asyncio.CancelledError, MainstayError):
-            raise
-        except Exception as error:
-            raise ModelError(f"the function raised {type(error).__name__}: {error}", where=self._name) from error
+        result = await (self._function(**ask.values) if self._async else asyncio.to_thread(self._function, **ask.values))
         if result is not None:
             yield Chunk(text=result if isinstance(result, str) else _encode(result).decode(), finish=Finish.STOP)
 

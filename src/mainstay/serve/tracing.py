@@ -11,22 +11,36 @@ from collections.abc import Iterator
 
 from mainstay.core.call import Call
 from mainstay.core.draft import Verdict
-from mainstay.core.model import Usage
+from mainstay.core.model import Chunk, Usage
+from mainstay.core.reasons import Finish
 from mainstay.core.record import Attempt, GuardNote
 from mainstay.serve.ready import Ready
 
 
 class AttemptNotes:
-    """One attempt while it runs; becomes an `Attempt` when it is over."""
+    """One attempt while it runs; becomes an `Attempt` when it is over.
 
-    __slots__ = ("at", "bytes_out", "first", "model", "rung", "usage", "waited")
+    `first` is the moment of the first sign of life, `wrote` whether anything came that is an answer: spaces and thoughts are
+    none. `over` says that the provider has nothing open any more.
+    """
+
+    __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "rung", "usage", "waited", "wrote")
 
     def __init__(self, rung: str, model: str, at: float) -> None:
         self.rung, self.model, self.at = rung, model, at
         self.first: float | None = None
         self.usage: Usage | None = None
-        self.bytes_out = 0
-        self.waited = 0.0
+        self.finish: Finish | None = None
+        self.bytes_out, self.waited = 0, 0.0
+        self.wrote = self.over = False
+
+    def add(self, chunk: Chunk) -> None:
+        """More was written."""
+        self.usage = chunk.usage or self.usage
+        self.finish = chunk.finish or self.finish
+        self.bytes_out += len(chunk.text) + len(chunk.reasoning)
+        if not self.wrote:
+            self.wrote = bool(chunk.tool_calls or chunk.refusal or (chunk.text and not chunk.text.isspace()))
 
 
 class Trace:
@@ -36,6 +50,7 @@ class Trace:
         "_mark",
         "at",
         "attempts",
+        "budget",
         "call",
         "deadline",
         "first_word",
@@ -43,6 +58,7 @@ class Trace:
         "on_disk",
         "provider_s",
         "ready",
+        "running",
         "start",
         "steps",
     )
@@ -52,10 +68,12 @@ class Trace:
         self.at = time.time()
         self.start = self._mark = time.monotonic()
         feature = ready.feature
-        self.deadline = self.start + min(call.deadline or feature.deadline, feature.deadline)
+        self.budget = feature.deadline if call.deadline is None else max(0.0, min(call.deadline, feature.deadline))
+        self.deadline = self.start + self.budget
         self.steps: dict[str, int] = {}
         self.attempts: list[Attempt] = []
         self.guards: list[GuardNote] = []
+        self.running: AttemptNotes | None = None
         self.provider_s = 0.0
         self.first_word: float | None = None
         self.on_disk = False
@@ -91,6 +109,21 @@ class Trace:
         """A rung was passed over, and why."""
         self.attempts.append(Attempt(rung=rung, outcome=outcome, at_us=self.since_start(time.monotonic()), detail=detail))
 
+    def hung(self) -> None:
+        """The attempt that runs will not end, though it was cancelled; what it costs is unknown."""
+        if self.running is not None:
+            notes, now = self.running, time.monotonic()
+            self.attempts.append(
+                Attempt(
+                    rung=notes.rung,
+                    outcome="abandoned",
+                    model=notes.model,
+                    at_us=self.since_start(notes.at),
+                    took_us=int((now - notes.at) * 1e6),
+                    detail="it was cancelled and did not end",
+                )
+            )
+
     def since_start(self, moment: float) -> int:
         """Microseconds from the start of the call."""
         return int((moment - self.start) * 1e6)
@@ -109,7 +142,7 @@ class Trace:
         """Nano-dollars of all attempts; None as soon as one of them is unknown."""
         total = 0
         for a in self.attempts:
-            if a.model is not None and a.cost_nano_usd is None and a.usage is not None:
+            if a.model is not None and a.cost_nano_usd is None and (a.usage is not None or a.outcome == "abandoned"):
                 return None
             total += a.cost_nano_usd or 0
         return total

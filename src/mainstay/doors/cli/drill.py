@@ -2,16 +2,122 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
 
-from mainstay.doors.cli.printing import reported
-from mainstay.doors.cli.serve import PROJECT
+from mainstay.app import rehearsal
+from mainstay.core.errors import BadRequest
+from mainstay.core.units import Seconds
+from mainstay.doors.cli.printing import as_json, reported, table
+from mainstay.doors.cli.run import input_of
+from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.learn.drill import DEADLINE, Report, Seen
+from mainstay.spec.feature_file import FILE as FEATURE
+from mainstay.spec.settings_file import FILE as SETTINGS
+
+HEAD = ["fault", "delivery", "status", "reason", "rung", "took", "attempts", ""]
 
 
 @click.command()
 @click.argument("feature")
+@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
 @PROJECT
+@click.option("--deadline", default=str(DEADLINE), show_default=True, help="Shorten the feature's deadline to this.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @reported
-def drill(feature: str, project: str) -> None:
-    """Run a feature against every fault, through the real adapters, with a faulty server in place of its providers."""
-    raise NotImplementedError
+def drill(feature: str, fields: tuple[str, ...], project: str, deadline: str, json_: bool) -> None:
+    """Run a feature against every fault: through the real adapters, with a faulty server in place of its providers.
+
+    Nothing live is touched and no key is needed. The input is made up, unless it is given as for `mainstay run`. Without a
+    project in the current folder, the features of the bundled example can be drilled.
+
+    Exit code 0 if every call kept its promises, 1 if any was late, untyped, unchecked or unrecorded, 3 if the input never
+    reached a model.
+    """
+    root = _project(project, feature)
+    report = asyncio.run(_drill(root, feature, fields, _seconds(deadline)))
+    if json_:
+        as_json({**_facts(report), "calls": report.calls})
+    else:
+        _print(report)
+    sys.exit(3 if report.inconclusive else 0 if report.passed else 1)
+
+
+def _project(project: str, feature: str) -> Path:
+    root = Path(project)
+    example = demo_project()
+    if project == "." and not (root / SETTINGS).exists() and (example / "features" / feature / FEATURE).is_file():
+        click.echo(f"There is no {SETTINGS} here: this drills the bundled example.", err=True)
+        return example
+    return root
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = Seconds.parse(text)
+    except ValueError as error:
+        raise BadRequest(str(error), where="--deadline", next=f"--deadline {DEADLINE}") from None
+    if not seconds > 0:
+        raise BadRequest("a deadline is longer than nothing", where="--deadline", next=f"--deadline {DEADLINE}")
+    return seconds
+
+
+async def _drill(root: Path, feature: str, fields: tuple[str, ...], deadline: float) -> Report:
+    async with rehearsal(root) as app:
+        given: dict[str, Any] | None = input_of(app, feature, fields, "drill") if fields else None
+        return await app.drill(feature, given, deadline=deadline, seen=_progress)
+
+
+def _progress(done: int, of: int) -> None:
+    """How far it is, on one line, for whoever watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{done} of {of} calls", err=True, nl=done == of)
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    return {
+        "feature": report.feature,
+        "passed": report.passed,
+        "inconclusive": report.inconclusive,
+        "deadline": report.deadline,
+        "scale": report.scale,
+        "margin": report.margin,
+        "adapters": report.adapters,
+        "pinned": report.pinned,
+        "above_message": report.above_message,
+    }
+
+
+def _print(report: Report) -> None:
+    table(HEAD, [_row(call, report) for call in report.calls])
+    click.echo()
+    for call in report.calls:
+        for wrong in call.wrong:
+            click.echo(f"WRONG  {call.fault}, {call.delivery}: {wrong}")
+    through = ", ".join(f"{name} through {adapter}" for name, adapter in report.adapters.items())
+    click.echo(f"Models: {through or 'none'}; asked at a faulty server on this machine.")
+    share = f", {report.scale:.0%} of the feature's, and its rungs' limits shortened alike" if report.scale < 1 else ""
+    click.echo(f"Deadline: {Seconds(report.deadline)}{share}; late is {Seconds(report.margin)} after it.")
+    if report.pinned:
+        click.echo("Evidence: the sources hold nothing for the drill's input, so it brought a passage of its own.")
+    if report.inconclusive:
+        click.echo(f"Inconclusive: {report.inconclusive}.\n  next: mainstay drill {report.feature} NAME=VALUE")
+        return
+    faulty = [call for call in report.calls if call.fault != "healthy"]
+    click.echo(f"Answered above the message: {report.above_message:.0%} of {len(faulty)} calls with a fault.")
+    broken = sum(1 for call in report.calls if call.wrong)
+    verdict = "every call was on time, typed, checked and recorded" if report.passed else f"{broken} broke a promise"
+    click.echo(f"{'Passed' if report.passed else 'FAILED'}: {len(report.calls)} calls; {verdict}.")
+
+
+def _row(call: Seen, report: Report) -> list[str]:
+    return [
+        *(call.fault, call.delivery, call.status or "none", call.reason or "-", call.rung or "-"),
+        f"{call.took:.2f} of {report.deadline:g} s",
+        ", ".join(call.attempts) or "-",
+        "WRONG" if call.wrong else "",
+    ]

@@ -32,12 +32,13 @@ def run(feature: str, fields: tuple[str, ...], project: str, json_: bool, progre
     Exit code 0 if there was an answer, 1 if it was refused, interrupted or unavailable.
     """
     with mainstay.open(project) as app:
-        asked = _input(app, feature, fields)
+        asked = input_of(app, feature, fields)
         answer = asyncio.run(_run(app, feature, asked, quiet=json_, progress=progress))
     sys.exit(0 if answer.status in GOOD else 1)
 
 
-def _input(app: mainstay.Mainstay, feature: str, fields: tuple[str, ...]) -> dict[str, Any]:
+def input_of(app: mainstay.Mainstay, feature: str, fields: tuple[str, ...], command: str = "run") -> dict[str, Any]:
+    """What was typed behind a feature's name, as its input. Raises `NotFound` and `BadRequest`."""
     ready = app.features.ready.get(feature)
     if ready is None:
         known = app.features.ready
@@ -50,7 +51,7 @@ def _input(app: mainstay.Mainstay, feature: str, fields: tuple[str, ...]) -> dic
         name, equals, value = field.partition("=")
         if not equals:
             raise BadRequest(
-                f"not NAME=VALUE: {field!r}", next=f"mainstay run {feature} {(declared or ['question'])[0]}={field!r}"
+                f"not NAME=VALUE: {field!r}", next=f"mainstay {command} {feature} {(declared or ['question'])[0]}={field!r}"
             )
         values[name] = _value(value, ready.feature.input.fields.get(name, ""))
     return values

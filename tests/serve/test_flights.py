@@ -1,0 +1,93 @@
+"""Single flight: who may join whom, and who goes down with whom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from mainstay.core.answer import Started, Text
+from mainstay.core.model import Chunk
+
+CACHED = """
+    summary = "Answers"
+    deadline = "2s"
+    [[ladder]]
+    model = "small"
+    prompt = "prompt.md"
+    [[ladder]]
+    message = "Sorry."
+    [cache]
+    keep = "1h"
+"""
+
+
+def small(options: str) -> str:
+    return f'[models.small]\nprovider = "scripted"\noptions = {{ {options} }}\n'
+
+
+async def test_nobody_joins_a_production_that_is_being_given_up(opened):
+    """The only reader leaves in the very moment in which somebody asks the same: the newcomer gets an answer of its own."""
+    app = opened(small('replies = [{ text = "one two", chunk = 4, gap = "10s" }, "three"]'), CACHED)
+    leader = app.stream("answers", question="?")
+    assert isinstance(await anext(leader), Started)
+    assert isinstance(await anext(leader), Text)
+    leaving = asyncio.create_task(leader.aclose())
+    answer = await asyncio.create_task(app.run("answers", question="?"))
+    assert (answer.status, answer.text, answer.reason) == ("answered", "three", None)
+    await leaving
+
+
+async def test_a_hurried_caller_hurries_nobody_else(opened):
+    """A call that shortened its own deadline is joined by none that has more time."""
+    app = opened(small('replies = ["one"], delay = "500ms"'), CACHED)
+    hurried = asyncio.create_task(app.run("answers", question="?", deadline=0.2))
+    await asyncio.sleep(0.05)
+    patient = await app.run("answers", question="?")
+    assert (patient.status, patient.text) == ("answered", "one")
+    assert (await hurried).reason == "over_deadline"
+
+
+async def test_a_hurried_follower_leaves_in_its_own_time(opened):
+    """A follower with less time than the production is answered by its own deadline, and the others by theirs."""
+    app = opened(small('replies = ["one"], delay = "700ms"'), CACHED)
+    patient = asyncio.create_task(app.run("answers", question="?"))
+    await asyncio.sleep(0.05)
+    hurried = await app.run("answers", question="?", deadline=0.2)
+    assert not patient.done()
+    assert (hurried.status, hurried.reason, hurried.rung) == ("degraded", "over_deadline", "message")
+    assert (await patient).status == "answered"
+    assert len(app.features.ready["answers"].rungs[0].models[0].provider.requests) == 1
+
+
+class Stubborn:
+    """A provider that catches every cancellation, for two seconds."""
+
+    def __init__(self, model, *, key, http):
+        pass
+
+    async def generate(self, request, *, stream):
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(until - time.monotonic())
+        yield Chunk(text="at last")
+
+
+async def test_a_production_that_cannot_be_stopped_delays_nobody(opened):
+    """Promise 1: a provider that ignores every cancellation costs the answer, not the deadline, and the record names it."""
+    app = opened('[models.small]\nprovider = "test_flights:Stubborn"\n', CACHED.replace('"2s"', '"300ms"'))
+    began = time.monotonic()
+    answer = await app.run("answers", question="?")
+    assert time.monotonic() - began < 1.0
+    assert (answer.status, answer.reason, answer.rung) == ("degraded", "over_deadline", "message")
+    (attempt,) = (await app.record(answer.id)).outcome.attempts
+    assert (attempt.model, attempt.outcome) == ("small", "abandoned")
+    assert (await app.record(answer.id)).outcome.cost_nano_usd is None
+
+
+async def test_a_call_without_any_time_is_answered_by_the_message(opened):
+    """A deadline of nothing is a deadline, not the absence of one."""
+    app = opened(small('replies = ["one"]'), CACHED)
+    answer = await app.run("answers", question="?", deadline=0.0)
+    assert (answer.status, answer.reason, answer.rung) == ("degraded", "over_deadline", "message")
