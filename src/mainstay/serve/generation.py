@@ -7,6 +7,7 @@ was shown. After the first word there is no switching: the answer ends with a cl
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import ModelError, RateLimited, Rejected, TooSlow, Tripped, Unsupported
+from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Tripped, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import Chunk, ToolCall, Usage
@@ -30,6 +31,7 @@ from mainstay.serve.routing import limit_of, obstacle
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
+log = logging.getLogger("mainstay.rungs")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -127,12 +129,16 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
         try:
             result, again = await _draft(rung, ask, screening)
         except ModelError as error:
+            if not rung.models:
+                ask.trace.skipped(rung.name, error.kind, str(error))
             result = _failure(error, screening)
             if isinstance(result, Stopped) or turn == rung.tries or not error.retryable:
                 return result
             if not await _pause(error, turn, ask):
                 return result
             continue
+        except Exception as error:
+            return _broken(error, rung, ask, screening)
         if not again or turn == rung.tries:
             return result
         flight.emit(Step("asked_again", ask.remark))
@@ -220,6 +226,17 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
     if screening.shown:
         return Stopped(reason, screening.text[: screening.shown], retracted=False, detail=str(error))
     return Failed(reason, str(error))
+
+
+def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
+    """A rung's template or function failed, or something that nobody expected did: the record says how, and the next is tried."""
+    if not isinstance(error, RungFailed):
+        log.exception("the rung %s of %s failed", rung.name, ask.call.feature)
+    detail = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
+    ask.trace.skipped(rung.name, RungFailed.kind, detail[:500])
+    if screening.shown:
+        return Stopped(Reason.RUNG_FAILED, screening.text[: screening.shown], retracted=False, detail=detail)
+    return Failed(Reason.RUNG_FAILED, detail)
 
 
 def _reason_of(error: ModelError) -> Reason:
