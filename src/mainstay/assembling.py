@@ -12,7 +12,7 @@ import importlib.metadata
 import inspect
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -31,6 +31,7 @@ from mainstay.core.feature import (
     MessageRung,
     ModelRung,
     PromptStep,
+    RuleFile,
     RulesRung,
     SearchRung,
     StaleRung,
@@ -44,7 +45,7 @@ from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
-from mainstay.serve.rules import ODD, RuleFile, Rules
+from mainstay.serve.rules import ODD, Rules
 from mainstay.spec.documents import Document, decoded
 from mainstay.spec.feature_file import Folder
 from mainstay.spec.places import Place
@@ -170,11 +171,7 @@ class _Assembly:
                 named.setdefault(rung.search, ("ladder", i, "search"))
         for name, place in named.items():
             if name not in self._project.sources:
-                raise self._document.error(
-                    place,
-                    f'there is no source "{name}"; {nearest(name, self._project.sources)}',
-                    next=f"add [sources.{name}] to mainstay.toml",
-                )
+                raise self._no_such("source", name, self._project.sources, place)
         return {name: self._project.sources[name] for name in named}
 
     # The ladder
@@ -196,10 +193,12 @@ class _Assembly:
 
     def _check_model(self, name: str, place: Place) -> None:
         if name not in self._project.models and name not in self._project.asleep:
-            known = [*self._project.models, *self._project.asleep]
-            raise self._document.error(
-                place, f'there is no model "{name}"; {nearest(name, known)}', next=f"add [models.{name}] to mainstay.toml"
-            )
+            raise self._no_such("model", name, [*self._project.models, *self._project.asleep], place)
+
+    def _no_such(self, kind: str, name: str, known: Iterable[str], place: Place) -> ConfigError:
+        hint = nearest(name, known)
+        next = "" if hint.startswith("did") else f"add [{kind}s.{name}] to mainstay.toml"
+        return self._document.error(place, f'there is no {kind} "{name}"; {hint}', next=next)
 
     def _writer(self, spec: AnyRung, i: int, name: str) -> Any:
         """What writes a rung's drafts; None where its model is asleep. Its files are checked either way."""
@@ -331,13 +330,16 @@ def make_guard(spec: GuardSpec, document: Document, place: Place) -> ReadyGuard:
         raise document.error(place, "a guard is a name, or a table of one name and its options")
     name, given = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
     kind = registry.part("guards", name, where=document.where(place))
-    options, at = given, place if isinstance(spec, str) else (*place, name)
-    if not isinstance(given, dict):
-        first = registry.first_option(kind)
-        if not first:
-            raise document.error(at, f"the guard `{name}` has no options")
-        options = {first: given}
-    return _ready_guard(name, registry.made(kind, options, document, at), document.where(place))
+    at = place if isinstance(spec, str) else (*place, name)
+    if isinstance(given, dict):
+        return _ready_guard(name, registry.made(kind, given, document, at), document.where(place))
+    first = registry.first_option(kind)
+    if not first:
+        raise document.error(at, f"the guard `{name}` has no options")
+    try:
+        return _ready_guard(name, registry.made(kind, {first: given}, document, at), document.where(place))
+    except ConfigError as error:
+        raise ConfigError(error.what, where=document.where(at), next=error.next) from None
 
 
 def _ready_guard(name: str, guard: Any, where: str) -> ReadyGuard:

@@ -24,8 +24,7 @@ def load(path: str, files: Mapping[str, bytes], *, digest: str, where: str) -> A
             return imported(path)
         found: Any = _module(file, files[file], digest)
     except (Exception, SystemExit) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.filename == file else ""
-        raise ConfigError(f'"{path}" cannot be loaded: {type(error).__name__}: {error}{line}', where=where) from error
+        raise ConfigError(f'"{path}" cannot be loaded: {type(error).__name__}: {error}', where=where) from error
     for attribute in name.split("."):
         if not hasattr(found, attribute):
             known = [n for n in vars(found) if not n.startswith("_")] if hasattr(found, "__dict__") else []

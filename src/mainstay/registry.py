@@ -21,7 +21,7 @@ from mainstay.core.errors import ConfigError, MainstayError, nearest
 from mainstay.spec.documents import Document
 from mainstay.spec.places import Place
 
-SEAMS = ("providers", "sources", "guards", "observers")
+KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @functools.cache
@@ -41,7 +41,7 @@ def importable(root: Path) -> None:
 def part(seam: str, name: str, *, where: str) -> Any:
     """The class of a part. Raises `ConfigError` where there is none by that name, or it cannot be imported."""
     known = offered(seam)
-    kind = seam.removesuffix("s")
+    kind = "kind of source" if seam == "sources" else seam.removesuffix("s")
     found: Any = None
     try:
         if name in known:
@@ -112,24 +112,26 @@ def first_option(kind: Any) -> str:
     declared = declared_options(kind)
     if declared is not None:
         return str(next((f.encode_name for f in msgspec.structs.fields(declared)), ""))
-    return next(iter(_keywords(kind)), "")
+    return next((p.name for p in _parameters(kind) if p.kind in KEYWORDS), "")
 
 
-def _keywords(kind: Any) -> dict[str, inspect.Parameter]:
-    """The keywords that a part's signature takes; a builtin has none that can be seen."""
+def _parameters(kind: Any) -> list[inspect.Parameter]:
+    """What a part's signature takes; anything, where it cannot be seen."""
     try:
-        parameters = inspect.signature(kind).parameters
+        return list(inspect.signature(kind).parameters.values())
     except (TypeError, ValueError):
-        return {}
-    return {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        return [inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)]
 
 
 def _check_keywords(kind: Any, options: dict[str, Any], document: Document, place: Place) -> None:
-    keywords = _keywords(kind)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values())
+    parameters = _parameters(kind)
+    keywords = {p.name: p for p in parameters if p.kind in KEYWORDS}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in options:
         if name not in keywords and not open_ended:
-            raise document.error((*place, name), f"unknown key; {nearest(name, keywords)}")
+            written = (*place, "options", name)  # where a source's table keeps what only its part understands
+            at = written if document.has(written) else (*place, name)
+            raise document.error(at, f"unknown key; {nearest(name, keywords)}")
     for name, parameter in keywords.items():
         if parameter.default is parameter.empty and name not in options:
             raise document.error(place, f"the key `{name}` is missing")

@@ -20,7 +20,25 @@ Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 FROM_PYTHON = r"^[\w./-]+:[A-Za-z_][\w.]*$"
 RESERVED = frozenset({"passages", "history", "steps", "extracted"})  # what templates are given beside the input
-GIVEN = Meta(extra={"given": True})  # marks a field that is never written in the file: a name that the folder or table gives
+GIVEN = Meta(
+    extra_json_schema={"given": True}
+)  # marks a field that is never written in the file: a name that the folder or table gives
+
+POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader"})
+
+# What this version reads and cannot keep: a path, and the value that is too much, or None for any. `[gate]` binds releases, not
+# calls, so it may stand.
+NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
+    (("delivery",), "reviewed"),
+    (("stakes",), "high"),
+    (("priority",), "batch"),
+    (("grounding", "slots"), None),
+    (("cache", "near"), "auto"),
+    (("limits", "per_call"), None),
+    (("limits", "tenant_per_day"), None),
+    (("limits", "tenant_per_minute"), None),
+    (("limits", "feature_per_day"), None),
+)
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,3 +284,21 @@ class Feature(Spec, frozen=True, kw_only=True):
     def shows_early(self) -> bool:
         """Whether words may leave before the whole draft was checked."""
         return self.delivery == "stream" and not self.structured
+
+
+class Rule(Spec, frozen=True, kw_only=True):
+    """One rule of the file."""
+
+    name: Annotated[str, Meta(min_length=1, description="What the record calls this rule.")]
+    matches: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them makes the rule answer.")] = ()
+    equals: Annotated[tuple[str, ...], Meta(description="Whole texts, without regard to case and white space.")] = ()
+    unless: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them keeps the rule silent.")] = ()
+    field: Annotated[str | None, Meta(description="The input field to look at; by default all texts together.")] = None
+    answer: Annotated[str, Meta(min_length=1, description="A template with the input, the named groups and what was extracted.")]
+
+
+class RuleFile(Spec, frozen=True, kw_only=True):
+    """The whole file."""
+
+    rule: Annotated[tuple[Rule, ...], Meta(min_length=1, description="The rules, in the order in which they are tried.")]
+    extract: Annotated[dict[str, str], Meta(description="Patterns whose matches every template sees as lists.")] = {}

@@ -67,10 +67,10 @@ def nothing(kind: str) -> Any:
 
 
 def spoken(call: Call, feature: Feature) -> Call:
-    """The call without its images, which are no text to read or to search for."""
+    """The call with None for its images, which are no text to read or to search for."""
     if not feature.images:
         return call
-    return msgspec.structs.replace(call, input={name: v for name, v in call.input.items() if name not in feature.images})
+    return msgspec.structs.replace(call, input={n: None if n in feature.images else v for n, v in call.input.items()})
 
 
 def _shown(value: Any) -> str:

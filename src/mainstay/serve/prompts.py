@@ -83,7 +83,7 @@ class Template:
         except RungFailed as error:
             asked = re.search(r"`(?:.*\.)?(\w+)` is undefined", error.what)
             names = sorted(set(_names(values)))
-            close = difflib.get_close_matches(asked[1], names, n=1, cutoff=0.6) if asked else []
+            close = difflib.get_close_matches(asked[1], names, n=1, cutoff=0.6) if asked and asked[1] not in names else []
             hint = f'; did you mean "{close[0]}"?' if close else ""
             raise ConfigError(error.what + hint, where=error.where) from None
 

@@ -25,36 +25,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import re2
-from msgspec import Meta
 
 from mainstay.core.errors import ConfigError, nearest
-from mainstay.core.feature import RESERVED, Spec
+from mainstay.core.feature import RESERVED, Rule, RuleFile
 from mainstay.serve.prompts import Template
 
 MEMORY = 64 << 20  # bytes that RE2 may use for one set of patterns
 ODD = '"\n\\'  # what templates are tried on at load: where it is not escaped, it breaks what is around it
-
-
-class Rule(Spec, frozen=True, kw_only=True):
-    """One rule of the file."""
-
-    name: Annotated[str, Meta(min_length=1, description="What the record calls this rule.")]
-    matches: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them makes the rule answer.")] = ()
-    equals: Annotated[tuple[str, ...], Meta(description="Whole texts, without regard to case and white space.")] = ()
-    unless: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them keeps the rule silent.")] = ()
-    field: Annotated[str | None, Meta(description="The input field to look at; by default all texts together.")] = None
-    answer: Annotated[str, Meta(min_length=1, description="A template with the input, the named groups and what was extracted.")]
-
-
-class RuleFile(Spec, frozen=True, kw_only=True):
-    """The whole file."""
-
-    rule: Annotated[tuple[Rule, ...], Meta(min_length=1, description="The rules, in the order in which they are tried.")]
-    extract: Annotated[dict[str, str], Meta(description="Patterns whose matches every template sees as lists.")] = {}
 
 
 class _Compiled(msgspec.Struct, frozen=True):

@@ -14,11 +14,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
-from mainstay.core.feature import GIVEN
+from mainstay.core.feature import GIVEN, POSITIVE_TIMES
 from mainstay.core.units import Seconds, Usd
 from mainstay.spec.places import Place, dotted, places
 
 T = TypeVar("T")
+NOT_KEPT = "{} cannot be enforced by this version, and a promise that is not kept is not accepted; remove it"
 LONGEST_SHOWN = 60  # characters of a value that an error repeats
 
 _AT = " - at `$"
@@ -60,6 +61,10 @@ class Document:
     def _places(self) -> dict[Place, int]:
         return places(self._text)
 
+    def has(self, place: Place) -> bool:
+        """Whether the file says anything at that place."""
+        return place in self._places
+
     def where(self, place: Place) -> str:
         """`features/a/feature.toml:12 ladder[1].prompt`; the line of the innermost table or key that is known."""
         known = place
@@ -79,6 +84,18 @@ class Document:
         except msgspec.ValidationError as error:
             raise self._explained(str(error), kind, data, place) from None
 
+    def refuse_no_time(self, value: Any, place: Place = ()) -> None:
+        """Refuse `"0s"` wherever a time has to be longer than nothing, in a value that was read from this file."""
+        if isinstance(value, msgspec.Struct):
+            for field in value.__struct_fields__:
+                inner = getattr(value, field)
+                if field in POSITIVE_TIMES and isinstance(inner, Seconds) and inner <= 0:
+                    raise self.error((*place, field), "this has to be longer than nothing")
+                self.refuse_no_time(inner, (*place, field))
+        elif isinstance(value, tuple):
+            for i, inner in enumerate(value):
+                self.refuse_no_time(inner, (*place, i))
+
     def _explained(self, message: str, kind: Any, data: Any, place: Place) -> ConfigError:
         if unknown := _UNKNOWN.fullmatch(_without_path(message)):
             steps = _steps(message[len(unknown.group()) :], kind, data)
@@ -88,14 +105,14 @@ class Document:
         steps = _steps(_AT + path if path else "", kind, data)
         at, expected = place + steps, _type_at(kind, steps)
         if missing := _MISSING.fullmatch(what):
-            return self.error(at, f"the key `{missing[1]}` is missing{_help(expected, missing[1])}")
+            return self.error(at, f"the key `{missing[1]}` is missing{_help(expected, missing[1], ': ')}")
         if get_origin(expected) is Literal:
             options = [str(option) for option in get_args(expected)]
             value = _value_at(data, steps)
             hint = nearest(value, options) if isinstance(value, str) else ""
             did_you_mean = f"; {hint}" if hint.startswith("did") else ""
             return self.error(at, f"{quoted(value)} is not one of {', '.join(options)}{did_you_mean}")
-        return self.error(at, _worded(what) + _help(_type_at(kind, steps[:-1]), str(steps[-1]) if steps else ""))
+        return self.error(at, _worded(what) + _help(_type_at(kind, steps[:-1]), str(steps[-1]) if steps else "", ". "))
 
 
 def read(path: Path, shown: str | None = None) -> Document:
@@ -234,13 +251,13 @@ def _fields_of(kind: Any) -> list[str]:
     return []
 
 
-def _help(kind: Any, field: str) -> str:
-    """`: ` and the sentence that describes a field; nothing where there is none."""
+def _help(kind: Any, field: str, before: str) -> str:
+    """The sentence that describes a field, and what stands before it; nothing where there is none."""
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return ""
     hint = typing.get_type_hints(kind, include_extras=True).get(field)
     notes = [m.description for m in get_args(hint) if isinstance(m, msgspec.Meta) and m.description]
-    return f": {notes[0]}" if notes else ""
+    return before + notes[0] if notes else ""
 
 
 def _value_at(data: Any, steps: Place) -> Any:

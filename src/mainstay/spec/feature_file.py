@@ -15,6 +15,7 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import (
+    NOT_YET,
     RESERVED,
     RUNGS,
     AnyRung,
@@ -105,7 +106,8 @@ def _rung(document: Document, data: dict[str, Any], i: int) -> AnyRung:
         place: Place = ("ladder", i, kinds[1].kind)
     else:
         what, place = "this one names no way of answering", ("ladder", i)
-        for key in data:
+        known = {field for kind in RUNGS for field in kind.__struct_fields__}
+        for key in [key for key in data if key not in known]:
             if close := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
                 what, place = f'`{key}` is unknown; did you mean "{close[0]}"?', ("ladder", i, key)
                 break
@@ -143,16 +145,12 @@ def _check(feature: Feature, document: Document) -> None:
         if isinstance(rung, MessageRung):
             raise document.error(("ladder", i), "a `message` always answers, so nothing below it is ever reached")
     _check_names(feature, document)
-    for place, seconds in _limits_of_time(feature):
-        if seconds == 0:
-            raise document.error(place, "this has to be longer than nothing")
+    document.refuse_no_time(feature)
     if feature.answer.schema is not None and feature.answer.python is not None:
         raise document.error(("answer", "python"), "either `schema` or `python`, not both")
     _check_message(feature, last, document)
     for place, what in _not_enforced(feature):
-        raise document.error(
-            place, f"{what} cannot be enforced by this version, and a promise that is not kept is not accepted; remove it"
-        )
+        raise document.error(place, documents.NOT_KEPT.format(what))
 
 
 def _check_names(feature: Feature, document: Document) -> None:
@@ -198,34 +196,14 @@ def _is_json(value: Any) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
-def _limits_of_time(feature: Feature) -> Iterator[tuple[Place, float | None]]:
-    yield ("deadline",), feature.deadline
-    yield ("cache", "keep"), feature.cache.keep
-    for i, rung in enumerate(feature.ladder):
-        for key in ("timeout", "first_word", "stale"):
-            yield ("ladder", i, key), getattr(rung, key, None)
-
-
-def _not_enforced(feature: Feature) -> list[tuple[Place, str]]:
-    """Parts of the file that this version reads and cannot keep. `[gate]` binds releases, not calls, so it may stand."""
-    found: list[tuple[Place, str]] = []
-    if feature.delivery == "reviewed":
-        found.append((("delivery",), 'delivery = "reviewed"'))
-    if feature.stakes == "high":
-        found.append((("stakes",), 'stakes = "high"'))
-    if feature.priority == "batch":
-        found.append((("priority",), 'priority = "batch"'))
-    if feature.grounding.slots:
-        found.append((("grounding", "slots", next(iter(feature.grounding.slots))), "a slot"))
-    if feature.cache.near == "auto":
-        found.append((("cache", "near"), 'near = "auto"'))
-    limits = feature.limits
-    found += [
-        (("limits", field.name), f"the limit `{field.name}`")
-        for field in msgspec.structs.fields(limits)
-        if getattr(limits, field.name) is not None
-    ]
-    return found
+def _not_enforced(feature: Feature) -> Iterator[tuple[Place, str]]:
+    """What the file asks for and this version cannot keep, each with its place."""
+    for path, too_much in NOT_YET:
+        value: Any = feature
+        for step in path:
+            value = getattr(value, step)
+        if value and (too_much is None or value == too_much):
+            yield path, f"`{path[-1]}`" if too_much is None else f'{path[-1]} = "{value}"'
 
 
 def _named_files(feature: Feature) -> list[tuple[str, Place]]:
@@ -260,7 +238,8 @@ def _read_named(folder: Path, name: str, document: Document, place: Place) -> by
         outside = not target.is_relative_to(folder.resolve())
         missing = outside or not target.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, links in a circle
-        raise document.error(place, f"the file {documents.quoted(name)} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise document.error(place, f"the file {documents.quoted(name)} cannot be read: {reason}") from None
     if outside:
         raise document.error(place, f"the file {documents.quoted(name)} is outside the feature's folder")
     if missing:
@@ -276,6 +255,10 @@ def _read_named(folder: Path, name: str, document: Document, place: Place) -> by
 
 
 def _beside(folder: Path, name: str) -> str:
-    """The nearest of the files that there are, or all of them where they are few."""
-    files = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return nearest(name, [file for file in files if file != FILE and not file.startswith(".")][:40])
+    """The nearest of the files that there are, or some of them."""
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = [file for file in found if file != FILE and not file.startswith(".")]
+    hint = nearest(name, files)
+    if hint.startswith("did"):
+        return hint
+    return f"beside {FILE} there is {', '.join(files[:8])}" if files else f"there is nothing beside {FILE}"

@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.feature import NOT_YET
 from mainstay.core.project import Model, Settings, SourceSpec
 from mainstay.spec import documents
-from mainstay.spec.documents import Document
+from mainstay.spec.documents import NOT_KEPT, Document
 from mainstay.spec.places import Place
 
 FILE = "mainstay.toml"
@@ -48,10 +49,10 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     data: dict[str, Any] = dict(document.data)
     models, sources = data.pop("models", {}), data.pop("sources", {})
     settings = document.read(data, Settings)
-    times = {("plain", "deadline"): settings.plain.deadline, ("plain", "cache", "keep"): settings.plain.cache.keep}
-    for place, seconds in times.items():
-        if seconds is not None and seconds <= 0:
-            raise document.error(place, "this has to be longer than nothing")
+    document.refuse_no_time(settings)
+    for path, too_much in NOT_YET:
+        if path[0] == "cache" and getattr(settings.plain.cache, path[1]) == too_much:
+            raise document.error(("plain", *path), NOT_KEPT.format(f'{path[1]} = "{too_much}"'))
     return msgspec.structs.replace(
         settings,
         models={name: _model(document, name, table, environ) for name, table in _tables(document, models, "models")},
