@@ -187,7 +187,8 @@ class Rules:
     def _text(self, values: Mapping[str, Any], field: str | None) -> str:
         """What a rule looks at: a field, or all texts together."""
         names = self._texts if field is None else (field,)
-        return "\n".join(text for name in names for text in _texts(values.get(name)))
+        text = "\n".join(text for name in names for text in _texts(values.get(name)))
+        return text.encode("utf-8", "replace").decode()  # RE2 takes no half of a surrogate pair
 
 
 def _texts(value: Any) -> Iterator[str]:

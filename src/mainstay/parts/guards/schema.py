@@ -77,12 +77,15 @@ class Schema:
         return ALLOW if data is draft.data else replace(data=data)
 
     async def _read(self, text: str) -> Any:
-        with contextlib.suppress(Unreadable):
-            return self.fit(_strictly(text))
-        return self.read(text) if len(text) <= LONG else await asyncio.to_thread(self.read, text)
-
-    def read(self, text: str) -> Any:
         """The data in a text. Raises `Unreadable` with what to tell the model."""
+        try:
+            data = _strictly(text)
+        except Unreadable:
+            _check_repairable(text)
+            return self._repaired(text) if len(text) <= LONG else await asyncio.to_thread(self._repaired, text)
+        return self.fit(data)
+
+    def _repaired(self, text: str) -> Any:
         data = parse(text)
         try:
             return self.fit(data)
@@ -142,8 +145,7 @@ def parse(text: str) -> Any:
     """The JSON value in a text, repaired where that is needed. Raises `Unreadable`."""
     with contextlib.suppress(Unreadable):
         return _strictly(text)
-    if len(text) > LONGEST or _depth(text) > DEEPEST:
-        raise Unreadable("the answer is no JSON that can be repaired: it is too long, or nested too deeply")
+    _check_repairable(text)
     import json_repair
 
     try:
@@ -153,6 +155,11 @@ def parse(text: str) -> Any:
     if value == "" or (isinstance(value, list) and not re.search(r"[\[{(]", text)):
         raise Unreadable(NOT_JSON)
     return _sendable(value)
+
+
+def _check_repairable(text: str) -> None:
+    if len(text) > LONGEST or _depth(text) > DEEPEST:
+        raise Unreadable("the answer is no JSON that can be repaired: it is too long, or nested too deeply")
 
 
 def _strictly(text: str) -> Any:

@@ -42,11 +42,12 @@ _HALVES = (
 _ADDED = f"[{_UNSEEN}{_LAID_OVER}{_HALVES}]"
 _PIECE = re.compile(rf"(?s:([\x00-\x7f]+)(?!{_ADDED})|((?!{_ADDED}).)({_ADDED}{{0,{HIDDEN}}})|{_ADDED}+)")
 _IS_ADDED = re.compile(_ADDED)
-_ODD = re.compile(f"[{_UNSEEN}{_LAID_OVER}\u0131]")  # dotless i, which English capitals make of i
+_ODD = re.compile(f"[{_UNSEEN}{_LAID_OVER}\u0131\ud800-\udfff]")  # and the dotless i, and halves of a character
 
 # Between a term and what is around it: anything but a letter, a digit or a mark, or a letter of a script without spaces (or, as
 # Korean, with endings that stick to a name).
 _EDGE = r"[^\pL\pN\pM]|[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_BLANKS = r"[\s\v\x1c-\x1f\x{85}\x{1680}\x{2028}\x{2029}]{1,4}"
 _EDGED = re.compile("[^\\W_]")
 
 
@@ -71,9 +72,10 @@ class Terms:
     options = Options
 
     def __init__(self, *, terms: tuple[str, ...] | list[str], action: str = "refuse") -> None:
-        words = [" ".join(_fold(term).text.split()) for term in terms]
+        words = [" ".join(_fold(term).text.replace("\0", "").split()) for term in terms]
         if not all(words):
             raise ValueError("a term is empty")
+        words = _shortest(words)
         self._pattern = _pattern(words)
         self._action = action
         # Most texts hold no term at all, which plain containment sees sooner than a pattern does.
@@ -137,25 +139,25 @@ class Terms:
         """The terms in the part of a text that was not shown yet, as far as more text could not make them something else."""
         start = _piece_before(text, shown - self._longest - 1)
         folded = _fold(text[start:] if start else text)
-        view = folded.text if complete else folded.settled()
+        view, settled = (folded.text, len(folded.text)) if complete else (folded.view(), folded.settled)
         if self._firsts and not any(first in view for first in self._firsts):
             return
         # A blank stands for the text's own ends; in the middle of a text the first piece is there to be seen before a term.
         padded = (" " if start == 0 else "") + view + (" " if complete else "")
         shift = start == 0
-        at = 0
+        at = behind = 0
         match: Any
         while match := self._pattern.search(padded, at):
             group = next(i for i in range(1, 5) if match.start(i) >= 0)
             first, last = match.start(group) - shift, match.end(group) - shift
             found = Found(start + folded.place(first), start + folded.end(last), "")
-            at = match.end(group)
-            if found.end <= shown or found.end - found.start > self._longest:
-                at = max(match.start(group) + 1, 1)
+            at = match.start(group) + 1
+            if first < behind or last > settled or found.end <= shown or found.end - found.start > self._longest:
                 continue
             yield found._replace(written=text[found.start : found.end])
             if once:
                 return
+            behind, at = last, match.end(group) - 1  # whose last character may be the edge of the next
 
 
 class _Folded(NamedTuple):
@@ -166,9 +168,14 @@ class _Folded(NamedTuple):
     length: int
     open: int  # characters at the end that more text could still change
 
-    def settled(self) -> str:
-        """What more text cannot change: the last letter may still get an accent."""
-        return self.text[: len(self.text) - self.open] if self.open else self.text
+    @property
+    def settled(self) -> int:
+        """How many of its characters more text cannot change: the last one may still get an accent."""
+        return len(self.text) - self.open
+
+    def view(self) -> str:
+        """What can be looked at while more text is coming: an edge stays an edge, whatever is laid over it."""
+        return self.text if self.open and _is_edge(self.text[-1]) else self.text[: self.settled]
 
     def place(self, i: int) -> int:
         return i if self.places is None else self.places[i]
@@ -181,11 +188,11 @@ class _Folded(NamedTuple):
 def _fold(text: str) -> _Folded:
     """The text without regard to case, compatibility forms, hidden characters and kinds of blanks."""
     if text.isascii():
-        return _Folded(text.lower(), None, len(text), int(text[-1:].isalnum()))
+        return _Folded(text.lower(), None, len(text), min(1, len(text)))
     if not _ODD.search(text) and unicodedata.is_normalized("NFKC", text):
         plain = text.casefold()
         if len(plain) == len(text):
-            return _Folded(plain, None, len(text), int(not _is_edge(plain[-1])))
+            return _Folded(plain, None, len(text), 1)
     pieces: list[str] = []
     places: list[int] = []
     open = 0
@@ -194,11 +201,11 @@ def _fold(text: str) -> _Folded:
         if run is not None:
             folded, start = run.lower(), piece.start()
             places.extend(range(start, start + len(run)))
-            open = int(run[-1].isalnum())
+            open = 1
         else:
             folded = "\0" if base is None else _folded_piece(base, added)
             places.extend([piece.start()] * len(folded))
-            open = 0 if base is None or len(added) == HIDDEN or not folded or _is_edge(folded[-1]) else len(folded)
+            open = 0 if base is None or len(added) == HIDDEN else len(folded)
         pieces.append(folded)
     return _Folded("".join(pieces), places, len(text), open)
 
@@ -208,7 +215,7 @@ def _folded_piece(base: str, added: str) -> str:
     whole = unicodedata.normalize("NFKC", base + re.sub(f"[{_UNSEEN}]", "", added))
     whole = unicodedata.normalize("NFKC", whole.casefold()).replace("ı", "i")
     seen = re.sub(f"[{_LAID_OVER}{_UNSEEN}]", "", whole)
-    return " " if seen.isspace() else seen
+    return " " if seen.isspace() else "\ufffd" if "\ud800" <= base <= "\udfff" else seen
 
 
 def _is_edge(char: str) -> bool:
@@ -224,11 +231,21 @@ def _piece_before(text: str, at: int) -> int:
     return at
 
 
+def _shortest(words: list[str]) -> list[str]:
+    """The words without those that hold another as a word of its own: where they are, it is."""
+    kept: list[str] = []
+    for word in sorted(set(words), key=lambda word: (len(word), word)):
+        within = [other for other in kept if other in word]
+        if not within or not _pattern(within).search(f" {word} "):
+            kept.append(word)
+    return kept
+
+
 def _pattern(words: list[str]) -> Any:
     """One pattern for all terms; its four groups are those that need an edge before, behind, both, or neither."""
     kinds: dict[tuple[bool, bool], list[str]] = {(a, b): [] for a in (True, False) for b in (True, False)}
-    for word in sorted(set(words), key=len, reverse=True):
-        escaped = re2.escape(word).replace("\\ ", " ").replace(" ", r"[\s\v]{1,4}")
+    for word in words:
+        escaped = re2.escape(word).replace("\\ ", " ").replace(" ", _BLANKS)
         kinds[bool(_EDGED.match(word[0])), bool(_EDGED.match(word[-1]))].append(escaped)
     parts = []
     for (before, behind), escaped_words in kinds.items():

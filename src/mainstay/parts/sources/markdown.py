@@ -227,13 +227,11 @@ def _cut(text: str, start: int, end: int, path: list[tuple[int, str]], anchor: s
     heading = tuple(name for _, name in path)
     pieces: list[Section] = []
     for a, b in _blocks(text, start, end):
-        body = text[a:b].strip()
-        if not body:
+        if not text[a:b].strip():
             continue
-        if pieces and b - pieces[-1].start <= LONGEST:
-            a = pieces.pop().start
-            body = text[a:b].strip()
-        pieces.append(Section(heading, anchor, body, a, b))
+        joins = pieces and b - pieces[-1].start <= LONGEST
+        first = pieces.pop().start if joins else a
+        pieces.append(Section(heading, anchor, text[first:b].strip(), first, b))
     return pieces
 
 
