@@ -1,6 +1,6 @@
 """The floor: a pass-through with nothing on, on the same server and the same HTTP client as Mainstay.
 
-    python -m bench.bare PORT UPSTREAM_PORT
+python -m bench.bare PORT UPSTREAM_PORT
 """
 
 from __future__ import annotations
@@ -38,5 +38,11 @@ class Bare:
 
 if __name__ == "__main__":
     uvicorn.run(
-        Bare(int(sys.argv[2])), port=int(sys.argv[1]), loop="uvloop", http="httptools", lifespan="off", access_log=False, log_level="error"
+        Bare(int(sys.argv[2])),
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
     )

@@ -43,7 +43,10 @@ async def measure(folder: str) -> bool:
             hit = any(section in row["sections"] for section in sections)
             found, first = found + hit, first + (sections[:1] != [] and sections[0] in row["sections"])
             if not hit:
-                print(f"  missed: {row['question']}\n     wanted {', '.join(row['sections'])}; got {', '.join(sections) or answer.reason}")
+                print(
+                    f"  missed: {row['question']}\n"
+                    f"     wanted {', '.join(row['sections'])}; got {', '.join(sections) or answer.reason}"
+                )
         refused = 0
         unknown = read("elsewhere.jsonl")
         for row in unknown:
@@ -52,7 +55,9 @@ async def measure(folder: str) -> bool:
             refused += right
             if not right:
                 print(f"  not refused: {row['question']}\n     got {', '.join(section_of(c) for c in answer.citations)}")
-    print(f"\nhandbook: right section in the top {FIRST} for {found} of {len(known)} ({found / len(known):.0%}), first for {first}")
+    print(
+        f"\nhandbook: right section in the top {FIRST} for {found} of {len(known)} ({found / len(known):.0%}), first for {first}"
+    )
     print(f"elsewhere: refused with no_evidence {refused} of {len(unknown)} ({refused / len(unknown):.0%})")
     return found >= 0.8 * len(known) and refused >= 0.8 * len(unknown)
 

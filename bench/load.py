@@ -17,12 +17,12 @@ import uvloop
 
 SENT = re.compile(rb"t(\d{19}) ")
 SYSTEM = (
-    "You are a careful support assistant for an online shop. Answer in plain language, keep answers under 120 words, never promise a "
-    "refund before the order has been checked, and always ask for the order number when it is missing."
+    "You are a careful support assistant for an online shop. Answer in plain language, keep answers under 120 words, never "
+    "promise a refund before the order has been checked, and always ask for the order number when it is missing."
 )
 QUESTION = (
-    "I bought a coffee grinder three weeks ago and it stopped working this morning. The motor hums but the burrs do not turn. I have "
-    "already cleaned it as the manual says. I would prefer a replacement over a repair, because I use it every day. Is that "
+    "I bought a coffee grinder three weeks ago and it stopped working this morning. The motor hums but the burrs do not turn. I "
+    "have already cleaned it as the manual says. I would prefer a replacement over a repair, because I use it every day. Is that "
     "possible, and who pays for the shipping? (reference @@@@@@@@@@)"
 )
 
@@ -39,7 +39,9 @@ def request(path: str, model: str, stream: bool, key: str) -> bytes:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     data = json.dumps(body).encode()
     auth = f"authorization: Bearer {key}\r\n" if key else ""
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{auth}content-length: {len(data)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{auth}content-length: {len(data)}\r\n\r\n"
+    )
     return head.encode() + data
 
 
@@ -119,7 +121,12 @@ async def main(port: int, path: str, calls: int, connections: int, model: str, s
         await loop.create_connection(lambda: Client(run), "127.0.0.1", port)
     await asyncio.wait_for(run.done, 120)
     took = time.monotonic() - began
-    figures = {"calls": len(run.latencies), "rps": round(len(run.latencies) / took, 1), "errors": len(run.errors), "error": run.errors[:1]}
+    figures = {
+        "calls": len(run.latencies),
+        "rps": round(len(run.latencies) / took, 1),
+        "errors": len(run.errors),
+        "error": run.errors[:1],
+    }
     for name, values in (("latency", run.latencies), ("first_word", run.firsts), ("late", run.late)):
         figures |= {f"{name}_p50_us": quantile(values, 0.5), f"{name}_p99_us": quantile(values, 0.99)}
     print(json.dumps(figures))

@@ -2,8 +2,8 @@
 
     python -m bench.upstream PORT
 
-Raw asyncio protocols, so that it is much quicker than what is measured. A request for a stream gets `CHUNKS` chunks, written one by
-one; the model's name may ask for a pause between them: `mock-c10` waits 10 ms.
+Raw asyncio protocols, so that it is much quicker than what is measured. A request for a stream gets `CHUNKS` chunks, written one
+by one; the model's name may ask for a pause between them: `mock-c10` waits 10 ms.
 """
 
 from __future__ import annotations

@@ -32,10 +32,9 @@ from mainstay.serve.breaker import Breaker
 from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
-from mainstay.spec import documents
+from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import FILE, Folder, read_folder
-from mainstay.spec.settings_file import FILE as SETTINGS
-from mainstay.spec.settings_file import asleep, read_settings, secret_of
+from mainstay.spec.settings_file import asleep, document_of, read_settings, secret_of
 
 log = logging.getLogger("mainstay")
 
@@ -68,12 +67,7 @@ class Mainstay:
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._spool.adopt()
-        self.observers = tuple(
-            [
-                registry.made(registry.part("observers", name, where="mainstay.toml observers"), {}, where=f"observer {name}")
-                for name in settings.observers
-            ]
-        )
+        self.observers = self._watching(settings)
         self.parts = Parts(spool=self._spool, cache=self._cache, flights=Flights(), observers=self.observers)
         self._thread: _LoopThread | None = None
 
@@ -189,16 +183,18 @@ class Mainstay:
         self.settings = settings
 
     def _load(self, settings: Settings) -> Features:
-        models, sleeping = self._models(settings)
+        registry.importable(self.root)
+        document = document_of(self.root)
+        models, sleeping = self._models(settings, document)
         project = assembling.Project(
-            models=models, settings=settings.models, sources=self._sources(settings), asleep=frozenset(sleeping)
+            models=models, settings=settings.models, sources=self._sources(settings, document), asleep=frozenset(sleeping)
         )
         ready = {f.feature.name: assembling.ready(f, project) for f in self._folders(settings)}
-        plain = {name: assembling.plain(model, settings.plain, settings.models[name]) for name, model in models.items()}
-        for name in ready.keys() & plain.keys():
-            raise ConfigError(
-                f'"{name}" is the name of a feature and of a model', where="mainstay.toml", next="rename one of them"
-            )
+        plain = {name: assembling.plain(m, settings.plain, settings.models[name], document) for name, m in models.items()}
+        for name in settings.models:
+            if name in ready:
+                what = f'"{name}" is the name of a feature and of a model'
+                raise document.error(("models", name), what, next="rename one of them")
         return Features(ready, plain, project)
 
     def _folders(self, settings: Settings) -> list[Folder]:
@@ -207,35 +203,48 @@ class Mainstay:
             raise ConfigError("the folder of features is missing", where=str(folder), next="mainstay init")
         return [read_folder(p, shown=f"{settings.features}/{p.name}") for p in sorted(folder.iterdir()) if (p / FILE).is_file()]
 
-    def _models(self, settings: Settings) -> tuple[dict[str, ServingModel], list[str]]:
+    def _models(self, settings: Settings, document: Document) -> tuple[dict[str, ServingModel], list[str]]:
         models, sleeping = {}, []
         for name, model in settings.models.items():
-            if asleep(model, self._environ):
+            kind = None
+            if model.provider != "environment":
+                kind = registry.part("providers", model.provider, where=document.where(("models", name, "provider")))
+            if kind is None or asleep(model, self._environ):
                 sleeping.append(name)
                 continue
-            models[name] = self._serving(name, model, self._breakers.setdefault(_breaker_key(model), Breaker()))
+            models[name] = self._serving(name, model, document, self._breakers.setdefault(_breaker_key(model), Breaker()))
         return models, sleeping
 
-    def _serving(self, name: str, model: Model, breaker: Breaker) -> ServingModel:
-        where = f"mainstay.toml models.{name}"
-        kind = registry.part("providers", model.provider, where=where)
-        try:
-            provider = kind(model, key=secret_of(model, self._environ), http=self._http)
-        except (msgspec.ValidationError, ValueError) as error:
-            raise ConfigError(str(error), where=f"{where}.options") from None
+    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker) -> ServingModel:
+        place = ("models", name)
+        kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
+        if declared := registry.declared_options(kind):
+            document.read(model.options, declared, (*place, "options"))
+        key = secret_of(model, self._environ)
+        provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
         price = model.price or prices.price_of(model)
         return ServingModel(
             name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
         )
 
-    def _sources(self, settings: Settings) -> dict[str, Source]:
+    def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
         sources = {}
         for name, spec in settings.sources.items():
-            where = f"mainstay.toml sources.{name}"
-            kind = registry.part("sources", spec.kind, where=where)
-            path = str((self.root / spec.path).resolve())
-            sources[name] = registry.made(kind, {"name": name, "path": path, "link": spec.link}, where=where)
+            place = ("sources", name)
+            kind = registry.part("sources", spec.kind, where=document.where((*place, "kind")))
+            path = None if spec.path is None else str((self.root / spec.path).resolve())
+            given = {"name": name, "path": path, "link": spec.link, **spec.options}
+            options = {key: value for key, value in given.items() if value is not None}
+            sources[name] = registry.made(kind, options, document, place)
         return sources
+
+    def _watching(self, settings: Settings) -> tuple[Any, ...]:
+        document = document_of(self.root)
+        observers = []
+        for i, name in enumerate(settings.observers):
+            place = ("observers", i)
+            observers.append(registry.made(registry.part("observers", name, where=document.where(place)), {}, document, place))
+        return tuple(observers)
 
     # Drilling
 
@@ -268,8 +277,9 @@ class Mainstay:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""
         shown = f"{self.settings.features}/{feature.name}"
         folder = msgspec.structs.replace(read_folder(self.root / shown, shown=shown), feature=feature)
+        document = document_of(self.root)
         project = assembling.Project(
-            models={name: self._serving(name, model, Breaker()) for name, model in models.items()},
+            models={name: self._serving(name, model, document, Breaker()) for name, model in models.items()},
             settings=models,
             sources=self.features.project.sources,
             asleep=frozenset(),
@@ -338,7 +348,7 @@ async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str,
 
 def _absent_keys(root: Path) -> dict[str, str]:
     """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
-    tables = documents.read(root / SETTINGS).data.get("models", {})
+    tables = document_of(root).data.get("models", {})
     keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
     return {key.removeprefix("env:"): "drill" for key in keys if isinstance(key, str) and key.startswith("env:")}
 

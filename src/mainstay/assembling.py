@@ -6,12 +6,13 @@ message that the feature's own guards would stop.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
+import inspect
 import itertools
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -21,6 +22,7 @@ from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft, Verdict
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import (
+    RESERVED,
     AnyRung,
     CallRung,
     Feature,
@@ -29,6 +31,7 @@ from mainstay.core.feature import (
     MessageRung,
     ModelRung,
     PromptStep,
+    RuleFile,
     RulesRung,
     SearchRung,
     StaleRung,
@@ -38,14 +41,24 @@ from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
 from mainstay.core.seams import Hold, Source
 from mainstay.serve import inputs, rungs
+from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
-from mainstay.serve.rules import RuleFile, Rules
-from mainstay.spec.documents import Document, Place
-from mainstay.spec.feature_file import FILE, Folder
+from mainstay.serve.rules import ODD, Rules
+from mainstay.spec.documents import Document, decoded
+from mainstay.spec.feature_file import Folder
+from mainstay.spec.places import Place
 
 VERSION = importlib.metadata.version("mainstay")
+EXAMPLES = {
+    "text": "text",
+    "number": 1.5,
+    "integer": 1,
+    "boolean": True,
+    "texts": ["text"],
+    "image": "https://example.com/image.png",
+}  # what templates are tried on at load
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 
@@ -68,8 +81,9 @@ class _Assembly:
 
     def __init__(self, folder: Folder, project: Project) -> None:
         self._folder, self._project, self._feature = folder, project, folder.feature
-        self._document = Document(Path(FILE), folder.files[FILE].decode(), f"{folder.shown}/{FILE}")
+        self._document = folder.document
         self._digest = digest_of(folder, project)
+        self._input_schema = self._schema(self._feature.input.schema)
         self._inputs = self._input_names()
         self._output = self._output_schema()
 
@@ -82,10 +96,10 @@ class _Assembly:
             feature=feature,
             rungs=tuple(rungs),
             asleep=len(rungs) < len(feature.ladder),
-            input_guards=tuple([self._guard(g, "input", i) for i, g in enumerate(feature.guards.input)]),
-            output_guards=tuple(answer_guard + [self._guard(g, "output", i) for i, g in enumerate(feature.guards.output)]),
+            input_guards=self._guards(feature.guards.input, "input"),
+            output_guards=(*answer_guard, *self._guards(feature.guards.output, "output")),
             sources=sources,
-            read_input=inputs.reader(feature.input, self._folder.files, where=self._folder.shown),
+            read_input=inputs.reader(feature.input, self._input_schema, where=self._file(feature.input.schema or "")),
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
         self._check_message(built)
@@ -94,122 +108,193 @@ class _Assembly:
     def _where(self, *place: str | int) -> str:
         return self._document.where(place)
 
+    def _file(self, name: str) -> str:
+        return f"{self._folder.shown}/{name}"
+
     def _text(self, file: str) -> str:
+        return decoded(self._folder.files[file], self._file(file))
+
+    # What comes in and what goes out
+
+    def _schema(self, file: str | None) -> Any:
+        """The JSON Schema in a file, checked; None where the feature names none."""
+        if file is None:
+            return None
+        where = self._file(file)
         try:
-            return self._folder.files[file].decode()
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"not UTF-8: {error.reason} at byte {error.start}", where=f"{self._folder.shown}/{file}") from None
+            schema = json.loads(self._text(file))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"not JSON: {error.msg}, at column {error.colno}", where=f"{where}:{error.lineno}") from None
+        except RecursionError:
+            raise ConfigError("not JSON that can be read: it is nested too deeply", where=where) from None
+        inputs.compiled(schema, where)
+        if not isinstance(schema, dict):
+            raise ConfigError('expected a JSON Schema that is an object, such as {"type": "object"}', where=where)
+        return schema
 
     def _input_names(self) -> tuple[str, ...]:
-        declared = self._feature.input
-        if declared.schema is None:
-            return tuple(declared.fields)
-        where = f"{self._folder.shown}/{declared.schema}"
-        inputs.compiled(self._folder.files[declared.schema], where)
-        return tuple(json.loads(self._text(declared.schema)).get("properties", {}))
+        if self._input_schema is None:
+            return tuple(self._feature.input.fields)
+        where = self._file(self._feature.input.schema or "")
+        if self._input_schema.get("type", "object") != "object":
+            raise ConfigError('an input is an object of named fields, so the schema\'s type has to be "object"', where=where)
+        names = tuple(self._input_schema.get("properties", {}))
+        for name in names:
+            if name in RESERVED:
+                raise ConfigError(f"`{name}` is what Mainstay gives to templates; choose another name", where=where)
+        return names
+
+    def _images(self) -> tuple[str, ...]:
+        return tuple(self._feature.images)
 
     def _output_schema(self) -> OutputSchema | None:
         shape = self._feature.answer
         if shape.schema is not None:
-            inputs.compiled(self._folder.files[shape.schema], f"{self._folder.shown}/{shape.schema}")
-            return OutputSchema(self._feature.name, json.loads(self._text(shape.schema)))
+            return OutputSchema(self._feature.name, self._schema(shape.schema))
         if shape.python is not None:
-            return OutputSchema(self._feature.name, self._pydantic_model().model_json_schema())
+            where, model = self._where("answer", "python"), self._pydantic_model()
+            return OutputSchema(self._feature.name, registry.built(model.model_json_schema, where))
         return None
 
     def _pydantic_model(self) -> Any:
         where = self._where("answer", "python")
         path = self._feature.answer.python or ""
         model = code.load(path, self._folder.files, digest=self._digest, where=where)
-        if not hasattr(model, "model_json_schema"):
+        if not isinstance(model, type) or not hasattr(model, "model_json_schema"):
             raise ConfigError(f"`{path}` is not a pydantic model", where=where)
         return model
 
     def _sources(self) -> dict[str, Source]:
-        named: dict[str, Place] = dict.fromkeys(self._feature.grounding.sources, ("grounding", "sources"))
-        named |= {r.search: ("ladder", i, "search") for i, r in enumerate(self._feature.ladder) if isinstance(r, SearchRung)}
+        named: dict[str, Place] = {name: ("grounding", "sources", i) for i, name in enumerate(self._feature.grounding.sources)}
+        for i, rung in enumerate(self._feature.ladder):
+            if isinstance(rung, SearchRung):
+                named.setdefault(rung.search, ("ladder", i, "search"))
         for name, place in named.items():
             if name not in self._project.sources:
-                raise self._document.error(
-                    place,
-                    f'there is no source "{name}"; {nearest(name, self._project.sources)}',
-                    next="add [sources.NAME] to mainstay.toml",
-                )
+                raise self._no_such("source", name, self._project.sources, place)
         return {name: self._project.sources[name] for name in named}
+
+    # The ladder
 
     def _rungs(self) -> list[ReadyRung]:
         made: list[ReadyRung] = []
+        names = _names_of(self._feature.ladder)
         for i, spec in enumerate(self._feature.ladder):
-            names = _models_of(spec)
-            for name, place in names:
-                if name not in self._project.models and name not in self._project.asleep:
-                    known = [*self._project.models, *self._project.asleep]
-                    raise self._document.error(
-                        ("ladder", i, *place),
-                        f'there is no model "{name}"; {nearest(name, known)}',
-                        next="add [models.NAME] to mainstay.toml",
-                    )
-            writer = self._writer(spec, i)
+            asked = _models_of(spec)
+            for model, place in asked:
+                self._check_model(model, ("ladder", i, *place))
+            writer = self._writer(spec, i, names[i])
             if writer is None:
                 continue
-            name = _unique(spec.name or (names[0][0] if isinstance(spec, ModelRung) else spec.kind), made)
-            models = tuple([self._project.models[n] for n, _ in names])
-            made.append(
-                ReadyRung(name=name, spec=spec, tries=getattr(spec, "tries", 1), models=models, writer=writer(name), pace=Pace())
-            )
+            models = tuple([self._project.models[n] for n, _ in asked])
+            tries = getattr(spec, "tries", 1)
+            made.append(ReadyRung(name=names[i], spec=spec, tries=tries, models=models, writer=writer, pace=Pace()))
         return made
 
-    def _writer(self, spec: AnyRung, i: int) -> Any:
-        """A function from the rung's name to its writer; None where its model is asleep. Its files are checked either way."""
+    def _check_model(self, name: str, place: Place) -> None:
+        if name not in self._project.models and name not in self._project.asleep:
+            raise self._no_such("model", name, [*self._project.models, *self._project.asleep], place)
+
+    def _no_such(self, kind: str, name: str, known: Iterable[str], place: Place) -> ConfigError:
+        hint = nearest(name, known)
+        next = "" if hint.startswith("did") else f"add [{kind}s.{name}] to mainstay.toml"
+        return self._document.error(place, f'there is no {kind} "{name}"; {hint}', next=next)
+
+    def _writer(self, spec: AnyRung, i: int, name: str) -> Any:
+        """What writes a rung's drafts; None where its model is asleep. Its files are checked either way."""
         if isinstance(spec, ModelRung):
             prompted = self._prompted(spec.model, spec.prompt, spec, ())
-            return prompted and (lambda name: rungs.ModelWriter(prompted, spec, name))
+            return prompted and rungs.ModelWriter(prompted, spec, name)
         if isinstance(spec, StepsRung):
-            return self._steps(spec)
+            return self._steps(spec, name)
         if isinstance(spec, RulesRung):
-            rules = self._rules(spec)
-            return lambda name: rungs.RulesWriter(rules)
+            return rungs.RulesWriter(self._rules(spec), name)
         if isinstance(spec, CallRung):
-            function = code.load(spec.call, self._folder.files, digest=self._digest, where=self._where("ladder", i, "call"))
-            return lambda name: rungs.CallWriter(function)
+            return rungs.CallWriter(self._function(spec, i), name)
         if isinstance(spec, SearchRung):
-            return lambda name: rungs.SearchWriter(spec.search, spec.quotes)
+            return rungs.SearchWriter(spec.search, spec.quotes)
         if isinstance(spec, StaleRung):
-            return lambda name: rungs.StaleWriter(spec)
-        return lambda name: rungs.MessageWriter(spec.message)
+            return rungs.StaleWriter(spec)
+        return rungs.MessageWriter(spec.message)
 
-    def _prompted(self, model: str, file: str, limits: ModelRung | PromptStep, steps: tuple[str, ...]) -> rungs.Prompted | None:
-        variables = [*self._inputs, "passages", "history", "steps"]
-        prompt = Prompt(self._text(file), where=f"{self._folder.shown}/{file}", variables=variables)
+    def _prompted(self, model: str, file: str, limits: ModelRung | PromptStep, before: tuple[str, ...]) -> rungs.Prompted | None:
+        where = self._file(file)
+        given = {
+            "passages": (bool(self._sources()), "name sources in [grounding]"),
+            "history": (self._feature.history > 0, "declare history = 6"),
+            "steps": (bool(before), "only the later prompts of a `steps` rung read what earlier ones wrote"),
+        }
+        prompt = Prompt(self._text(file), where=where, variables=[*self._inputs, *given])
+        for name, (there, next) in given.items():
+            if name in prompt.used and not there:
+                raise ConfigError(f"nothing gives the variable `{name}` here", where=where, next=next)
+        if self._input_schema is None or not prompt.used & set(self._inputs):
+            for values in self._examples():
+                prompt.try_on({**values, "steps": dict.fromkeys(before, "text")})
         if model in self._project.asleep:
             return None
-        images = tuple([n for n, kind in self._feature.input.fields.items() if kind.startswith("image")])
-        return rungs.Prompted(prompt, self._project.models[model], limits, images=images, output=self._output)
+        return rungs.Prompted(prompt, self._project.models[model], limits, images=self._images(), output=self._output)
 
-    def _steps(self, spec: StepsRung) -> Any:
+    def _examples(self) -> list[dict[str, Any]]:
+        """Made-up values of everything that a template may ask for: all that there can be, and as little as there can be."""
+        fields = self._feature.input.fields
+        full = {name: EXAMPLES[kind.rstrip("?")] for name, kind in fields.items()}
+        bare = {name: inputs.nothing(kind) if kind.endswith("?") else full[name] for name, kind in fields.items()}
+        passage = {"number": 1, **dict.fromkeys(("text", "heading", "source", "document", "link"), "text")}
+        turns = [{"role": "user", "text": "text"}, {"role": "assistant", "text": "text"}]
+        least = [passage] if self._feature.grounding.required else []
+        return [{**full, "passages": [passage], "history": turns}, {**bare, "passages": least, "history": []}]
+
+    def _steps(self, spec: StepsRung, name: str) -> Any:
         names = [step.name for step in spec.steps]
-        if len(set(names)) != len(names):
-            raise ConfigError(f"two steps have the same name: {', '.join(names)}", where=f"{self._folder.shown}/{FILE}")
         prompted = [(s.name, self._prompted(s.model, s.prompt, s, tuple(names[:i]))) for i, s in enumerate(spec.steps)]
-        awake = tuple([(name, p) for name, p in prompted if p is not None])
-        if len(awake) < len(prompted):
-            return None
-        return lambda name: rungs.StepsWriter(awake, spec, name)
+        awake = tuple([(step, p) for step, p in prompted if p is not None])
+        return rungs.StepsWriter(awake, spec, name) if len(awake) == len(prompted) else None
 
     def _rules(self, spec: RulesRung) -> Rules:
-        shown = f"{self._folder.shown}/{spec.rules}"
-        document = Document(Path(FILE), self._text(spec.rules), shown)
-        return Rules(document.read(document.data, RuleFile), inputs=self._inputs, where=shown)
+        document = Document(self._folder.files[spec.rules], self._file(spec.rules))
+        images = self._images()
+        fields = self._feature.input.fields
+        texts = [n for n in self._inputs if n not in images and fields.get(n, "text").startswith("text")]
+        rules = Rules(
+            document.read(document.data, RuleFile),
+            texts=texts,
+            others=[n for n in self._inputs if n not in texts],
+            place=lambda *place: document.where(place),
+        )
+        if self._input_schema is None:
+            full, _ = self._examples()
+            rules.try_on(
+                full | {n: ODD for n in texts if fields[n].startswith("text") and not fields[n].startswith("texts")},
+                as_json=self._output is not None,
+            )
+        return rules
+
+    def _function(self, spec: CallRung, i: int) -> Any:
+        where = self._where("ladder", i, "call")
+        function = code.load(spec.call, self._folder.files, digest=self._digest, where=where)
+        if not callable(function):
+            raise ConfigError(f'"{spec.call}" is not a function', where=where)
+        try:
+            inspect.signature(function).bind(**dict.fromkeys(self._inputs))
+        except TypeError as error:
+            given = ", ".join(self._inputs)
+            raise ConfigError(f'"{spec.call}" cannot be called with the input ({given}): {error}', where=where) from None
+        except ValueError:  # a builtin, whose signature cannot be seen
+            pass
+        return function
+
+    # The guards
 
     def _answer_guard(self) -> ReadyGuard:
         options: dict[str, Any] = {"schema": self._output.schema} if self._output else {}
         if self._feature.answer.python is not None:
             options = {"model": self._pydantic_model()}
         kind = registry.part("guards", "schema", where=self._where("answer"))
-        return _ready_guard("schema", registry.made(kind, options, where=self._where("answer")))
+        return _ready_guard("schema", registry.made(kind, options, self._document, ("answer",)), self._where("answer"))
 
-    def _guard(self, spec: GuardSpec, stage: str, i: int) -> ReadyGuard:
-        return make_guard(spec, where=self._where("guards", stage, i))
+    def _guards(self, specs: tuple[GuardSpec, ...], stage: str) -> tuple[ReadyGuard, ...]:
+        return tuple([make_guard(spec, self._document, ("guards", stage, i)) for i, spec in enumerate(specs)])
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""
@@ -218,13 +303,14 @@ class _Assembly:
         message = last.spec.message
         text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
         draft = Draft(call=Call(id="load", feature=self._feature.name), text=text)
+        place = ("ladder", len(self._feature.ladder) - 1, "message")
         for guard in built.output_guards:
-            verdict = _at_once(guard, draft)
+            verdict = registry.built(functools.partial(_at_once, guard, draft), self._where(*place))
             if verdict.action in ("refuse", "retry"):
-                place = ("ladder", len(self._feature.ladder) - 1, "message")
                 raise self._document.error(
                     place, f"the last rung's message does not pass the guard `{guard.name}`: {verdict.detail}"
                 )
+            draft = replaced(draft, verdict)
 
 
 def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:
@@ -238,18 +324,49 @@ def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:
     return ALLOW
 
 
-def make_guard(spec: GuardSpec, *, where: str) -> ReadyGuard:
+def make_guard(spec: GuardSpec, document: Document, place: Place) -> ReadyGuard:
     """A guard from the feature file: `"size"`, `{ size = { max = 100 } }`, or the shorthand `{ terms = ["AcmeCo"] }`."""
     if isinstance(spec, dict) and len(spec) != 1:
-        raise ConfigError("a guard is a name, or a table of one name and its options", where=where)
+        raise document.error(place, "a guard is a name, or a table of one name and its options")
     name, given = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
-    kind = registry.part("guards", name, where=where)
-    options = given if isinstance(given, dict) else {registry.first_option(kind): given}
-    return _ready_guard(name, registry.made(kind, options, where=f"{where} ({name})"))
+    kind = registry.part("guards", name, where=document.where(place))
+    at = place if isinstance(spec, str) else (*place, name)
+    if isinstance(given, dict):
+        return _ready_guard(name, registry.made(kind, given, document, at), document.where(place))
+    first = registry.first_option(kind)
+    if not first:
+        raise document.error(at, f"the guard `{name}` has no options")
+    try:
+        return _ready_guard(name, registry.made(kind, {first: given}, document, at), document.where(place))
+    except ConfigError as error:
+        raise ConfigError(error.what, where=document.where(at), next=error.next) from None
 
 
-def _ready_guard(name: str, guard: Any) -> ReadyGuard:
-    return ReadyGuard(name, guard, HOLDS[guard.hold] if isinstance(guard.hold, Hold) else int(guard.hold))
+def _ready_guard(name: str, guard: Any, where: str) -> ReadyGuard:
+    """The guard under its name, if it is one: an async `check`, and a `hold` that says how much it has to see."""
+    hold = getattr(guard, "hold", None)
+    if isinstance(hold, Hold):
+        hold = HOLDS[hold]
+    if not isinstance(hold, int) or isinstance(hold, bool) or hold < 0:
+        raise ConfigError(f"the guard `{name}` has no `hold`: a number of characters, or a Hold", where=where)
+    if not inspect.iscoroutinefunction(getattr(guard, "check", None)):
+        raise ConfigError(f"the guard `{name}` has no `async def check(self, draft)`", where=where)
+    return ReadyGuard(name, guard, hold)
+
+
+def _names_of(ladder: tuple[AnyRung, ...]) -> list[str]:
+    """What each rung is called: as the file says, else after its model or its kind, with a number where that is taken."""
+    taken = {spec.name for spec in ladder if spec.name is not None}
+    names: list[str] = []
+    for spec in ladder:
+        if spec.name is not None:
+            names.append(spec.name)
+            continue
+        plain = spec.model if isinstance(spec, ModelRung) else spec.kind
+        candidates = itertools.chain([plain], (f"{plain}-{n}" for n in itertools.count(2)))
+        names.append(next(c for c in candidates if c not in taken))
+        taken.add(names[-1])
+    return names
 
 
 def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
@@ -259,12 +376,6 @@ def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
     if isinstance(spec, StepsRung):
         return [(step.model, ("steps", i, "model")) for i, step in enumerate(spec.steps)]
     return []
-
-
-def _unique(name: str, made: list[ReadyRung]) -> str:
-    taken = {rung.name for rung in made}
-    candidates = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-    return next(c for c in candidates if c not in taken)
 
 
 def digest_of(folder: Folder, project: Project) -> str:
@@ -283,7 +394,7 @@ def _identity(model: Model) -> list[Any]:
     return [model.name, model.provider, model.model, model.url, model.max_output, sorted(model.query.items()), model.options]
 
 
-def plain(model: ServingModel, rules: Plain, identity: Model) -> Ready:
+def plain(model: ServingModel, rules: Plain, identity: Model, document: Document) -> Ready:
     """A feature around one model that is called by its own name: guards, cache, limits and record apply, a ladder does not."""
     spec = ModelRung(model=model.name, prompt="", tries=rules.tries)
     feature = Feature(
@@ -296,7 +407,6 @@ def plain(model: ServingModel, rules: Plain, identity: Model) -> Ready:
         guards=rules.guards,
         cache=rules.cache,
     )
-    where = "mainstay.toml plain.guards"
     digest = hashlib.sha256(msgspec.json.encode([VERSION, _identity(identity), rules], enc_hook=str)).hexdigest()
     rung = ReadyRung(
         name=model.name, spec=spec, tries=rules.tries, models=(model,), writer=rungs.PlainWriter(model, model.name), pace=Pace()
@@ -305,8 +415,10 @@ def plain(model: ServingModel, rules: Plain, identity: Model) -> Ready:
         digest=digest,
         feature=feature,
         rungs=(rung,),
-        input_guards=tuple([make_guard(g, where=f"{where}.input[{i}]") for i, g in enumerate(rules.guards.input)]),
-        output_guards=tuple([make_guard(g, where=f"{where}.output[{i}]") for i, g in enumerate(rules.guards.output)]),
+        input_guards=tuple([make_guard(g, document, ("plain", "guards", "input", i)) for i, g in enumerate(rules.guards.input)]),
+        output_guards=tuple(
+            [make_guard(g, document, ("plain", "guards", "output", i)) for i, g in enumerate(rules.guards.output)]
+        ),
         sources={},
         read_input=dict,
         keeps=rules.cache.keep or 0.0,

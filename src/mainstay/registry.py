@@ -1,18 +1,27 @@
-"""Finds parts: by entry point (ours come in by the guests' door) or by path, `"shop.guards:NoCompetitors"`."""
+"""Finds parts: by entry point (ours come in by the guests' door) or by path, `"shop.guards:NoCompetitors"`.
+
+A path is looked up like any import. The folder of the project that is opened is put at the end of Python's search path, so
+that a part may simply stand beside mainstay.toml; what is installed wins over what stands there.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import inspect
+import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mainstay.core.errors import ConfigError, MainstayError, nearest
+from mainstay.spec.documents import Document
+from mainstay.spec.places import Place
 
-SEAMS = ("providers", "sources", "guards", "observers")
+KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @functools.cache
@@ -21,24 +30,39 @@ def offered(seam: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"mainstay.{seam}")}
 
 
+def importable(root: Path) -> None:
+    """Let Python find modules in a project's folder, after everything that is installed."""
+    folder = str(root.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    importlib.invalidate_caches()
+
+
 def part(seam: str, name: str, *, where: str) -> Any:
     """The class of a part. Raises `ConfigError` where there is none by that name, or it cannot be imported."""
     known = offered(seam)
+    kind = "kind of source" if seam == "sources" else seam.removesuffix("s")
+    found: Any = None
     try:
         if name in known:
-            return known[name].load()
-        if ":" in name:
-            return imported(name)
+            found = known[name].load()
+        elif ":" in name:
+            found = imported(name)
     except MainstayError:
         raise
-    except Exception as error:
-        raise ConfigError(f'the part "{name}" cannot be imported: {type(error).__name__}: {error}', where=where) from error
-    kind = seam.removesuffix("s")
-    raise ConfigError(
-        f'there is no {kind} "{name}"; {nearest(name, known)}',
-        where=where,
-        next='or name one of your own by path, "package.module:Class"',
-    )
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f'the {kind} "{name}" cannot be imported: {type(error).__name__}: {error}', where=where, next="mainstay doctor"
+        ) from error
+    if found is None:
+        raise ConfigError(
+            f'there is no {kind} "{name}"; {nearest(name, known)}',
+            where=where,
+            next='or name one of your own by path, "package.module:Class"',
+        )
+    if not callable(found):
+        raise ConfigError(f'the {kind} "{name}" is not a class', where=where)
+    return found
 
 
 def imported(path: str) -> Any:
@@ -50,25 +74,64 @@ def imported(path: str) -> Any:
     return found
 
 
-def made(kind: Any, options: dict[str, Any], *, where: str) -> Any:
-    """A part made with its options as keywords, checked by the types it declares (a `Struct`, or its `options` Struct)."""
-    declared = kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else getattr(kind, "options", None)
+def made(kind: Any, options: dict[str, Any], document: Document, place: Place) -> Any:
+    """A part made with its options as keywords, checked by the types that it declares (a `Struct`, or its `options` Struct)."""
+    declared = declared_options(kind)
+    if declared is None:
+        _check_keywords(kind, options, document, place)
+    else:
+        checked = document.read(options, declared, place)
+        if declared is kind:
+            return checked
+        options = msgspec.structs.asdict(checked)
+    return built(lambda: kind(**options), document.where(place))
+
+
+def built(make: Callable[[], Any], where: str) -> Any:
+    """What `make` gives. Whatever the part raises while it is made becomes a `ConfigError` at that place."""
     try:
-        if declared is not None and isinstance(declared, type) and issubclass(declared, msgspec.Struct):
-            checked = msgspec.convert(options, declared)
-            if declared is kind:
-                return checked
-            options = msgspec.structs.asdict(checked)
-        else:
-            inspect.signature(kind).bind(**options)
-        return kind(**options)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
-        raise ConfigError(str(error).replace("Object contains", "it has"), where=where) from None
+        return make()
+    except MainstayError as error:
+        if error.where:
+            raise
+        raise ConfigError(error.what, where=where, next=error.next) from error
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(str(error).replace("Object contains", "it has"), where=where) from error
+    except Exception as error:
+        raise ConfigError(f"the part cannot be made: {type(error).__name__}: {error}", where=where) from error
+
+
+def declared_options(kind: Any) -> type[msgspec.Struct] | None:
+    """The Struct that says what options a part takes; None where its signature has to do."""
+    declared = kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else getattr(kind, "options", None)
+    return declared if isinstance(declared, type) and issubclass(declared, msgspec.Struct) else None
 
 
 def first_option(kind: Any) -> str:
-    """The option that a shorthand stands for: `{ terms = [...] }` gives the guard `terms` its first option."""
-    declared = kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else getattr(kind, "options", None)
+    """The option of a shorthand: `{ terms = [...] }` gives the guard `terms` its first one; empty where there is none."""
+    declared = declared_options(kind)
     if declared is not None:
-        return str(msgspec.structs.fields(declared)[0].name)
-    return next(iter(inspect.signature(kind).parameters))
+        return str(next((f.encode_name for f in msgspec.structs.fields(declared)), ""))
+    return next((p.name for p in _parameters(kind) if p.kind in KEYWORDS), "")
+
+
+def _parameters(kind: Any) -> list[inspect.Parameter]:
+    """What a part's signature takes; anything, where it cannot be seen."""
+    try:
+        return list(inspect.signature(kind).parameters.values())
+    except (TypeError, ValueError):
+        return [inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)]
+
+
+def _check_keywords(kind: Any, options: dict[str, Any], document: Document, place: Place) -> None:
+    parameters = _parameters(kind)
+    keywords = {p.name: p for p in parameters if p.kind in KEYWORDS}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in options:
+        if name not in keywords and not open_ended:
+            written = (*place, "options", name)  # where a source's table keeps what only its part understands
+            at = written if document.has(written) else (*place, name)
+            raise document.error(at, f"unknown key; {nearest(name, keywords)}")
+    for name, parameter in keywords.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise document.error(place, f"the key `{name}` is missing")

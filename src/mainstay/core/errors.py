@@ -5,6 +5,7 @@
     ├── NotFound             no such feature, model, answer or part
     ├── BadRequest           a door was asked something that it cannot do; `param` names the field
     ├── StoreError           a file or database that we own cannot be read or written
+    ├── RungFailed           a rung's own template, rules or function failed
     └── ModelError           a provider gave no usable answer
         ├── Unsupported      we cannot say this on that provider's wire; `feature` names it
         ├── Rejected         the provider read the request and will not serve it (4xx)
@@ -19,7 +20,7 @@
         └── Empty            a complete answer with nothing in it
 
 What is expected (a refusal, a spent budget, a late model) is a value, not one of these: providers raise
-`ModelError`, and `serve/generation.py` turns each into a line of the record in one place.
+`ModelError`, rungs without a model `RungFailed`, and `serve/generation.py` turns each into a line of the record in one place.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ class BadRequest(MainstayError):
 
 class StoreError(MainstayError):
     """A file or database that Mainstay owns cannot be read or written."""
+
+
+class RungFailed(MainstayError):
+    """A rung's own template, rules or function failed; the next rung is tried."""
+
+    kind = "failed"
 
 
 class ModelError(MainstayError):

@@ -18,6 +18,27 @@ InputType = Literal[
 ]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+FROM_PYTHON = r"^[\w./-]+:[A-Za-z_][\w.]*$"
+RESERVED = frozenset({"passages", "history", "steps", "extracted"})  # what templates are given beside the input
+GIVEN = Meta(
+    extra_json_schema={"given": True}
+)  # marks a field that is never written in the file: a name that the folder or table gives
+
+POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader"})
+
+# What this version reads and cannot keep: a path, and the value that is too much, or None for any. `[gate]` binds releases, not
+# calls, so it may stand.
+NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
+    (("delivery",), "reviewed"),
+    (("stakes",), "high"),
+    (("priority",), "batch"),
+    (("grounding", "slots"), None),
+    (("cache", "near"), "auto"),
+    (("limits", "per_call"), None),
+    (("limits", "tenant_per_day"), None),
+    (("limits", "tenant_per_minute"), None),
+    (("limits", "feature_per_day"), None),
+)
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,9 +52,10 @@ class Rung(Spec, frozen=True, kw_only=True):
     needs_model: ClassVar[bool] = False
     needs_evidence: ClassVar[bool] = False
 
-    name: Annotated[str | None, Meta(description="How records and answers call this rung; by default its kind or its model.")] = (
-        None
-    )
+    name: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="How records and answers call this rung; by default its kind or its model."),
+    ] = None
     needs: Annotated[
         Seconds | None,
         Meta(description="The time that has to be left for this rung; by default its measured p95."),
@@ -77,7 +99,13 @@ class ModelRung(Rung, frozen=True, kw_only=True):
 class PromptStep(Spec, frozen=True, kw_only=True):
     """One prompt of a `steps` rung; later prompts read what it wrote as `steps.<name>`."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", description="The name under which later steps read this one's text.")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_]*$",
+            description="The name under which later steps read this one's text: lower-case letters, digits and `_`.",
+        ),
+    ]
     model: Annotated[str, Meta(description="The name of a model in mainstay.toml.")]
     prompt: Annotated[str, Meta(description="The prompt's Markdown file, beside feature.toml.")]
     max_output: MaxOutput = None
@@ -105,7 +133,7 @@ class CallRung(Rung, frozen=True, kw_only=True):
     call: Annotated[
         str,
         Meta(
-            pattern=r"^[\w./-]+:[\w.]+$",
+            pattern=FROM_PYTHON,
             description='The function: `"answers.py:reply"` beside feature.toml, or `"package.module:function"`.',
         ),
     ]
@@ -149,7 +177,10 @@ class AnswerShape(Spec, frozen=True, kw_only=True):
     """The shape of a structured answer; without one the answer is text."""
 
     schema: Annotated[str | None, Meta(description="A JSON Schema file, beside feature.toml.")] = None
-    python: Annotated[str | None, Meta(description='A pydantic model: `"answer.py:Answer"`.')] = None
+    python: Annotated[
+        Annotated[str, Meta(pattern=FROM_PYTHON)] | None,
+        Meta(description='A pydantic model: `"answer.py:Answer"` beside feature.toml, or `"package.module:Class"`.'),
+    ] = None
 
 
 class Grounding(Spec, frozen=True, kw_only=True):
@@ -207,7 +238,7 @@ class Gate(Spec, frozen=True, kw_only=True):
 class Feature(Spec, frozen=True, kw_only=True):
     """A feature file, read and checked."""
 
-    name: Annotated[str, Meta(description="The feature's name: its folder's.")] = ""
+    name: Annotated[str, Meta(description="The feature's name: its folder's."), GIVEN] = ""
     summary: Annotated[str, Meta(min_length=1, description="What the feature does, in one sentence.")]
     delivery: Annotated[
         Literal["stream", "checked", "reviewed"],
@@ -245,6 +276,29 @@ class Feature(Spec, frozen=True, kw_only=True):
         return self.answer.schema is not None or self.answer.python is not None
 
     @property
+    def images(self) -> frozenset[str]:
+        """The input fields that hold images."""
+        return frozenset(name for name, kind in self.input.fields.items() if kind.startswith("image"))
+
+    @property
     def shows_early(self) -> bool:
         """Whether words may leave before the whole draft was checked."""
         return self.delivery == "stream" and not self.structured
+
+
+class Rule(Spec, frozen=True, kw_only=True):
+    """One rule of the file."""
+
+    name: Annotated[str, Meta(min_length=1, description="What the record calls this rule.")]
+    matches: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them makes the rule answer.")] = ()
+    equals: Annotated[tuple[str, ...], Meta(description="Whole texts, without regard to case and white space.")] = ()
+    unless: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them keeps the rule silent.")] = ()
+    field: Annotated[str | None, Meta(description="The input field to look at; by default all texts together.")] = None
+    answer: Annotated[str, Meta(min_length=1, description="A template with the input, the named groups and what was extracted.")]
+
+
+class RuleFile(Spec, frozen=True, kw_only=True):
+    """The whole file."""
+
+    rule: Annotated[tuple[Rule, ...], Meta(min_length=1, description="The rules, in the order in which they are tried.")]
+    extract: Annotated[dict[str, str], Meta(description="Patterns whose matches every template sees as lists.")] = {}

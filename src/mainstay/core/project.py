@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from mainstay.core.feature import CacheRules, Guards, Positive, Spec
+from mainstay.core.feature import GIVEN, CacheRules, Guards, Positive, Spec
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
@@ -27,7 +27,7 @@ class Price(Spec, frozen=True, kw_only=True):
 class Model(Spec, frozen=True, kw_only=True):
     """One model behind one provider."""
 
-    name: str = ""
+    name: Annotated[str, Meta(description="The model's name: its table's."), GIVEN] = ""
     provider: Annotated[
         str,
         Meta(
@@ -56,10 +56,11 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source of evidence."""
 
     kind: Annotated[str, Meta(description="`markdown`, or a part of your own.")] = "markdown"
-    path: Annotated[str, Meta(description="The folder, from mainstay.toml.")]
+    path: Annotated[str | None, Meta(description="The folder or file, from mainstay.toml; `markdown` needs it.")] = None
     link: Annotated[
         str | None, Meta(description="Prefix of the link to a passage; the document and its anchor are appended.")
     ] = None
+    options: Annotated[dict[str, Any], Meta(description="What the source's part understands beside this.")] = {}
 
 
 class Server(Spec, frozen=True, kw_only=True):

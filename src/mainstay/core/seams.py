@@ -42,7 +42,9 @@ class Hold(Enum):
 class Guard(Protocol):
     """Judges a draft, or an input. Made with the options of the feature file as keywords.
 
-    `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back.
+    `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
+    a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
+    could still make right, and holds back enough to say so in time. One that raises stops the draft.
     """
 
     hold: int | Hold
@@ -53,7 +55,11 @@ class Guard(Protocol):
 
 
 class Source(Protocol):
-    """Finds evidence. Made with the keys of its table in mainstay.toml as keywords, `path` made absolute."""
+    """Finds evidence.
+
+    Made with keywords: `name`, and from its table in mainstay.toml `path` (made absolute), `link`, and each of the `options`, as
+    far as they are given.
+    """
 
     @property
     def version(self) -> str:
@@ -115,6 +121,6 @@ class Observer(Protocol):
 
 
 class Function(Protocol):
-    """What a `call` rung names: takes the call's input, returns text, data, or an `Answer`-like mapping."""
+    """What a `call` rung names: takes the call's input, plain or async; returns text, data, or None to pass."""
 
     def __call__(self, **fields: Any) -> Any: ...

@@ -13,8 +13,9 @@ from decimal import Decimal
 
 NANO = 1_000_000_000
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*USD")
+DURATION = r"([0-9]{1,12}(?:\.[0-9]{1,12})?) ?(ms|s|m|h|d)"
+MONEY = r"([0-9]{1,12}(?:\.[0-9]{1,12})?) ?USD"
+_DURATION, _MONEY = re.compile(DURATION), re.compile(MONEY)
 
 
 class Seconds(float):
@@ -27,9 +28,11 @@ class Seconds(float):
     @classmethod
     def parse(cls, text: object) -> Seconds:
         """Read `"8s"`; raises `ValueError` for a bare number, because 8 what?"""
-        match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = _DURATION.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(f'expected a duration with its unit, such as "500ms", "8s", "5m", "1h" or "7d", got {text!r}')
+            raise ValueError(
+                f'expected a duration with its unit, such as "500ms", "8s", "5m", "1h" or "7d", got {_written(text)}'
+            )
         return cls(float(match[1]) * _SECONDS[match[2]])
 
     def __repr__(self) -> str:
@@ -53,9 +56,9 @@ class Usd(int):
     @classmethod
     def parse(cls, text: object) -> Usd:
         """Read `"0.02 USD"`, rounded up to the next nano-dollar; raises `ValueError` without the currency."""
-        match = _MONEY.fullmatch(text.strip()) if isinstance(text, str) else None
+        match = _MONEY.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(f'expected an amount with its currency, such as "0.02 USD", got {text!r}')
+            raise ValueError(f'expected an amount with its currency, such as "0.02 USD", got {_written(text)}')
         return cls(math.ceil(Decimal(match[1]) * NANO))
 
     def __repr__(self) -> str:
@@ -63,3 +66,9 @@ class Usd(int):
 
     def __str__(self) -> str:
         return f"{Decimal(int(self)) / NANO:f} USD"
+
+
+def _written(value: object) -> str:
+    """The value as a file would hold it, as far as an error has room for it."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, TooSlow, Unsupported
+from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
@@ -31,7 +31,7 @@ from mainstay.serve.routing import limit_of, obstacle
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
-log = logging.getLogger("mainstay.ladder")
+log = logging.getLogger("mainstay.rungs")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -135,7 +135,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             if not rung.models:
                 ask.trace.skipped(rung.name, failed.kind, str(failed))
         except Exception as crash:
-            result, again = _crashed(crash, rung, ask, screening), False
+            result, again = _broken(crash, rung, ask, screening), False
         if len(ask.kept) > finished:
             turn, finished = 1, len(ask.kept)
         if isinstance(result, Stopped) or not again or turn >= rung.tries:
@@ -208,11 +208,12 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
     return Failed(reason, str(error))
 
 
-def _crashed(crash: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
-    """What becomes of a rung whose prompt, function or guard failed. Nothing of it that was not shown before will be."""
-    detail = str(crash) if isinstance(crash, MainstayError) else f"{type(crash).__name__}: {crash}"
-    log.error("the rung %s of %s failed", rung.name, ask.call.feature, exc_info=crash)
-    ask.trace.skipped(rung.name, "failed", detail[:500])
+def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
+    """A rung's template or function failed, or something that nobody expected did: the record says how, and the next is tried."""
+    if not isinstance(error, RungFailed):
+        log.exception("the rung %s of %s failed", rung.name, ask.call.feature)
+    detail = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
+    ask.trace.skipped(rung.name, RungFailed.kind, detail[:500])
     if screening.shown:
         return Stopped(Reason.RUNG_FAILED, screening.text[: screening.shown], retracted=False, detail=detail)
     return Failed(Reason.RUNG_FAILED, detail)

@@ -10,6 +10,7 @@ from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import NOTHING, Evidence, Passage
 from mainstay.core.reasons import Reason
+from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import Ready
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
@@ -20,7 +21,7 @@ SHARE_OF_TIME = 0.5  # of what is left, at most, may be spent on searching
 
 async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     """What the sources hold for this call, and why they could not be asked if they could not."""
-    ready, call = trace.ready, trace.call
+    ready, call = trace.ready, spoken(trace.call, trace.ready.feature)
     if not ready.sources:
         return NOTHING, None
     now = time.monotonic()

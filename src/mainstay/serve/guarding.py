@@ -6,20 +6,25 @@ Text on its way out goes through a `Screening`. It holds back as much as the gua
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
-from mainstay.core.draft import Draft, Verdict
+from mainstay.core.draft import Action, Draft, Verdict, refuse
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.serve.admission import refusal
+from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import SENTENCE, WHOLE, ReadyGuard
 from mainstay.serve.tracing import Trace
 
+log = logging.getLogger("mainstay.guards")
+ACTIONS = frozenset(get_args(Action))
 SENTENCE_ENDS = ".!?。！？\n"
 
 
@@ -27,9 +32,9 @@ async def screen(trace: Trace) -> Answer | None:
     """Show the input to the input guards; None lets it pass."""
     if not trace.ready.input_guards:
         return None
-    draft = Draft(call=trace.call, stage="input")
+    draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input")
     for guard in trace.ready.input_guards:
-        verdict = await guard.check(draft)
+        verdict = await _asked(guard, draft)
         if verdict.action == "allow":
             continue
         trace.guard(guard.name, "input", verdict)
@@ -47,32 +52,47 @@ class Checked(Struct, frozen=True):
 
 async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: str | None) -> Checked:
     """Show a draft to the guards in order; each sees what the ones before it made of it."""
-    text, data = draft.text, draft.data
     for guard in guards:
-        verdict = await guard.check(draft)
+        verdict = await _asked(guard, draft)
         if verdict.action == "allow":
             continue
         trace.guard(guard.name, draft.stage, verdict, rung)
         if verdict.action != "replace":
-            return Checked(text, data, verdict)
-        text = text if verdict.text is None else verdict.text
-        data = data if verdict.data is None else verdict.data
-        draft = Draft(
-            call=draft.call,
-            text=text,
-            shown=draft.shown,
-            complete=draft.complete,
-            data=data,
-            tool_calls=draft.tool_calls,
-            evidence=draft.evidence,
-        )
-    return Checked(text, data)
+            return Checked(draft.text, draft.data, verdict)
+        draft = replaced(draft, verdict)
+    return Checked(draft.text, draft.data)
+
+
+def replaced(draft: Draft, verdict: Verdict) -> Draft:
+    """The draft as a guard's verdict leaves it."""
+    if verdict.action != "replace":
+        return draft
+    return msgspec.structs.replace(
+        draft,
+        text=draft.text if verdict.text is None else verdict.text,
+        data=draft.data if verdict.data is None else verdict.data,
+    )
+
+
+async def _asked(guard: ReadyGuard, draft: Draft) -> Verdict:
+    """What the guard says. Nothing leaves unchecked: what fails, gives no verdict, or changes what was shown stops the draft."""
+    reason = Reason.UNSAFE_INPUT if draft.stage == "input" else Reason.UNSAFE_OUTPUT
+    try:
+        verdict = await guard.guard.check(draft)
+    except Exception as error:
+        log.exception("the guard %s failed", guard.name)
+        return refuse(reason, f"the guard {guard.name} failed: {type(error).__name__}: {error}")
+    if not isinstance(verdict, Verdict) or verdict.action not in ACTIONS:
+        return refuse(reason, f"the guard {guard.name} gave no verdict but {verdict!r:.100}")
+    if verdict.text is not None and not verdict.text.startswith(draft.text[: draft.shown]):
+        return refuse(reason, f"the guard {guard.name} changed what was shown already")
+    return verdict
 
 
 class Screening:
     """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
 
-    __slots__ = ("_early", "_evidence", "_guards", "_hold", "_partial", "_release", "_rung", "_trace", "data", "shown", "text")
+    __slots__ = ("_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_trace", "data", "shown", "text")
 
     def __init__(
         self,
@@ -85,9 +105,10 @@ class Screening:
         release: Callable[[str], None],
     ) -> None:
         self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
-        self._partial = tuple([g for g in guards if g.hold != WHOLE])
-        self._hold = max((g.hold for g in guards), default=0)
-        self._early = early and self._hold < WHOLE
+        holds = [g.hold for g in guards]
+        self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
+        self._sentences = SENTENCE in holds
+        self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
         self.shown = 0
@@ -97,7 +118,7 @@ class Screening:
         self.text += text
         if not self._early:
             return None
-        checked = await check(self._draft(complete=False), self._partial, self._trace, self._rung)
+        checked = await check(self._draft(complete=False), self._guards, self._trace, self._rung)
         self.text = checked.text
         if checked.stop is None:
             self._let_go(self._safe())
@@ -123,9 +144,10 @@ class Screening:
 
     def _safe(self) -> int:
         """How many characters may leave while more is coming."""
-        if self._hold == SENTENCE:
-            return max(self.text.rfind(mark) for mark in SENTENCE_ENDS) + 1
-        return len(self.text) - self._hold
+        end = len(self.text) - self._hold
+        if self._sentences:
+            end = min(end, max(self.text.rfind(mark) for mark in SENTENCE_ENDS) + 1)
+        return end
 
     def _let_go(self, end: int) -> None:
         if end > self.shown and (self.shown or not self.text[:end].isspace()):  # spaces alone are no first word

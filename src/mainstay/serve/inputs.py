@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 
+from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest, ConfigError, nearest
-from mainstay.core.feature import Input
+from mainstay.core.feature import Feature, Input
 
 ReadInput = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -23,10 +25,13 @@ _WORDS: dict[str, tuple[Any, str]] = {
 }
 
 
-def reader(declared: Input, files: Mapping[str, bytes], *, where: str) -> ReadInput:
-    """The function that reads a call's input: gives the values that templates see, raises `BadRequest` with the field."""
-    if declared.schema is not None:
-        return _schema_reader(files[declared.schema], f"{where}/{declared.schema}")
+def reader(declared: Input, schema: Any = None, *, where: str = "") -> ReadInput:
+    """The function that reads a call's input: gives the values that templates see, raises `BadRequest` with the field.
+
+    `schema` is the JSON Schema where the feature declares one, and `where` its file.
+    """
+    if schema is not None:
+        return _schema_reader(schema, where)
     fields = {name: (kind.rstrip("?"), kind.endswith("?")) for name, kind in declared.fields.items()}
 
     def read(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def reader(declared: Input, files: Mapping[str, bytes], *, where: str) -> ReadIn
 def _value(name: str, value: Any, kind: str, optional: bool) -> Any:
     if value is None:
         if optional:
-            return "" if kind in ("text", "image") else [] if kind == "texts" else None
+            return nothing(kind)
         raise BadRequest(f"the input `{name}` is missing; it is {_WORDS[kind][1]}", param=f"input.{name}")
     wanted, words = _WORDS[kind]
     fits = isinstance(value, wanted) and (kind == "boolean" or not isinstance(value, bool))
@@ -51,7 +56,21 @@ def _value(name: str, value: Any, kind: str, optional: bool) -> Any:
         fits = fits and value.startswith(("https://", "data:image/"))
     if not fits:
         raise BadRequest(f"the input `{name}` has to be {words}, not {_shown(value)}", param=f"input.{name}")
+    if kind == "text" and not optional and not value.strip():
+        raise BadRequest(f"the input `{name}` is empty", param=f"input.{name}")
     return value
+
+
+def nothing(kind: str) -> Any:
+    """What templates see of an optional field that a call leaves out."""
+    return {"text": "", "image": "", "texts": []}.get(kind.rstrip("?"))
+
+
+def spoken(call: Call, feature: Feature) -> Call:
+    """The call with None for its images, which are no text to read or to search for."""
+    if not feature.images:
+        return call
+    return msgspec.structs.replace(call, input={n: None if n in feature.images else v for n, v in call.input.items()})
 
 
 def _shown(value: Any) -> str:
@@ -59,28 +78,48 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _refuse_to_fetch(uri: str) -> Any:
-    raise ValueError(f"a schema may not refer to {uri}")
-
-
-def _schema_reader(source: bytes, where: str) -> ReadInput:
-    validator = compiled(source, where)
+def _schema_reader(schema: Any, where: str) -> ReadInput:
+    validator = compiled(schema, where)
+    absent = {name: _absent(inner) for name, inner in schema.get("properties", {}).items()}
 
     def read(given: Mapping[str, Any]) -> dict[str, Any]:
         values = dict(given)
-        for fault in validator.iter_errors(values):
-            path = ".".join(["input", *map(str, fault.instance_path)])
-            raise BadRequest(f"{path}: {fault.message[:300]}", param=path)
-        return values
+        try:
+            for fault in validator.iter_errors(values):
+                path = ".".join(["input", *map(str, fault.instance_path)])
+                raise BadRequest(f"{path}: {fault.message[:300]}", param=path)
+        except BadRequest:
+            raise
+        except ValueError as error:
+            raise BadRequest(f"input: {error}", param="input") from None
+        return {**absent, **values}
 
     return read
 
 
-def compiled(source: bytes, where: str) -> Any:
+def _absent(schema: Any) -> Any:
+    """What templates see of a property that a call leaves out: its default, or what is empty of its type."""
+    if not isinstance(schema, dict):
+        return None
+    return schema.get("default", {"string": "", "array": [], "object": {}}.get(str(schema.get("type"))))
+
+
+def compiled(schema: Any, where: str) -> Any:
     """A JSON Schema made ready. Raises `ConfigError` where it is not one, or refers to anything outside itself."""
+    asked: list[str] = []
+
+    def refuse(uri: str) -> Any:
+        asked.append(uri)
+        raise ValueError(uri)
+
     try:
-        return jsonschema_rs.validator_for(json.loads(source), retriever=_refuse_to_fetch, validate_formats=True)
+        return jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
     except jsonschema_rs.ValidationError as error:
-        raise ConfigError(f"not a valid JSON Schema: {error.message}", where=where) from None
+        if asked:
+            raise ConfigError(
+                f"a schema may not refer to {asked[0]}: nothing is fetched", where=where, next="put the definition under $defs"
+            ) from None
+        path = "".join(f".{step}" for step in error.instance_path)
+        raise ConfigError(f"not a JSON Schema: {error.message}" + (f", at ${path}" if path else ""), where=where) from None
     except ValueError as error:
-        raise ConfigError(f"not JSON: {error}", where=where) from None
+        raise ConfigError(f"not a JSON Schema: {error}", where=where) from None

@@ -18,47 +18,42 @@ The file, beside feature.toml:
 A template sees the input, the named groups of its patterns, and what was extracted: `order`, a list of the matches, and
 `extracted`, all of them as `{"type": "order", "value": "…"}`. Where the feature's answer has a schema, the template writes
 JSON: `{"category": "billing", "entities": {{ extracted | tojson }}}`. A rule looks at the text field that `field` names, by
-default at all of them together.
+default at all of them together. `unless` lists patterns that keep a rule silent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 import re2
-from msgspec import Meta
 
 from mainstay.core.errors import ConfigError, nearest
-from mainstay.core.feature import Spec
+from mainstay.core.feature import RESERVED, Rule, RuleFile
 from mainstay.serve.prompts import Template
 
-
-class Rule(Spec, frozen=True, kw_only=True):
-    """One rule of the file."""
-
-    name: Annotated[str, Meta(min_length=1, description="What the record calls this rule.")]
-    matches: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them makes the rule answer.")] = ()
-    equals: Annotated[tuple[str, ...], Meta(description="Whole texts, without regard to case and white space.")] = ()
-    unless: Annotated[tuple[str, ...], Meta(description="RE2 patterns; any of them keeps the rule silent.")] = ()
-    field: Annotated[str | None, Meta(description="The input field to look at; by default all texts together.")] = None
-    answer: Annotated[str, Meta(min_length=1, description="A template with the input, the named groups and what was extracted.")]
-
-
-class RuleFile(Spec, frozen=True, kw_only=True):
-    """The whole file."""
-
-    rule: Annotated[tuple[Rule, ...], Meta(min_length=1, description="The rules, in the order in which they are tried.")]
-    extract: Annotated[dict[str, str], Meta(description="Patterns whose matches every template sees as lists.")] = {}
+MEMORY = 64 << 20  # bytes that RE2 may use for one set of patterns
+ODD = '"\n\\'  # what templates are tried on at load: where it is not escaped, it breaks what is around it
 
 
 class _Compiled(msgspec.Struct, frozen=True):
+    """A rule made ready; its patterns are numbers in the set of all patterns that look at the same text."""
+
     rule: Rule
-    patterns: tuple[Any, ...]
-    unless: tuple[Any, ...]
+    matches: dict[int, Any]
+    unless: frozenset[int]
     equals: frozenset[str]
+    groups: frozenset[str]
     template: Template
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a rule answers, and its name."""
+
+    rule: str
+    text: str
 
 
 def folded(text: str) -> str:
@@ -66,72 +61,155 @@ def folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _compile(pattern: str, where: str) -> Any:
+def _options() -> Any:
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = MEMORY
+    return options
+
+
+def _compile(pattern: str, where: str) -> Any:
+    if not pattern:
+        raise ConfigError("a pattern is empty, and would match everything", where=where)
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(pattern, _options())
     except re2.error as error:
-        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
         raise ConfigError(f"the pattern {pattern!r} is not RE2: {reason}", where=where) from None
 
 
+class _Patterns:
+    """All patterns that look at one text, matched at once: three hundred cost little more than one."""
+
+    def __init__(self) -> None:
+        self._set, self._count = re2.Set.SearchSet(_options()), 0
+
+    def add(self, pattern: str) -> int:
+        self._count += 1
+        return int(self._set.Add(pattern))
+
+    def compile(self, where: str) -> None:
+        if self._count:
+            try:
+                self._set.Compile()
+            except re2.error:
+                raise ConfigError(
+                    "all patterns together are too large for RE2; write fewer or simpler ones", where=where
+                ) from None
+
+    def found(self, text: str) -> frozenset[int]:
+        """The numbers of the patterns that match somewhere in the text."""
+        return frozenset(self._set.Match(text) or ()) if self._count else frozenset()
+
+
 class Rules:
-    """The rules of one file, compiled. `inputs` are the names of the feature's input fields."""
+    """The rules of one file, compiled.
 
-    def __init__(self, file: RuleFile, *, inputs: Iterable[str], where: str) -> None:
-        self._inputs = tuple(inputs)
-        self._extract = {name: _compile(pattern, f"{where} extract.{name}") for name, pattern in file.extract.items()}
-        self._rules = [self._ready(rule, f"{where} rule[{i}] ({rule.name})") for i, rule in enumerate(file.rule)]
+    `texts` are the input fields that may be looked at, `others` those that only templates see. `place` gives an error's `where`
+    for a place in the file.
+    """
 
-    def _ready(self, rule: Rule, where: str) -> _Compiled:
-        if rule.field is not None and rule.field not in self._inputs:
-            raise ConfigError(f'there is no input field "{rule.field}"; {nearest(rule.field, self._inputs)}', where=where)
+    def __init__(self, file: RuleFile, *, texts: Iterable[str], others: Iterable[str] = (), place: Callable[..., str]) -> None:
+        self._texts, self._place = tuple(texts), place
+        self._inputs = (*self._texts, *others)
+        for name in file.extract:
+            if name in self._inputs or name in RESERVED:
+                raise ConfigError(
+                    f"`{name}` is an input or a word of Mainstay's; choose another name", where=place("extract", name)
+                )
+        self._extract = {name: _compile(pattern, place("extract", name)) for name, pattern in file.extract.items()}
+        self._patterns: dict[str | None, _Patterns] = {}
+        self._rules = [self._ready(rule, i) for i, rule in enumerate(file.rule)]
+        for patterns in self._patterns.values():
+            patterns.compile(place("rule"))
+
+    def _ready(self, rule: Rule, i: int) -> _Compiled:
+        where = self._place
+        if rule.field is not None and rule.field not in self._texts:
+            raise ConfigError(
+                f'there is no text field "{rule.field}" in the input; {nearest(rule.field, self._texts)}',
+                where=where("rule", i, "field"),
+            )
         if not rule.matches and not rule.equals:
-            raise ConfigError("a rule needs `matches` or `equals`", where=where)
-        patterns = tuple([_compile(p, f"{where} matches") for p in rule.matches])
-        groups = {name for p in patterns for name in p.groupindex}
-        known = {*self._inputs, *self._extract, *groups, "extracted"}
+            raise ConfigError("a rule needs `matches` or `equals`", where=where("rule", i))
+        equals = [folded(text) for text in rule.equals]
+        if "" in equals:
+            raise ConfigError("this text is empty", where=where("rule", i, "equals", equals.index("")))
+        patterns = self._patterns.setdefault(rule.field, _Patterns())
+        compiled = [_compile(p, where("rule", i, "matches", n)) for n, p in enumerate(rule.matches)]
+        unless = [_compile(p, where("rule", i, "unless", n)) for n, p in enumerate(rule.unless)]
+        groups = frozenset(name for p in compiled for name in p.groupindex)
+        known = {*self._inputs, *self._extract, "extracted"}
+        for name in sorted(groups & known):
+            raise ConfigError(f"the group `{name}` would hide what has that name already", where=where("rule", i, "matches"))
         return _Compiled(
-            rule,
-            patterns,
-            tuple([_compile(p, f"{where} unless") for p in rule.unless]),
-            frozenset(folded(text) for text in rule.equals),
-            Template(rule.answer, where=f"{where} answer", variables=known),
+            rule=rule,
+            matches={patterns.add(p.pattern): p for p in compiled},
+            unless=frozenset(patterns.add(p.pattern) for p in unless),
+            equals=frozenset(equals),
+            groups=groups,
+            template=Template(rule.answer, where=where("rule", i, "answer"), variables=known | groups),
         )
 
-    def answer(self, values: Mapping[str, Any]) -> str | None:
-        """What the first rule that matches says; None where none does."""
+    def answer(self, values: Mapping[str, Any]) -> Said | None:
+        """What the first rule that matches says; None where none does. Raises `RungFailed` if its template cannot be filled."""
+        texts = {field: self._text(values, field) for field in self._patterns}
+        found = {field: patterns.found(texts[field]) for field, patterns in self._patterns.items()}
         for compiled in self._rules:
-            text = _text(values, compiled.rule.field)
-            groups = _match(compiled, text)
-            if groups is None:
-                continue
-            return compiled.template.render({**values, **self._extracted(values), **groups})
+            field = compiled.rule.field
+            groups = _match(compiled, texts[field], found[field])
+            if groups is not None:
+                return Said(compiled.rule.name, compiled.template.render({**values, **self._extracted(values), **groups}))
         return None
 
+    def try_on(self, values: Mapping[str, Any], *, as_json: bool) -> None:
+        """Fill every template with made-up values, at load. Raises `ConfigError` where one cannot be filled, or is not JSON."""
+        found = {name: _example(_inside(pattern.pattern)) for name, pattern in self._extract.items()}
+        extracted = [{"type": name, "value": value} for name, value in found.items()]
+        lists = {name: [value] for name, value in found.items()}
+        for i, compiled in enumerate(self._rules):
+            groups = {name: _example(_inside(p.pattern, name)) for p in compiled.matches.values() for name in p.groupindex}
+            text = compiled.template.try_on({**values, **lists, "extracted": extracted, **groups})
+            if as_json and not _is_json(text):
+                raise ConfigError(
+                    "the answer has a schema, so what a rule says has to be JSON, whatever stands in the input",
+                    where=self._place("rule", i, "answer"),
+                    next='write texts as JSON: "note": {{ question | tojson }}',
+                )
+
     def _extracted(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        everything = _text(values, None)
+        if not self._extract:
+            return {"extracted": []}
+        everything = self._text(values, None)
         found = {name: _all(pattern, everything) for name, pattern in self._extract.items()}
         return {**found, "extracted": [{"type": name, "value": value} for name, matches in found.items() for value in matches]}
 
+    def _text(self, values: Mapping[str, Any], field: str | None) -> str:
+        """What a rule looks at: a field, or all texts together."""
+        names = self._texts if field is None else (field,)
+        text = "\n".join(text for name in names for text in _texts(values.get(name)))
+        return text.encode("utf-8", "replace").decode()  # RE2 takes no half of a surrogate pair
 
-def _text(values: Mapping[str, Any], field: str | None) -> str:
-    if field is not None:
-        return str(values.get(field) or "")
-    return "\n".join(value for value in values.values() if isinstance(value, str))
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
-def _match(compiled: _Compiled, text: str) -> dict[str, str] | None:
+def _match(compiled: _Compiled, text: str, found: frozenset[int]) -> dict[str, str] | None:
     """The named groups of the first pattern that matches; None where the rule is silent."""
-    if any(p.search(text) for p in compiled.unless):
+    if compiled.unless & found:
         return None
-    empty = {name: "" for p in compiled.patterns for name in p.groupindex}
+    empty = dict.fromkeys(compiled.groups, "")
     if compiled.equals and folded(text) in compiled.equals:
         return empty
-    for pattern in compiled.patterns:
-        if match := pattern.search(text):
-            return empty | {name: value or "" for name, value in match.groupdict().items()}
+    for number, pattern in compiled.matches.items():
+        if number in found:
+            match = pattern.search(text) if pattern.groupindex else None
+            return empty | {name: value or "" for name, value in match.groupdict().items()} if match else empty
     return None
 
 
@@ -139,3 +217,37 @@ def _all(pattern: Any, text: str) -> list[str]:
     """Every different match, in order; the first group if the pattern has one."""
     found = [m.group(1) if m.re.groups else m.group() for m in pattern.finditer(text)]
     return list(dict.fromkeys(f for f in found if f))
+
+
+def _inside(pattern: str, name: str = "") -> str:
+    """The part of a pattern that a named group holds, or its first group; all of it where there is none."""
+    found = re.search(rf"\(\?P?<{name}>" if name else r"(?<!\\)\((?!\?)|\(\?P?<\w+>", pattern)
+    if found is None:
+        return pattern
+    at, depth, in_class = found.end(), 1, False
+    while depth and at < len(pattern):
+        char = pattern[at]
+        if char == "\\":
+            at += 1
+        elif in_class or char == "[":
+            in_class = char != "]"
+        else:
+            depth += (char == "(") - (char == ")")
+        at += 1
+    return pattern[found.end() : at - 1]
+
+
+def _example(pattern: str) -> str:
+    """What this part of a pattern may find: odd characters if it lets any of them through, else a digit."""
+    try:
+        return ODD if re2.compile(pattern, _options()).search(ODD * 30) else "7"
+    except re2.error:
+        return "7"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -5,14 +5,17 @@ nothing to say, and the next rung is tried.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from mainstay.core.errors import BadRequest, ConfigError
+from mainstay.core.errors import BadRequest, RungFailed
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import ModelRung, PromptStep, StaleRung, StepsRung
 from mainstay.core.model import Chunk, ImagePart, Message, ModelRequest, OutputSchema, TextPart
@@ -20,11 +23,13 @@ from mainstay.core.reasons import Finish
 from mainstay.serve import caching
 from mainstay.serve.asking import Ask, Unusable, Whole, attempt
 from mainstay.serve.grounding import query_of
+from mainstay.serve.inputs import spoken
 from mainstay.serve.prompts import Prompt
 from mainstay.serve.quoting import quote
 from mainstay.serve.ready import ServingModel
 from mainstay.serve.rules import Rules
 
+MANY = 100  # calls of one function that have not returned
 Chunks = AsyncGenerator[Chunk, None]
 _encode = msgspec.json.Encoder().encode
 REMARK = "Your answer was not accepted: {remark}\nWrite the whole answer again, without that fault and without mentioning it."
@@ -60,15 +65,22 @@ class Prompted:
         self.prompt, self.model, self._limits, self._images, self._output = prompt, model, limits, images, output
 
     def request(self, ask: Ask, steps: Mapping[str, str], *, last: bool) -> ModelRequest:
-        """The prompt filled in, the earlier turns before its last message, and a guard's remark after it."""
+        """The prompt filled in, the earlier turns before its question, and a guard's remark after it. Raises `RungFailed`.
+
+        A prompt that writes the history itself, with `{{ history }}`, is not given the turns a second time.
+        """
         values = {**ask.values, "passages": passages_for_prompt(ask.evidence), "steps": dict(steps)}
         values["history"] = [{"role": t.role, "text": t.text} for t in ask.call.history]
         messages = self.prompt.render(values)
-        if not messages:
-            raise ConfigError("the prompt came out empty")
-        final = self._with_images(messages.pop(), ask)
-        turns = [Message(t.role, t.text) for t in ask.call.history]
-        messages = [*messages, *turns, final]
+        images = [ImagePart(ask.values[name]) for name in self._images if ask.values.get(name)]
+        if not messages and not images:
+            raise RungFailed("the prompt came out empty")
+        question = max((i for i, m in enumerate(messages) if m.role == "user"), default=len(messages))
+        if images:
+            text = [TextPart(m.text) for m in messages[question : question + 1]]
+            messages[question : question + 1] = [Message("user", (*text, *images))]
+        if "history" not in self.prompt.used:
+            messages[question:question] = [Message(t.role, t.text) for t in ask.call.history]
         if last and ask.remark:
             messages += [Message("assistant", ask.rejected), Message("user", REMARK.format(remark=ask.remark))]
         return ModelRequest(
@@ -77,10 +89,6 @@ class Prompted:
             temperature=self._limits.temperature,
             output=self._output if last else None,
         )
-
-    def _with_images(self, message: Message, ask: Ask) -> Message:
-        images = [ImagePart(ask.values[name]) for name in self._images if ask.values.get(name)]
-        return message if not images else Message(message.role, (TextPart(message.text), *images))
 
 
 class ModelWriter:
@@ -102,7 +110,7 @@ class ModelWriter:
 
 
 class StepsWriter:
-    """Several prompts in sequence. What earlier steps wrote is kept when the last one is asked again."""
+    """Several prompts in sequence. What earlier steps wrote is kept when a later one is asked again."""
 
     def __init__(self, steps: tuple[tuple[str, Prompted], ...], spec: StepsRung, name: str) -> None:
         self._steps, self._spec, self._name = steps, spec, name
@@ -156,31 +164,103 @@ class PlainWriter:
 
 
 class RulesWriter:
-    """Patterns and look-ups."""
+    """Patterns and look-ups. The record says which rule answered."""
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, rules: Rules, name: str) -> None:
+        self._rules, self._name = rules, name
 
     async def __call__(self, ask: Ask) -> Chunks:
-        text = self._rules.answer(ask.values)
-        if text is not None:
-            yield Chunk(text=text, finish=Finish.STOP)
+        said = self._rules.answer(ask.values)
+        if said is not None:
+            ask.trace.wrote(self._name, f"rule {said.rule}")
+            yield Chunk(text=said.text, finish=Finish.STOP)
 
 
 class CallWriter:
     """A Python function of the team: `def reply(**input)`, plain or async. It may return text, data, or None to pass.
 
-    A plain function runs in a thread, so that it cannot hold up the event loop; one that never returns is left behind.
+    Data is whatever msgspec writes as JSON, and pydantic models. A plain function runs in a thread of its own, so that it
+    cannot hold up the event loop; one that never returns is left behind, and `MANY` of those make the rung fail at once.
+    An async function is left behind too where it will not be cancelled; one that blocks holds up everything.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self._async = inspect.iscoroutinefunction(function)
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function, self._name = function, name
+        self._async = any(inspect.iscoroutinefunction(f) for f in (function, type(function).__call__))
+        self._running = 0
 
     async def __call__(self, ask: Ask) -> Chunks:
-        result = await (self._function(**ask.values) if self._async else asyncio.to_thread(self._function, **ask.values))
-        if result is not None:
-            yield Chunk(text=result if isinstance(result, str) else _encode(result).decode(), finish=Finish.STOP)
+        if self._running >= MANY:
+            raise RungFailed(f"{self._running} calls of the function have not returned", where=self._name)
+        ask.watch.until(ask.limit)
+        work = asyncio.ensure_future(self._in_task(ask.values) if self._async else self._in_thread(ask.values))
+        try:
+            # A function that swallows its cancellation must not hold up the call: this waits for it, and not with it.
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            work.cancel()
+            work.add_done_callback(_forget)
+            raise
+        try:
+            text = _as_text(work.result())
+        except (Exception, asyncio.CancelledError) as error:
+            raise RungFailed(f"the function raised {type(error).__name__}: {error}", where=self._name) from error
+        if text is not None:
+            yield Chunk(text=text, finish=Finish.STOP)
+
+    async def _in_task(self, values: Mapping[str, Any]) -> Any:
+        try:
+            return await self._function(**values)
+        except SystemExit as error:  # which would end the event loop
+            raise RuntimeError(f"SystemExit: {error}") from error
+
+    def _in_thread(self, values: Mapping[str, Any]) -> asyncio.Future[Any]:
+        """The function's result, from a thread that belongs to nobody: neither a full pool nor the process's end waits for it."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def work() -> None:
+            try:
+                result, error = context.run(self._function, **values), None
+            except BaseException as raised:
+                result, error = None, raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._settle, done, result, error)
+
+        threading.Thread(target=work, name=f"mainstay-{self._name}", daemon=True).start()
+        self._running += 1
+        return done
+
+    def _settle(self, done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self._running -= 1
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _forget(work: asyncio.Future[Any]) -> None:
+    """Look at what became of it, so that nobody is told that nobody did."""
+    if not work.cancelled():
+        work.exception()
+
+
+def _as_text(result: Any) -> str | None:
+    """What a function returned, as text or as JSON. Raises `TypeError` or `ValueError` for what is neither."""
+    if result is None:
+        return None
+    if inspect.isawaitable(result):
+        raise TypeError("it returned something to be awaited; declare it with `async def`")
+    if hasattr(result, "model_dump"):
+        result = result.model_dump(mode="json", by_alias=True)
+    if isinstance(result, bytes | bytearray | memoryview):
+        raise TypeError("it returned bytes; decode them")
+    text = result if isinstance(result, str) else _encode(result).decode()
+    text.encode()  # a lone surrogate is no text that anybody could be sent
+    return text
 
 
 class SearchWriter:
@@ -192,7 +272,7 @@ class SearchWriter:
     async def __call__(self, ask: Ask) -> Chunks:
         passages = [p for p in ask.evidence.passages if p.source == self._source]
         if passages:
-            text, ask.citations = quote(query_of(ask.call), passages[: self._quotes])
+            text, ask.citations = quote(query_of(spoken(ask.call, ask.trace.ready.feature)), passages[: self._quotes])
             yield Chunk(text=text, finish=Finish.STOP)
 
 

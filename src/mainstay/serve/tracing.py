@@ -124,6 +124,10 @@ class Trace:
                 )
             )
 
+    def wrote(self, rung: str, detail: str) -> None:
+        """A rung that asks no model wrote a draft, and how."""
+        self.attempts.append(Attempt(rung=rung, outcome="ok", at_us=self.since_start(time.monotonic()), detail=detail))
+
     def since_start(self, moment: float) -> int:
         """Microseconds from the start of the call."""
         return int((moment - self.start) * 1e6)

@@ -5,14 +5,18 @@ What needs the project (do these models exist?) is checked when the release is m
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mainstay.core.errors import ConfigError
+from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import (
+    NOT_YET,
+    RESERVED,
     RUNGS,
     AnyRung,
     CallRung,
@@ -26,10 +30,12 @@ from mainstay.core.feature import (
     StepsRung,
 )
 from mainstay.spec import documents
-from mainstay.spec.documents import Document, Place
+from mainstay.spec.documents import Document
+from mainstay.spec.places import Place
 
 FILE = "feature.toml"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+LARGEST = 10_000_000  # bytes of one file that a feature names; a folder of examples is no part of a prompt
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -37,34 +43,38 @@ class Folder(msgspec.Struct, frozen=True):
 
     feature: Feature
     files: dict[str, bytes]
+    document: Document
     shown: str
 
 
 def read_folder(path: Path, *, shown: str | None = None) -> Folder:
     """Read a feature's folder. Raises `ConfigError` with file, line and key."""
     shown = shown or str(path)
-    document = documents.read(path / FILE, f"{shown}/{FILE}")
     if not NAME.fullmatch(path.name):
         raise ConfigError(f'a feature\'s name is lower-case letters, digits and "_": {path.name!r}', where=shown)
+    document = documents.read(path / FILE, f"{shown}/{FILE}")
     if "name" in document.data:
-        raise document.error(("name",), "a feature's name is its folder's; remove the key")
+        raise document.error(("name",), "unknown key; a feature's name is its folder's, so remove it")
     feature = _feature(document, path.name)
     _check(feature, document)
-    files = {FILE: (path / FILE).read_bytes()}
+    files = {FILE: document.source}
     for name, place in _named_files(feature):
-        files[name] = _read_named(path, name, document, place)
-    return Folder(feature, files, shown)
+        if name not in files:
+            files[name] = _read_named(path, name, document, place)
+    return Folder(feature, files, document, shown)
 
 
 def _feature(document: Document, name: str) -> Feature:
     data: dict[str, Any] = {**document.data, "name": name}
     if "ladder" not in data:
+        known = [f.encode_name for f in msgspec.structs.fields(Feature)]
+        _unknown_first(document, data, known)
         raise document.error((), "the key `ladder` is missing: the ways of answering, best first", next="mainstay init")
     ladder, given = data.pop("ladder"), data.pop("input", None)
-    if not isinstance(ladder, list) or not ladder or not all(isinstance(rung, dict) for rung in ladder):
-        raise document.error(("ladder",), "expected at least one [[ladder]] table")
     # The ladder is a union that is told apart by its keys, which msgspec cannot do: the rest is read around it.
     shell = document.read({**data, "ladder": [{"message": ""}]}, _Shell)
+    if not isinstance(ladder, list) or not ladder or not all(isinstance(rung, dict) for rung in ladder):
+        raise document.error(("ladder",), "expected at least one [[ladder]] table, in double brackets")
     fields = {f.encode_name: getattr(shell, f.name) for f in msgspec.structs.fields(_Shell)} | {
         "ladder": tuple([_rung(document, rung, i) for i, rung in enumerate(ladder)])
     }
@@ -79,13 +89,29 @@ class _Shell(Feature, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ladder: tuple[MessageRung, ...]
 
 
+def _unknown_first(document: Document, data: dict[str, Any], known: list[str]) -> None:
+    """Where the ladder is missing, a key that looks like it says more than its absence."""
+    for key in data:
+        if key not in known and nearest(key, ["ladder"]).startswith("did"):
+            raise document.error((key,), 'unknown key; did you mean "ladder"?')
+
+
 def _rung(document: Document, data: dict[str, Any], i: int) -> AnyRung:
     kinds = [kind for kind in RUNGS if kind.kind in data]
-    if len(kinds) != 1:
-        names = ", ".join(kind.kind for kind in RUNGS)
-        what = f"both `{kinds[0].kind}` and `{kinds[1].kind}`" if kinds else "no way of answering"
-        raise document.error(("ladder", i), f"a rung is exactly one of {names}; this one names {what}")
-    return document.read(data, kinds[0], ("ladder", i))  # type: ignore[return-value]
+    if len(kinds) == 1:
+        return document.read(data, kinds[0], ("ladder", i))  # type: ignore[return-value]
+    names = [kind.kind for kind in RUNGS]
+    if kinds:
+        what = f"this one names both `{kinds[0].kind}` and `{kinds[1].kind}`"
+        place: Place = ("ladder", i, kinds[1].kind)
+    else:
+        what, place = "this one names no way of answering", ("ladder", i)
+        known = {field for kind in RUNGS for field in kind.__struct_fields__}
+        for key in [key for key in data if key not in known]:
+            if close := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
+                what, place = f'`{key}` is unknown; did you mean "{close[0]}"?', ("ladder", i, key)
+                break
+    raise document.error(place, f"a rung is exactly one of {', '.join(names)}; {what}")
 
 
 def _input(document: Document, data: Any) -> Input:
@@ -94,17 +120,16 @@ def _input(document: Document, data: Any) -> Input:
     schema = data.get("schema")
     if isinstance(schema, str) and schema.endswith(".json"):
         if len(data) > 1:
-            raise document.error(("input",), "either `schema` or named fields, not both")
+            other = next(name for name in data if name != "schema")
+            raise document.error(("input", other), "either `schema` or named fields, not both")
         return Input(schema=schema)
     for name, kind in data.items():
-        document.read({"field": kind}, _Field, ("input", name))
-        if not name.isidentifier():
-            raise document.error(("input", name), "an input's name has letters, digits and `_`")
+        if not name.isidentifier() or not name.isascii():
+            raise document.error(("input", name), "an input's name has letters, digits and `_`, and begins with no digit")
+        if name in RESERVED:
+            raise document.error(("input", name), f"`{name}` is what Mainstay gives to templates; choose another name")
+        document.read(kind, InputType, ("input", name))  # type: ignore[arg-type]
     return Input(fields=data)
-
-
-class _Field(msgspec.Struct):
-    field: InputType
 
 
 def _check(feature: Feature, document: Document) -> None:
@@ -119,38 +144,66 @@ def _check(feature: Feature, document: Document) -> None:
     for i, rung in enumerate(feature.ladder[:-1]):
         if isinstance(rung, MessageRung):
             raise document.error(("ladder", i), "a `message` always answers, so nothing below it is ever reached")
+    _check_names(feature, document)
+    document.refuse_no_time(feature)
     if feature.answer.schema is not None and feature.answer.python is not None:
-        raise document.error(("answer",), "either `schema` or `python`, not both")
+        raise document.error(("answer", "python"), "either `schema` or `python`, not both")
+    _check_message(feature, last, document)
+    for place, what in _not_enforced(feature):
+        raise document.error(place, documents.NOT_KEPT.format(what))
+
+
+def _check_names(feature: Feature, document: Document) -> None:
+    seen: dict[str, int] = {}
+    for i, rung in enumerate(feature.ladder):
+        if rung.name is not None:
+            if rung.name in seen:
+                raise document.error(
+                    ("ladder", i, "name"), f'ladder[{seen[rung.name]}] has the name "{rung.name}" already; choose another'
+                )
+            seen[rung.name] = i
+        if isinstance(rung, StepsRung):
+            names = [step.name for step in rung.steps]
+            for j, name in enumerate(names):
+                if name in names[:j]:
+                    place = ("ladder", i, "steps", j, "name")
+                    raise document.error(place, f'steps[{names.index(name)}] has the name "{name}" already; choose another')
+
+
+def _check_message(feature: Feature, last: MessageRung, document: Document) -> None:
+    place: Place = ("ladder", len(feature.ladder) - 1, "message")
     if feature.structured and isinstance(last.message, str):
         raise document.error(
-            ("ladder", len(feature.ladder) - 1, "message"),
+            place,
             "the answer has a schema, so the last rung's message has to be data that fits it",
             next='write message = { key = "value", … }',
         )
-    for place, what in _not_enforced(feature):
-        raise document.error(
-            place, f"{what} cannot be enforced by this version, and a promise that is not kept is not accepted; remove it"
-        )
+    if not feature.structured and not isinstance(last.message, str):
+        raise document.error(place, "the answer is text, so the message has to be a text too", next="or give [answer] a schema")
+    if isinstance(last.message, str) and not last.message.strip():
+        raise document.error(place, "the message is empty; it is what people read when nothing else answers")
+    if not _is_json(last.message):
+        raise document.error(place, "the message cannot be written as JSON: a number is too large, or not a number")
 
 
-def _not_enforced(feature: Feature) -> list[tuple[Place, str]]:
-    """Parts of the file that this version reads and cannot keep. `[gate]` binds releases, not calls, so it may stand."""
-    found: list[tuple[Place, str]] = []
-    if feature.delivery == "reviewed":
-        found.append((("delivery",), 'delivery = "reviewed"'))
-    if feature.stakes == "high":
-        found.append((("stakes",), 'stakes = "high"'))
-    if feature.grounding.slots:
-        found.append((("grounding", "slots"), "a slot"))
-    if feature.cache.near == "auto":
-        found.append((("cache", "near"), 'near = "auto"'))
-    limits = feature.limits
-    found += [
-        (("limits", field.name), f"the limit `{field.name}`")
-        for field in msgspec.structs.fields(limits)
-        if getattr(limits, field.name) is not None
-    ]
-    return found
+def _is_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return value - value == 0
+    if isinstance(value, dict):
+        return all(_is_json(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(_is_json(inner) for inner in value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**64
+
+
+def _not_enforced(feature: Feature) -> Iterator[tuple[Place, str]]:
+    """What the file asks for and this version cannot keep, each with its place."""
+    for path, too_much in NOT_YET:
+        value: Any = feature
+        for step in path:
+            value = getattr(value, step)
+        if value and (too_much is None or value == too_much):
+            yield path, f"`{path[-1]}`" if too_much is None else f'{path[-1]} = "{value}"'
 
 
 def _named_files(feature: Feature) -> list[tuple[str, Place]]:
@@ -180,12 +233,32 @@ def _files_of(rung: Rung, place: Place) -> list[tuple[str, Place]]:
 
 
 def _read_named(folder: Path, name: str, document: Document, place: Place) -> bytes:
-    target = (folder / name).resolve()
-    if not target.is_relative_to(folder.resolve()):
-        raise document.error(place, f'"{name}" is outside the feature\'s folder')
     try:
+        target = (folder / name).resolve()
+        outside = not target.is_relative_to(folder.resolve())
+        missing = outside or not target.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a zero byte, links in a circle
+        reason = getattr(error, "strerror", None) or error
+        raise document.error(place, f"the file {documents.quoted(name)} cannot be read: {reason}") from None
+    if outside:
+        raise document.error(place, f"the file {documents.quoted(name)} is outside the feature's folder")
+    if missing:
+        what = "is a folder" if target.is_dir() else "is missing"
+        raise document.error(place, f"the file {documents.quoted(name)} {what}; {_beside(folder, name)}")
+    try:
+        size = target.stat().st_size
+        if size > LARGEST:
+            raise document.error(place, f"the file {documents.quoted(name)} has {size} bytes; at most {LARGEST}")
         return target.read_bytes()
     except OSError as error:
-        near = [p.relative_to(folder).as_posix() for p in target.parent.glob("*")] if target.parent.is_dir() else []
-        hint = f" (beside it: {', '.join(sorted(near)[:5])})" if near else ""
-        raise document.error(place, f'the file "{name}" cannot be read: {error.strerror}{hint}') from None
+        raise document.error(place, f"the file {documents.quoted(name)} cannot be read: {error.strerror}") from None
+
+
+def _beside(folder: Path, name: str) -> str:
+    """The nearest of the files that there are, or some of them."""
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = [file for file in found if file != FILE and not file.startswith(".")]
+    hint = nearest(name, files)
+    if hint.startswith("did"):
+        return hint
+    return f"beside {FILE} there is {', '.join(files[:8])}" if files else f"there is nothing beside {FILE}"

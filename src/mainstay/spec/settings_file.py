@@ -11,15 +11,29 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.feature import NOT_YET
 from mainstay.core.project import Model, Settings, SourceSpec
 from mainstay.spec import documents
-from mainstay.spec.documents import Document
+from mainstay.spec.documents import NOT_KEPT, Document
+from mainstay.spec.places import Place
 
 FILE = "mainstay.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+ADDRESS = re.compile(r"https?://[^/?#\s]+[^\s]*")
+
+# Names that hold a secret wherever they stand, and texts that are one by their look.
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[-_])(authorization|api[-_]?key|access[-_]?key|secret[-_]?key|token|secret|password|cookie)$|^key$"
+)
+_SECRET_LOOK = re.compile(
+    r"(?i:\b(bearer|basic)\s+\S{8,})|\b(sk|pk|rk|gsk|xai|hf|ghp|gho|ghs|github_pat|glpat|xox[abp]|AKIA|AIza)[-_A-Za-z0-9]{16,}"
+)
 
 # What a key alone stands for: provider, model, where its key is. The models are modest ones of November 2026.
 DISCOVERED = (
@@ -31,17 +45,24 @@ DISCOVERED = (
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of the project in that folder. Raises `ConfigError` with file, line and key."""
-    document = documents.read(root / FILE, str(root / FILE) if str(root) != "." else FILE)
+    document = document_of(root)
     data: dict[str, Any] = dict(document.data)
     models, sources = data.pop("models", {}), data.pop("sources", {})
     settings = document.read(data, Settings)
+    document.refuse_no_time(settings)
+    for path, too_much in NOT_YET:
+        if path[0] == "cache" and getattr(settings.plain.cache, path[1]) == too_much:
+            raise document.error(("plain", *path), NOT_KEPT.format(f'{path[1]} = "{too_much}"'))
     return msgspec.structs.replace(
         settings,
         models={name: _model(document, name, table, environ) for name, table in _tables(document, models, "models")},
-        sources={
-            name: document.read(table, SourceSpec, ("sources", name)) for name, table in _tables(document, sources, "sources")
-        },
+        sources={name: _source(document, name, table) for name, table in _tables(document, sources, "sources")},
     )
+
+
+def document_of(root: Path) -> Document:
+    """The file itself, for errors that are only found when its parts are made."""
+    return documents.read(root / FILE, str(root / FILE) if str(root) != "." else FILE)
 
 
 def _tables(document: Document, tables: Any, key: str) -> list[tuple[str, Any]]:
@@ -49,8 +70,16 @@ def _tables(document: Document, tables: Any, key: str) -> list[tuple[str, Any]]:
         raise document.error((key,), f"expected tables, such as [{key}.name]")
     for name in tables:
         if not NAME.fullmatch(name):
-            raise document.error((key, name), 'a name has letters, digits, ".", "_", "-" and "/"')
+            raise document.error(
+                (key, name), 'a name has letters, digits, ".", "_", "-" and "/", and begins with a letter or a digit'
+            )
     return list(tables.items())
+
+
+def _source(document: Document, name: str, table: Any) -> SourceSpec:
+    source = document.read(table, SourceSpec, ("sources", name))
+    _no_secrets(document, ("sources", name, "options"), source.options)
+    return source
 
 
 def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]) -> Model:
@@ -60,36 +89,72 @@ def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]
             (*place, "name"), "unknown key; a model's name is its table's, and the provider's name for it is `model`"
         )
     model = msgspec.structs.replace(document.read(table, Model, place), name=name)
-    if model.key is not None and not model.key.startswith("env:"):
-        raise document.error(
-            (*place, "key"), "a secret never stands in a file; name the variable that holds it", next='key = "env:NAME"'
-        )
+    if model.key is not None and not KEY.fullmatch(model.key):
+        raise _secret(document, (*place, "key"))
+    if model.url is not None:
+        _check_address(document, (*place, "url"), model.url)
+    for key in ("headers", "query", "options"):
+        _no_secrets(document, (*place, key), getattr(model, key))
+    for key in ("headers", "query"):
+        for field, text in getattr(model, key).items():
+            if _SECRET_LOOK.search(text):
+                raise _secret(document, (*place, key, field))
     if model.provider == "environment":
         return _discovered(model, environ)
     if model.key is not None and not secret_of(model, environ) and not model.optional:
         variable = model.key.removeprefix("env:")
+        similar = nearest(variable, [v for v in environ if v.upper().endswith(("KEY", "TOKEN", "SECRET"))])
+        hint = f" ({similar})" if similar.startswith("did") else ""
         raise document.error(
             (*place, "key"),
-            f"the environment variable {variable} is not set; set it, or write `optional = true` to go without this model",
+            f"the environment variable {variable} is not set{hint}; set it, or write `optional = true` to go without this model",
             next=f"export {variable}=…",
         )
     return model
 
 
+def _secret(document: Document, place: Place) -> ConfigError:
+    """The error for a secret in the file. It never repeats what stands there."""
+    return document.error(
+        place, "a secret never stands in a file; a model's `key` names the variable that holds it", next='key = "env:NAME"'
+    )
+
+
+def _no_secrets(document: Document, place: Place, value: Any) -> None:
+    """Refuse what is a secret by its name, however deep it stands."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, str) and inner and _SECRET_NAME.search(name):
+                raise _secret(document, (*place, name))
+            _no_secrets(document, (*place, name), inner)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _no_secrets(document, (*place, i), inner)
+
+
+def _check_address(document: Document, place: Place, url: str) -> None:
+    if not ADDRESS.fullmatch(url):
+        raise document.error(place, f"expected an address such as https://api.example.com/v1, got {documents.quoted(url)}")
+    parts = urlsplit(url)
+    if parts.password is not None or _SECRET_LOOK.search(url):
+        raise _secret(document, place)
+    if any(_SECRET_NAME.search(name) and value for name, value in parse_qsl(parts.query)):
+        raise _secret(document, place)
+
+
 def _discovered(model: Model, environ: Mapping[str, str]) -> Model:
     replace = msgspec.structs.replace
-    if url := environ.get("MAINSTAY_MODEL_URL"):
-        named = environ.get("MAINSTAY_MODEL_NAME", model.model)
-        return replace(
-            model,
-            provider="openai",
-            url=url,
-            model=named,
-            key="env:MAINSTAY_MODEL_KEY" if environ.get("MAINSTAY_MODEL_KEY") else None,
-        )
+    named = environ.get("MAINSTAY_MODEL_NAME", "").strip() or model.model
+    if url := environ.get("MAINSTAY_MODEL_URL", "").strip():
+        if not ADDRESS.fullmatch(url):
+            raise ConfigError(
+                f"expected an address such as http://127.0.0.1:11434/v1, got {documents.quoted(url)}",
+                where="environment MAINSTAY_MODEL_URL",
+            )
+        key = "env:MAINSTAY_MODEL_KEY" if environ.get("MAINSTAY_MODEL_KEY", "").strip() else None
+        return replace(model, provider="openai", url=url, model=named, key=key)
     for variable, provider, known in DISCOVERED:
-        if environ.get(variable):
-            named = environ.get("MAINSTAY_MODEL_NAME", model.model)
+        if environ.get(variable, "").strip():
             return replace(model, provider=provider, model=named or known, key=f"env:{variable}")
     return model
 

@@ -146,7 +146,7 @@ async def watch_folder(app: Mainstay) -> None:
 def _fingerprint(app: Mainstay) -> frozenset[tuple[str, int, int]]:
     """Name, size and time of every file that a reload would read."""
     settings = app.settings
-    places = [settings.features, *(source.path for source in settings.sources.values())]
+    places = [settings.features, *(source.path for source in settings.sources.values() if source.path)]
     found = []
     for path in [app.root / SETTINGS, *(p for place in places for p in (app.root / place).rglob("*"))]:
         try:

@@ -34,24 +34,23 @@ class Size(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if len(draft.text) > self.max:
                 return refuse(Reason.UNSAFE_OUTPUT, f"the answer has {len(draft.text)} characters; at most {self.max}")
             return ALLOW
-        total = 0
-        spoken = False
+        total, spoken, first = 0, False, ""
         for path, text in draft.call.texts():
             total += len(text)
             if len(text) > self.max:
                 return refuse(Reason.INPUT_INVALID, f"{path} has {len(text)} characters; at most {self.max}")
+            first = first or path
             found = _control(text)
             if found is not None:
                 return refuse(
                     Reason.INPUT_INVALID, f"{path} holds the control character U+{ord(found[0]):04X} at {found.start()}"
                 )
-            if draft.call.request is None and not text.strip() and not path.startswith("history"):
-                return refuse(Reason.INPUT_INVALID, f"{path} is empty")
-            spoken = spoken or bool(text)
+            said = text if draft.call.request is not None else text.strip()
+            spoken = spoken or (bool(said) and not path.startswith("history"))
         if total > self.total:
             return refuse(Reason.INPUT_INVALID, f"all texts together have {total} characters; at most {self.total}")
-        if draft.call.request is not None and not spoken and not _has_parts(draft):
-            return refuse(Reason.INPUT_INVALID, "messages hold no text")
+        if not spoken and _says_nothing(draft):
+            return refuse(Reason.INPUT_INVALID, f"{first} is empty" if draft.call.request is None else "messages hold no text")
         return ALLOW
 
 
@@ -62,6 +61,9 @@ def _control(text: str) -> re.Match[str] | None:
     return _CONTROL.search(text)
 
 
-def _has_parts(draft: Draft) -> bool:
-    request = draft.call.request
-    return request is not None and any(not isinstance(m.content, str) or m.tool_calls for m in request.messages)
+def _says_nothing(draft: Draft) -> bool:
+    """Whether a call without words brings nothing else either: no image, number or tool call."""
+    call = draft.call
+    if call.request is not None:
+        return all(isinstance(m.content, str) and not m.tool_calls for m in call.request.messages)
+    return bool(call.input) and all(isinstance(value, str) for value in call.input.values())

@@ -1,7 +1,11 @@
 """A folder of Markdown files as a source, built at load and searched by its words (`parts/fulltext.py`).
 
-Each heading opens a section; a long section is cut at blank lines. A passage keeps the path of its headings, its place in the
-file, and the version of the file that it was cut from.
+Each heading opens a section; a long section is cut at blank lines, a long paragraph at its lines or sentences. A passage keeps
+the path of its headings, its place in the file, and the version of the file that it was cut from. Front matter and comments are
+nobody's evidence. Places are offsets into the file's text as Python reads it: UTF-8 without a byte order mark, lines ended by
+`\\n`.
+
+Limits: headings are those of CommonMark (`#` and underlined by `===` or `---`), outside of quotes and lists.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -19,14 +24,28 @@ from mainstay.core.evidence import Passage
 from mainstay.parts.fulltext import FullText
 
 LONGEST = 1500  # characters of one passage
+SUFFIXES = (".md", ".markdown")
 
-_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
-_FENCE = re.compile(r"^\s*(```|~~~)")
-_FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(?=\S)(.*)$")
+_UNDERLINE = re.compile(r"^ {0,3}(={2,}|-{3,})[ \t]*$")
+_NO_PARAGRAPH = re.compile(r"^(\s*$| {4}|\t| {0,3}([#>|]|[-*+]\s|\d+[.)]\s))")
+_NAMED = re.compile(r"[ \t]*\{[ \t]*#([^\s}]+)[^}]*\}[ \t]*$")  # `## Returns {#returns}`, as many generators take it
+_FENCE = re.compile(r"^\s*(?:(`{3,})[^`]*|(~{3,}).*)$")
+_CODE_OR_COMMENT = re.compile(
+    r"^[ \t]*(`{3,}+)[^`\n]*\n(?:.*?^[ \t]*\1`*[ \t]*$|.*)"
+    r"|^[ \t]*(~{3,}+)[^\n]*\n(?:.*?^[ \t]*\2~*[ \t]*$|.*)"
+    r"|(`++)[^\n]*?(?<!`)\3(?!`)"
+    r"|<!--.*?-->",
+    re.DOTALL | re.MULTILINE,
+)
+_YAML = re.compile(r"""\s*$|\s*#|\s+\S|-(\s|$)|[\w"'][^:]*:(\s|$)""")
+_EMPHASIS = re.compile(r"(?<!\w)(_+)(?=\S)([^_]+|[^_].*?[^_])\1(?!\w)|(\*+)(?=\S)(.*?\S)\3")
+_SENTENCE_END = re.compile(r"[.!?。！？]+(?:\s|(?<=[。！？]))")
 
 
 class Section(Struct, frozen=True):
-    """A passage as it is cut from its file."""
+    """A passage as it is cut from its file: `text` is what stands from `start` to `end`, without blanks around it or comments."""
 
     heading: tuple[str, ...]
     anchor: str
@@ -42,15 +61,13 @@ class Markdown:
         self._name, self._root, self._link = name, Path(path), link
         files = _files(self._root)
         if not files:
-            raise ConfigError(
-                f'there are no Markdown files in "{path}"', where=f"source {name}", next="check its `path` in mainstay.toml"
-            )
+            raise ConfigError(f'there are no Markdown files in "{path}"', next="check its `path`")
         self._index = FullText()
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{name}\0{link}\0".encode())
         for file in files:
             document = file.relative_to(self._root if self._root.is_dir() else self._root.parent).as_posix()
-            text = file.read_text(encoding="utf-8", errors="replace")
-            digest.update(document.encode() + b"\0" + text.encode())
+            text = _read(file, document)
+            digest.update(f"{document}\0{text}\0".encode())
             self._index.add(self._passages(document, text))
         self._version = digest.hexdigest()[:16]
 
@@ -67,7 +84,7 @@ class Markdown:
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         numbers: Counter[str] = Counter()
         for section in sections(text):
-            place = f"{document}#{section.anchor}"
+            place = f"{document}#{section.anchor}" if section.anchor else document
             numbers[place] += 1
             yield Passage(
                 id=place if numbers[place] == 1 else f"{place}~{numbers[place]}",
@@ -75,19 +92,35 @@ class Markdown:
                 document=document,
                 text=section.text,
                 heading=section.heading,
-                link=None if self._link is None else f"{self._link}{place}",
+                link=self._linked(document, section.anchor),
                 version=version,
                 start=section.start,
                 end=section.end,
             )
+
+    def _linked(self, document: str, anchor: str) -> str | None:
+        if self._link is None:
+            return None
+        return self._link + quote(document) + (f"#{quote(anchor)}" if anchor else "")
 
 
 def _files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     return sorted(
-        p for p in root.rglob("*.md") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
+        p
+        for p in root.rglob("*")
+        if p.suffix.lower() in SUFFIXES and p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
     )
+
+
+def _read(file: Path, document: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'"{document}" is not UTF-8: {error.reason} at byte {error.start}', next="save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f'"{document}" cannot be read: {error.strerror}') from None
 
 
 def anchor_of(heading: str) -> str:
@@ -95,55 +128,136 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
+class _Anchors:
+    """The anchors of one document: the second of a name gets `-1`, as renderers do it."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def of(self, heading: str, given: str | None) -> str:
+        anchor = plain = given or anchor_of(heading)
+        while anchor in self._taken:
+            self._taken[plain] += 1
+            anchor = f"{plain}-{self._taken[plain]}"
+        self._taken[anchor] = 0
+        return anchor
+
+
 def sections(text: str) -> list[Section]:
     """The sections of a Markdown text, long ones in pieces, with offsets into the text."""
-    front = _FRONT.match(text)
+    text = _CODE_OR_COMMENT.sub(_blank_comment, text)
     found: list[Section] = []
     path: list[tuple[int, str]] = []
-    start = at = front.end() if front else 0
-    fenced = False
-    for line in text[at:].splitlines(keepends=True):
-        if _FENCE.match(line):
-            fenced = not fenced
-        heading = None if fenced else _HEADING.match(line.rstrip("\n"))
-        if heading:
-            found += _cut(text, start, at, path)
-            level = len(heading[1])
-            path = [(depth, name) for depth, name in path if depth < level] + [(level, _plain(heading[2]))]
-            start = at + len(line)
-        at += len(line)
-    return found + _cut(text, start, at, path)
+    anchors, anchor = _Anchors(), ""
+    start = _front_matter(text)
+    for begin, end, level, written in _headings(text, start):
+        found += _cut(text, start, begin, path, anchor)
+        named = _NAMED.search(written)
+        name = _plain(written[: named.start()] if named else written)
+        path = [(depth, above) for depth, above in path if depth < level] + [(level, name)]
+        anchor, start = anchors.of(name, named[1] if named else None), end
+    return found + _cut(text, start, len(text), path, anchor)
+
+
+def _headings(text: str, start: int) -> Iterator[tuple[int, int, int, str]]:
+    """Where each heading begins and ends, its level, and how it is written."""
+    before, lone, fence = "", False, ""  # the line above, whether it is all of its paragraph, and the fence that is open
+    for found in _LINE.finditer(text, start):
+        line = found[0].rstrip("\n")
+        if fence:
+            fence = "" if _closes(line, fence) else fence
+            before, lone = "", False
+        elif opened := _FENCE.match(line):
+            fence, before, lone = opened[1] or opened[2], "", False
+        elif heading := _HEADING.match(line):
+            yield found.start(), found.end(), len(heading[1]), _opened(heading[2])
+            before, lone = "", True
+        elif lone and before and (underline := _UNDERLINE.match(line)):
+            yield found.start() - len(before) - 1, found.end(), 1 if underline[1][0] == "=" else 2, before.strip()
+            before, lone = "", True
+        else:
+            lone = not before.strip() and not _NO_PARAGRAPH.match(line)
+            before = line
+
+
+def _opened(heading: str) -> str:
+    """The text of a heading without the `#` that may close it; C# keeps its own."""
+    heading = heading.rstrip()
+    shorter = heading.rstrip("#")
+    return shorter.rstrip() if shorter[-1:].isspace() else heading
+
+
+def _closes(line: str, fence: str) -> bool:
+    line = line.strip()
+    return len(line) >= len(fence) and not line.strip(fence[0])
+
+
+def _front_matter(text: str) -> int:
+    """Where the text begins behind its front matter; a line of dashes alone does not make one."""
+    if not text.startswith("---"):
+        return 0
+    at = 0
+    for number, found in enumerate(_LINE.finditer(text)):
+        line, at = found[0].rstrip(), found.end()
+        if number and line in ("---", "..."):
+            return at
+        if (number == 0 and line != "---") or (number and not _YAML.match(line)):
+            return 0
+    return 0
+
+
+def _blank_comment(found: re.Match[str]) -> str:
+    """Spaces for a comment, so that the offsets of what follows stay right; code as it is."""
+    return re.sub(r"[^\n]", " ", found[0]) if found[0].startswith("<!--") else found[0]
 
 
 def _plain(heading: str) -> str:
-    return re.sub(r"[`*_]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading))
+    """A heading without its marks; what stands in code, and the `_` inside a name such as `no_evidence`, is none."""
+    text = re.sub(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])", r"\1", heading[:LONGEST])
+    parts = re.split(r"(`+)(.+?)\1", text)
+    for i in range(0, len(parts), 3):
+        part = re.sub(r"</?[A-Za-z][^>]*>", "", parts[i])
+        part = _EMPHASIS.sub(lambda m: m[2] or m[4], _EMPHASIS.sub(lambda m: m[2] or m[4], part))
+        parts[i] = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", part)
+    return "".join(part for i, part in enumerate(parts) if i % 3 != 1).strip()
 
 
-def _cut(text: str, start: int, end: int, path: list[tuple[int, str]]) -> list[Section]:
-    """The section between two headings, cut at blank lines outside of code where it is long."""
+def _cut(text: str, start: int, end: int, path: list[tuple[int, str]], anchor: str) -> list[Section]:
+    """The section between two headings, in pieces of at most `LONGEST` characters."""
     heading = tuple(name for _, name in path)
-    anchor = anchor_of(heading[-1]) if heading else ""
     pieces: list[Section] = []
     for a, b in _blocks(text, start, end):
-        body = text[a:b].strip()
-        if not body:
+        if not text[a:b].strip():
             continue
-        if pieces and len(pieces[-1].text) + len(body) < LONGEST:
-            first = pieces.pop()
-            pieces.append(Section(heading, anchor, text[first.start : b].strip(), first.start, b))
-        else:
-            pieces.append(Section(heading, anchor, body, a, b))
+        joins = pieces and b - pieces[-1].start <= LONGEST
+        first = pieces.pop().start if joins else a
+        pieces.append(Section(heading, anchor, text[first:b].strip(), first, b))
     return pieces
 
 
-def _blocks(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Paragraphs, lists, tables and whole blocks of code, as offsets."""
-    blocks, begin, at, fenced = [], start, start, False
-    for line in text[start:end].splitlines(keepends=True):
-        if _FENCE.match(line):
-            fenced = not fenced
-        at += len(line)
-        if not fenced and not line.strip():
-            blocks.append((begin, at))
-            begin = at
-    return [*blocks, (begin, end)]
+def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Paragraphs, lists, tables and whole blocks of code, as offsets; what is too long for a passage in parts."""
+    begin, fence = start, ""
+    for found in _LINE.finditer(text, start, end):
+        line = found[0].rstrip("\n")
+        if fence:
+            fence = "" if _closes(line, fence) else fence
+        elif opened := _FENCE.match(line):
+            fence = opened[1] or opened[2]
+        elif not line.strip():
+            yield from _parts(text, begin, found.end())
+            begin = found.end()
+    yield from _parts(text, begin, end)
+
+
+def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A block, cut at the last line, sentence or word that leaves a part of at most `LONGEST` characters."""
+    while end - start > LONGEST and text[start:end].strip():
+        window = text[start : start + LONGEST]
+        ends = [m.end() for m in _SENTENCE_END.finditer(window)]
+        cut = max(window.rfind("\n") + 1, ends[-1] if ends else 0)
+        if cut < LONGEST // 4:
+            cut = window.rfind(" ") + 1 or LONGEST
+        yield start, start + cut
+        start += cut
+    yield start, end
