@@ -75,6 +75,8 @@ class Terms:
         words = [" ".join(_fold(term).text.replace("\0", "").split()) for term in terms]
         if not all(words):
             raise ValueError("a term is empty")
+        if any("\0" in term for term in terms):
+            raise ValueError("a term holds the character NUL")
         words = _shortest(words)
         self._pattern = _pattern(words)
         self._action = action
