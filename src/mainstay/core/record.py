@@ -19,6 +19,7 @@ from mainstay.core.model import Usage
 from mainstay.core.reasons import Reason
 
 LogPolicy = Literal["full", "redacted", "none"]
+STRICTER: tuple[LogPolicy, ...] = ("full", "redacted", "none")  # each than the one before it
 
 
 class Begun(Struct, frozen=True, kw_only=True, tag="begun", tag_field="is"):

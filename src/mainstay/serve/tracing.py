@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from mainstay.core.call import Call
 from mainstay.core.draft import Verdict
 from mainstay.core.model import Usage
-from mainstay.core.record import Attempt, GuardNote
+from mainstay.core.record import Attempt, Begun, GuardNote
 from mainstay.serve.ready import Ready
 
 
@@ -36,6 +36,7 @@ class Trace:
         "_mark",
         "at",
         "attempts",
+        "begun",
         "call",
         "deadline",
         "first_word",
@@ -58,6 +59,7 @@ class Trace:
         self.guards: list[GuardNote] = []
         self.provider_s = 0.0
         self.first_word: float | None = None
+        self.begun: Begun | None = None
         self.on_disk = False
 
     def fork(self) -> Trace:
