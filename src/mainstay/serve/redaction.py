@@ -8,6 +8,7 @@ name. Answers of a feature that is not `full` are cached in memory only (`cachin
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from mainstay.core.model import ModelRequest
 from mainstay.core.personal_data import mask
 from mainstay.core.record import LogPolicy, Score
 
+log = logging.getLogger("mainstay.records")
 _replace = msgspec.structs.replace
 Change = Callable[[str], str]
 
@@ -28,27 +30,33 @@ def call_for_log(call: Call, policy: LogPolicy) -> Call:
     if policy == "full":
         return call
     people = {name: None if value is None else mask(value) for name, value in _people(call).items()}
-    if policy == "none":
-        request = None if call.request is None else _without_texts(call.request)
-        return _replace(call, input={}, history=(), request=request, **people)
-    return _replace(
-        call,
-        input=through(call.input, _masked),
-        history=through(call.history, _masked),
-        request=through(call.request, _masked),
-        **people,
-    )
+    if policy == "redacted":
+        masked = _redacted(call, "input", "history", "request")
+        if masked is not None:
+            return _replace(call, **masked, **people)
+    request = None if call.request is None else _without_texts(call.request)
+    return _replace(call, input={}, history=(), request=request, **people)
 
 
 def answer_for_log(answer: Answer, policy: LogPolicy) -> Answer:
     """The answer as a record may hold it."""
     if policy == "full":
         return answer
-    if policy == "none":
-        citations = tuple([_replace(c, quote="", heading=(), link=None) for c in answer.citations])
-        return _replace(answer, text="", data=None, citations=citations, detail=None, tool_calls=())
-    texts = ("text", "data", "citations", "detail", "tool_calls")
-    return _replace(answer, **{name: through(getattr(answer, name), _masked) for name in texts})
+    if policy == "redacted":
+        masked = _redacted(answer, "text", "data", "citations", "detail", "tool_calls")
+        if masked is not None:
+            return _replace(answer, **masked)
+    citations = tuple([_replace(c, quote="", heading=(), link=None) for c in answer.citations])
+    return _replace(answer, text="", data=None, citations=citations, detail=None, tool_calls=())
+
+
+def _redacted(value: Call | Answer, *names: str) -> dict[str, Any] | None:
+    """These fields, masked; None where something in them cannot be read, because then nothing of it may be kept."""
+    try:
+        return {name: through(getattr(value, name), _masked) for name in names}
+    except Exception as error:  # nested too deep, no JSON, or an object that cannot say what it is
+        log.error("the texts of %s cannot be masked, so none is kept: %s", value.id, error)
+        return None
 
 
 def score_for_log(score: Score, policy: LogPolicy) -> Score:
@@ -85,10 +93,10 @@ def through(value: Any, change: Change) -> Any:
         changed = change(str(value))
         return value if changed == str(value) else changed
     if isinstance(value, dict):
-        return {through(key, change): through(inner, change) for key, inner in value.items()}
+        return {through(key, change): through(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        changed = [through(inner, change) for inner in value]
-        return tuple(changed) if isinstance(value, tuple) else changed
+        inner = [through(item, change) for item in value]
+        return tuple(inner) if isinstance(value, tuple) else inner
     if isinstance(value, msgspec.Raw):
         return msgspec.Raw(msgspec.json.encode(through(msgspec.json.decode(value), change)))
     if isinstance(value, msgspec.Struct):
