@@ -60,6 +60,7 @@ class Tail:
             rows: list[LedgerRow] = []
             begun: dict[bytes, bytes] = {}
             ended: list[bytes] = []
+            strange: list[bytes] = []
             for line in self._lines(data, segment):
                 kind, id = _kind_and_id(line)
                 if kind == "sealed":
@@ -72,20 +73,23 @@ class Tail:
                 elif kind == "score":
                     rows.append(LedgerRow(id.decode(), score=line))
                 elif line:
-                    self._set_aside([line], f"no record, in {segment.path.name}")
+                    strange.append(line)
             self._write(rows)
             self._remember(begun, ended, segment)
+            if strange:
+                self._set_aside(strange, f"no records, in {segment.path.name}")
             segment.place += len(data)
 
     def _lines(self, data: bytes, segment: Segment) -> list[bytes]:
         """Without the zeros of pages that a power cut took. A line that itself has holes was promised to nobody."""
         lines = data.split(b"\n")
         if b"\0" in data:
-            lines = [line.strip(b"\0") for line in lines]
-            holes = [line for line in lines if b"\0" in line]
-            if holes:
-                log.warning("%s: %d line(s) that were not written to their end are passed over", segment.path, len(holes))
-                lines = [line for line in lines if b"\0" not in line]
+            bare = [line.strip(b"\0") for line in lines]
+            whole = [
+                b for line, b in zip(lines, bare, strict=True) if b"\0" not in line or (b"\0" not in b and b.startswith(b"{"))
+            ]
+            log.warning("%s: %d line(s) that were not written to their end are passed over", segment.path, len(bare) - len(whole))
+            return whole
         return lines
 
     def _remember(self, begun: dict[bytes, bytes], ended: list[bytes], segment: Segment) -> None:
@@ -116,12 +120,15 @@ class Tail:
         """Write these rows; where the ledger stumbles over one, it alone is set aside."""
         try:
             self._ledger.write(rows)
-        except FAULTY as error:
-            if len(rows) > 1:
-                for row in rows:
-                    self._write([row])
-            else:
-                self._set_aside([line for row in rows for line in (row.begun, row.sealed, row.score) if line], str(error))
+        except FAULTY:
+            refused: list[LedgerRow] = []
+            for row in rows:
+                try:
+                    self._ledger.write([row])
+                except FAULTY as error:
+                    why = str(error)
+                    refused.append(row)
+            self._set_aside([line for row in refused for line in (row.begun, row.sealed, row.score) if line], why)
 
     def _set_aside(self, lines: Sequence[bytes], why: str) -> None:
         log.critical("%d line(s) that the ledger cannot take were set aside in %s: %s", len(lines), self._refused, why)
