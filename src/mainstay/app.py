@@ -11,20 +11,21 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mainstay import assembling, prices, registry
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
-from mainstay.core.errors import ConfigError, NotFound, nearest
+from mainstay.core.errors import ConfigError, NotFound, StoreError, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Settings
-from mainstay.core.record import Record, Score
+from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.seams import Source
 from mainstay.learn import drill as drilling
 from mainstay.parts.http import Http
+from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
 from mainstay.parts.stores.sqlite_cache import SqliteCache
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
@@ -32,11 +33,13 @@ from mainstay.serve.breaker import Breaker
 from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
+from mainstay.serve.redaction import score_for_log
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import FILE, Folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, read_settings, secret_of
 
 log = logging.getLogger("mainstay")
+T = TypeVar("T")
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -62,13 +65,21 @@ class Mainstay:
         self.state = state or root / settings.state
         self._http = Http()
         self._breakers: dict[str, Breaker] = {}
+        self._secrets: tuple[str, ...] = ()
         self.features = self._load(settings)
         self._ledger = SqliteLedger(self.state / "ledger.db")
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
-        self._spool.adopt()
+        self._adopt()
         self.observers = self._watching(settings)
-        self.parts = Parts(spool=self._spool, cache=self._cache, flights=Flights(), observers=self.observers)
+        self.parts = Parts(
+            spool=self._spool,
+            cache=self._cache,
+            unwritten=MemoryCache(),
+            flights=Flights(),
+            observers=self.observers,
+            without_secrets=self._without_secrets,
+        )
         self._thread: _LoopThread | None = None
 
     # Answering
@@ -144,27 +155,39 @@ class Mainstay:
 
     async def record(self, id: str) -> Record | None:
         """The record of a call, also one that ended a moment ago; None where there is none."""
-        found = self._ledger.record(id)
-        if found is None:
-            await asyncio.to_thread(self._spool.drain)
-            found = self._ledger.record(id)
-        return found
+        return self._ledger.record(id) or await asyncio.to_thread(self._fresh, self._ledger.record, id)
 
     async def records(self, *, limit: int = 20, **where: Any) -> list[Record]:
         """The newest records, by any of the ledger's columns: feature, tenant, origin, release, status, reason, rung."""
-        await asyncio.to_thread(self._spool.drain)
-        return self._ledger.records(where=where, limit=limit)
+        return await asyncio.to_thread(self._fresh, self._ledger.records, where=where, limit=limit)
 
     async def score(self, record: str, name: str, value: float | str, *, reason: str = "", who: str = "user") -> Score:
-        """Keep what somebody thinks of a record. It may arrive before the record does."""
+        """Keep what somebody thinks of a record. It may arrive before the record does. Its texts obey the feature's log policy.
+
+        Raises `StoreError` when it cannot be written.
+        """
         score = Score(id=new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
-        self._spool.append(msgspec.json.encode(score))
+        self._spool.append(msgspec.json.encode(score_for_log(score, await self._log_policy(record))))
         return score
 
     async def scores(self, record: str) -> list[Score]:
         """What was thought of a record, oldest first."""
-        await asyncio.to_thread(self._spool.drain)
-        return self._ledger.scores(record)
+        return await asyncio.to_thread(self._fresh, self._ledger.scores, record)
+
+    def _fresh(self, read: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """What the ledger says with everything in it that has happened; without the latest, if it takes nothing just now."""
+        if not self._spool.trouble:
+            with contextlib.suppress(StoreError):
+                self._spool.drain()
+        return read(*args, **kwargs)
+
+    async def _log_policy(self, record: str) -> LogPolicy:
+        """The policy of the feature that a record belongs to; the strictest there is, where that is not known."""
+        releases = [*self.features.ready.values(), *self.features.plain.values()]
+        strictest = max([r.feature.log for r in releases], key=STRICTER.index, default=STRICTER[0])
+        found = None if strictest == "full" else await self.record(record)
+        policies = [r.feature.log for r in releases if found is not None and r.feature.name == found.begun.call.feature]
+        return policies[0] if policies else strictest
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -182,10 +205,24 @@ class Mainstay:
         self.features = self._load(settings)
         self.settings = settings
 
+    def _adopt(self) -> None:
+        """Bring in what a dead process left. A ledger that takes nothing at the moment is no reason not to answer."""
+        try:
+            self._spool.adopt()
+        except StoreError as error:
+            log.error("the records of a dead process wait: %s", error)
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        return text
+
     def _load(self, settings: Settings) -> Features:
         registry.importable(self.root)
         document = document_of(self.root)
         models, sleeping = self._models(settings, document)
+        secrets = [secret_of(model, self._environ) for model in settings.models.values()]
+        self._secrets = tuple({*self._secrets, *filter(None, secrets)})
         project = assembling.Project(
             models=models, settings=settings.models, sources=self._sources(settings, document), asleep=frozenset(sleeping)
         )
@@ -350,7 +387,7 @@ def _absent_keys(root: Path) -> dict[str, str]:
     """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
     tables = document_of(root).data.get("models", {})
     keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
-    return {key.removeprefix("env:"): "drill" for key in keys if isinstance(key, str) and key.startswith("env:")}
+    return {key.removeprefix("env:"): "no-key" for key in keys if isinstance(key, str) and key.startswith("env:")}
 
 
 def history(path: Path, state: Path | None = None) -> SqliteLedger:

@@ -1,10 +1,12 @@
 """What models cost: a dated table made from the public genai-prices data (MIT) by `scripts/refresh_prices.py`.
 
-A model that the table does not know has no price, and its calls cost None: unknown is never 0.
+A model that the table does not know has no price, and its calls cost None: unknown is never 0. A price that was announced when
+the table was made holds from its day on, for whoever loads the project then.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
 import importlib.resources
 from typing import Any
@@ -20,22 +22,27 @@ _OWN = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
 
 @functools.cache
 def table() -> dict[str, Any]:
-    """The whole table: `as_of`, `hosts`, and for each provider its models' prices in nano-dollars per million tokens."""
+    """The whole table: `as_of`, `hosts`, and for each provider its models' prices, in nano-dollars per million tokens."""
     data: dict[str, Any] = msgspec.json.decode(importlib.resources.files("mainstay").joinpath("prices.json").read_bytes())
     return data
 
 
-def price_of(model: Model) -> Price | None:
+def price_of(model: Model, today: datetime.date | None = None) -> Price | None:
     """The price that the table has for this model at this address; None for a server of one's own, and for what is unknown."""
     if not model.model:
         return None
     provider = _OWN.get(model.provider) if model.url is None else table()["hosts"].get(urlsplit(model.url).hostname)
     known = table()["providers"].get(provider, {})
     name = model.model.lower()
-    found = known.get(name) or _by_prefix(name, known)
-    return None if found is None else Price(**{key: Usd(value) for key, value in found.items()})
+    prices = known.get(name) or _by_prefix(name, known)
+    if prices is None:
+        return None
+    day = (today or datetime.date.today()).isoformat()
+    in_force = [price for price in prices if price.get("from", "") <= day][-1]
+    return Price(**{key: Usd(value) for key, value in in_force.items() if key != "from"})
 
 
 def _by_prefix(name: str, known: dict[str, Any]) -> Any:
+    """What the longest prefix stands for: providers add dates to their models' names."""
     prefixes = [key for key in known if key.endswith("*") and name.startswith(key[:-1])]
     return known[max(prefixes, key=len)] if prefixes else None

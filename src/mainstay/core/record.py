@@ -7,16 +7,19 @@ otherwise, money in nano-dollars (None is unknown, never 0).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
+from mainstay.core.errors import BadRequest
 from mainstay.core.model import Usage
 from mainstay.core.reasons import Reason
 
 LogPolicy = Literal["full", "redacted", "none"]
+STRICTER: tuple[LogPolicy, ...] = ("full", "redacted", "none")  # each than the one before it
 
 
 class Begun(Struct, frozen=True, kw_only=True, tag="begun", tag_field="is"):
@@ -87,6 +90,16 @@ class Record(Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         return self.begun.id
+
+
+COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung")
+
+
+def check_columns(names: Iterable[str]) -> None:
+    """Raises `BadRequest` for a column that records cannot be searched by."""
+    for name in names:
+        if name not in COLUMNS:
+            raise BadRequest(f"records have no column `{name}`; known: {', '.join(COLUMNS)}", param=name)
 
 
 class Score(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="score", tag_field="is"):

@@ -88,12 +88,17 @@ class Spool(Protocol):
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """Everything with a life of its own that the steps use."""
+    """Everything with a life of its own that the steps use.
+
+    `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text.
+    """
 
     spool: Spool
     cache: Cache
+    unwritten: Cache
     flights: Any
     observers: tuple[Observer, ...] = ()
+    without_secrets: Callable[[str], str] = str
 
 
 class Found(Struct, frozen=True):

@@ -1,23 +1,21 @@
 """Records: `begun` is on disk before money is spent, `sealed` before the answer is complete at the reader.
 
 Both halves are appended to a local spool; what happens to them afterwards is the spool's affair. The feature's log policy is
-applied here, before anything is written: `full`, `redacted` (personal data masked) or `none` (no texts at all).
+applied here (`redaction.py`), before anything is written. A call that cannot be written as it is leaves a record all the same.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import msgspec
 
 from mainstay.core.answer import Answer
-from mainstay.core.call import Call
 from mainstay.core.errors import StoreError
-from mainstay.core.personal_data import mask
-from mainstay.core.record import Begun, LogPolicy, Outcome, Record
+from mainstay.core.record import Attempt, Begun, GuardNote, Outcome, Record
 from mainstay.serve.ready import Parts
+from mainstay.serve.redaction import answer_for_log, call_for_log, text_for_log, through
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.records")
@@ -25,49 +23,37 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 _replace = msgspec.structs.replace
 
 
-def _line(value: Begun | Outcome) -> bytes:
-    """The half of a record as its line. A lone surrogate, which UTF-8 cannot hold, is kept as `?`."""
-    try:
-        return _encode(value)
-    except UnicodeEncodeError:
-        return _encode(_storable(msgspec.to_builtins(value, enc_hook=str)))
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_storable(key): _storable(inner) for key, inner in value.items()}
-    return [_storable(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
 def begin(trace: Trace, parts: Parts) -> None:
     """Write that the call has begun. If that cannot be written, `trace.on_disk` stays false and no model may be asked."""
+    trace.begun = _begun(trace)
     try:
-        parts.spool.append(_line(_begun(trace)))
+        parts.spool.append(_line(trace.begun))
         trace.on_disk = True
     except StoreError as error:
         log.error("call %s goes on without models: %s", trace.call.id, error)
 
 
 def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None = None) -> Answer:
-    """Write how the call ended, tell the observers, and give the answer back."""
+    """Write how the call ended, tell the observers, and give back the answer, without any secret of ours."""
     trace.step("seal")
     now = time.monotonic()
     policy = trace.ready.feature.log
+    if answer.detail:
+        answer = _replace(answer, detail=parts.without_secrets(answer.detail))
+    attempts, guards = _notes(trace, parts)
     outcome = Outcome(
         id=answer.id,
-        answer=answer if policy == "full" else _without_texts(answer, policy),
+        answer=answer if policy == "full" else answer_for_log(answer, policy),
         took_us=trace.since_start(now),
         provider_us=int(trace.provider_s * 1e6),
         first_word_us=None if trace.first_word is None else trace.since_start(trace.first_word),
-        attempts=tuple(trace.attempts),
-        guards=tuple(trace.guards) if policy == "full" else tuple([_replace(g, detail="") for g in trace.guards]),
+        attempts=attempts,
+        guards=guards,
         steps=trace.steps,
         cost_nano_usd=trace.cost(),
         shared_with=shared_with,
     )
-    begun = _begun(trace)
+    begun = trace.begun or _begun(trace)
     lines = [_line(outcome)] if trace.on_disk else [_line(begun), _line(outcome)]
     try:
         parts.spool.append(*lines)
@@ -82,38 +68,40 @@ def _begun(trace: Trace) -> Begun:
     call = trace.call
     policy = trace.ready.feature.log
     return Begun(
-        id=call.id, at=trace.at, release=trace.ready.digest, call=call if policy == "full" else _without_texts(call, policy)
+        id=call.id, at=trace.at, release=trace.ready.digest, call=call if policy == "full" else call_for_log(call, policy)
     )
 
 
-def _without_texts(value: Any, policy: LogPolicy) -> Any:
-    """The same call or answer, with its texts masked or gone."""
-    hide = mask if policy == "redacted" else _gone
-    if isinstance(value, Call):
-        return _replace(
-            value,
-            input=_through(value.input, hide),
-            history=tuple([_replace(t, text=hide(t.text)) for t in value.history]),
-            request=None if value.request is None else _replace(value.request, messages=(), tools=(), output=None, extra={}),
+def _notes(trace: Trace, parts: Parts) -> tuple[tuple[Attempt, ...], tuple[GuardNote, ...]]:
+    """The attempts and guards; what they say in detail may quote the prompt, the answer, or a key."""
+    policy = trace.ready.feature.log
+
+    def said(detail: str) -> str:
+        return text_for_log(parts.without_secrets(detail), policy)
+
+    return (
+        tuple([_replace(a, detail=said(a.detail)) if a.detail else a for a in trace.attempts]),
+        tuple([_replace(g, detail=said(g.detail)) if g.detail else g for g in trace.guards]),
+    )
+
+
+def _line(half: Begun | Outcome) -> bytes:
+    """One line of JSON, whatever a caller, a function or a model put into it."""
+    try:
+        line = _encode(half)
+    except UnicodeEncodeError:
+        line = _encode(through(half, lambda text: text.encode("utf-8", "replace").decode()))
+    except Exception as error:  # nested too deep, or an object that cannot say what it is
+        log.error("the record %s is kept without its texts, which cannot be written: %s", half.id, error)
+        bare = (
+            {"call": call_for_log(half.call, "none")}
+            if isinstance(half, Begun)
+            else {"answer": answer_for_log(half.answer, "none")}
         )
-    citations = tuple([_replace(c, quote=hide(c.quote)) for c in value.citations])
-    return _replace(
-        value, text=hide(value.text), data=_through(value.data, hide), citations=citations, detail=None, tool_calls=()
-    )
-
-
-def _gone(text: str) -> str:
-    return ""
-
-
-def _through(value: Any, hide: Any) -> Any:
-    if isinstance(value, str):
-        return hide(value)
-    if isinstance(value, dict):
-        return {key: _through(inner, hide) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_through(inner, hide) for inner in value]
-    return value
+        line = _encode(_replace(half, **bare))
+    if isinstance(half, Begun) and half.call.request is not None and half.call.request.extra:
+        line = line.replace(b"\n", b" ")  # JSON of the caller's own, with its line breaks
+    return line
 
 
 def _tell(record: Record, parts: Parts) -> None:

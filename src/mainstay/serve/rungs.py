@@ -283,7 +283,7 @@ class StaleWriter:
         self._spec = spec
 
     async def __call__(self, ask: Ask) -> Chunks:
-        found = caching.find(ask.key, ask.parts) if ask.key is not None else None
+        found = caching.find(ask.key, ask.trace.ready, ask.parts) if ask.key is not None else None
         if found is None or found.age > self._spec.stale:
             return
         ask.citations = found.answer.citations

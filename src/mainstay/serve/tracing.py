@@ -13,7 +13,7 @@ from mainstay.core.call import Call
 from mainstay.core.draft import Verdict
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, GuardNote
+from mainstay.core.record import Attempt, Begun, GuardNote
 from mainstay.serve.ready import Ready
 
 
@@ -50,6 +50,7 @@ class Trace:
         "_mark",
         "at",
         "attempts",
+        "begun",
         "budget",
         "call",
         "deadline",
@@ -76,6 +77,7 @@ class Trace:
         self.running: AttemptNotes | None = None
         self.provider_s = 0.0
         self.first_word: float | None = None
+        self.begun: Begun | None = None
         self.on_disk = False
 
     def fork(self) -> Trace:

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
+from mainstay.core.reasons import Reason
 from mainstay.core.record import Attempt, Record
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MICRO = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 Labels = tuple[str, ...]
 
 
@@ -72,7 +74,11 @@ class Prometheus:
         )
         self._attempts = _Counter("mainstay_model_attempts", "Attempts at models.", ["model", "outcome"])
         self._waits = _Histogram("mainstay_model_seconds", "From an attempt's start to its end.", ["model"], SECONDS)
-        self._tokens = _Counter("mainstay_tokens", "Tokens, by class.", ["feature", "model", "kind"])
+        self._tokens = _Counter(
+            "mainstay_tokens",
+            "Tokens. Of input, cached_input and cache_write are parts; of output, reasoning is.",
+            ["feature", "model", "kind"],
+        )
         self._cost = _Counter("mainstay_cost_usd", "Money spent on models whose price is known.", ["feature", "model"])
         self._unpriced = _Counter("mainstay_unpriced_attempts", "Attempts whose price is unknown.", ["feature", "model"])
         self._guards = _Counter("mainstay_guard_verdicts", "Verdicts other than allow.", ["guard", "stage", "action"])
@@ -90,8 +96,8 @@ class Prometheus:
             return
         self._calls.values[feature, answer.status, answer.reason or "", answer.rung or ""] += 1
         self._seconds.observe((feature,), outcome.took_us / 1e6)
-        if outcome.shared_with is None:
-            self._overhead.observe((feature,), (outcome.took_us - outcome.provider_us) / 1e6)
+        if outcome.shared_with is None and answer.reason is not Reason.READER_LEFT:  # else who waited for whom is not known
+            self._overhead.observe((feature,), max(0, outcome.took_us - outcome.provider_us) / 1e6)
         if outcome.first_word_us is not None:
             self._first.observe((feature,), outcome.first_word_us / 1e6)
         for attempt in outcome.attempts:
@@ -107,13 +113,10 @@ class Prometheus:
         self._waits.observe((model,), attempt.took_us / 1e6)
         if usage is None:
             return
-        tokens = self._tokens.values
-        tokens[feature, model, "input"] += usage.input
-        tokens[feature, model, "output"] += usage.output
-        if usage.cached_input:
-            tokens[feature, model, "cached_input"] += usage.cached_input
-        if usage.reasoning:
-            tokens[feature, model, "reasoning"] += usage.reasoning
+        for kind in KINDS:
+            count = getattr(usage, kind)
+            if count:
+                self._tokens.values[feature, model, kind] += count
         if attempt.cost_nano_usd is None:
             self._unpriced.values[feature, model] += 1
         else:

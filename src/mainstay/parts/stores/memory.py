@@ -1,7 +1,11 @@
-"""Stores that keep everything in memory: for tests and for trying things out. The same conformance suites prove them."""
+"""Stores that keep everything in memory: for tests, for trying things out, and for answers that must not reach a disk.
+
+The same conformance suites prove them.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -9,29 +13,33 @@ from typing import Any
 
 import msgspec
 
-from mainstay.core.record import Begun, Outcome, Record, Score
+from mainstay.core.record import Begun, Outcome, Record, Score, check_columns
 from mainstay.core.seams import LedgerRow
 
 CAPACITY = 10_000
 
 
 class MemoryCache:
-    """A least-recently-used cache of `capacity` values."""
+    """The `capacity` values that were used last. Any thread may use it."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._values: OrderedDict[bytes, tuple[float, float, bytes]] = OrderedDict()
+        self._using = threading.Lock()
 
     def get(self, key: bytes) -> tuple[float, bytes] | None:
-        found = self._values.get(key)
-        if found is None:
+        if key not in self._values:
             return None
-        stored, until, value = found
-        if time.time() > until:
-            del self._values[key]
-            return None
-        self._values.move_to_end(key)
-        return stored, value
+        with self._using:
+            found = self._values.get(key)
+            if found is None:
+                return None
+            stored, until, value = found
+            if time.time() >= until:
+                del self._values[key]
+                return None
+            self._values.move_to_end(key)
+            return stored, value
 
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         now = time.time()
@@ -39,10 +47,11 @@ class MemoryCache:
 
     def insert(self, key: bytes, stored: float, until: float, value: bytes) -> None:
         """Put a value that was stored at another time."""
-        self._values[key] = (stored, until, value)
-        self._values.move_to_end(key)
-        if len(self._values) > self._capacity:
-            self._values.popitem(last=False)
+        with self._using:
+            self._values[key] = (stored, until, value)
+            self._values.move_to_end(key)
+            if len(self._values) > self._capacity:
+                self._values.popitem(last=False)
 
 
 class MemoryLedger:
@@ -53,18 +62,20 @@ class MemoryLedger:
         self._scores: dict[str, Score] = {}
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
-        for row in rows:
-            if row.score:
-                self._scores.setdefault(row.id, msgspec.json.decode(row.score, type=Score))
+        read = [(row.id, _score(row) if row.score else _record(row)) for row in rows]  # all of them, before any is kept
+        for id, found in read:
+            if isinstance(found, Score):
+                self._scores.setdefault(id, found)
             else:
-                self._records.setdefault(row.id, _record(row))
+                self._records.setdefault(id, found)
 
     def record(self, id: str) -> Record | None:
         return self._records.get(id)
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
+        check_columns(where)
         found = [r for r in self._records.values() if _matches(r, where)]
-        return sorted(found, key=lambda r: -r.begun.at)[:limit]
+        return sorted(found, key=lambda r: (r.begun.at, r.id), reverse=True)[: max(0, limit)]
 
     def scores(self, record: str) -> list[Score]:
         return sorted((s for s in self._scores.values() if s.record == record), key=lambda s: (s.at, s.id))
@@ -72,6 +83,10 @@ class MemoryLedger:
 
 def _record(row: LedgerRow) -> Record:
     return Record(begun=msgspec.json.decode(row.begun, type=Begun), outcome=msgspec.json.decode(row.sealed, type=Outcome))
+
+
+def _score(row: LedgerRow) -> Score:
+    return msgspec.json.decode(row.score, type=Score)
 
 
 def _matches(record: Record, where: Mapping[str, Any]) -> bool:

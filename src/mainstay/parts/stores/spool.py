@@ -1,320 +1,329 @@
 """The record spool: append-only files of this process, drained into the ledger by a thread.
 
 A line is one JSON value with the fields `is` (`begun`, `sealed` or `score`) and `id` first. The file is mapped into memory
-with its blocks allocated beforehand: `append` is one copy into the page cache, without a system call and without letting go
-of the interpreter. What it copied survives kill -9 of this process, and an fsync each second bounds what a power cut takes. A
-full disk shows when a file is started, never in the middle of a record.
+with its blocks allocated beforehand (`segments.py`): `append` is one copy into the page cache, without a system call and without
+letting go of the interpreter. What it copied survives kill -9 of this process, and an fsync each second bounds what a power cut
+takes. A full disk shows when a file is started, never in the middle of a record.
 
-The thread pairs the halves of each record and writes them to the ledger. Reading the files of a dead process is the same
-code; its unpaired halves become records with status `interrupted`, `process_died`. A file belongs to the process that holds its
-lock (flock), and the kernel drops that lock with the process.
+The thread pairs the halves of each record and writes them to the ledger (`tail.py`). Reading the files of a dead process is the
+same code; its unpaired halves become records with status `interrupted`, `process_died`. A file belongs to the process that holds
+its lock (flock), and the kernel drops that lock with the process.
+
+What it does not do: run on Windows, or in a child that was forked from the process that opened it; there it takes nothing and
+leaves the parent's files alone. Whoever truncates a file in use ends the process that uses it (SIGBUS).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import itertools
 import logging
-import mmap
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
-from mainstay.core.answer import Answer
 from mainstay.core.errors import StoreError
-from mainstay.core.reasons import Reason, Status
-from mainstay.core.record import Begun, Outcome
-from mainstay.core.seams import Ledger, LedgerRow
+from mainstay.core.seams import Ledger
+from mainstay.parts.stores.segments import Segment, sweep
+from mainstay.parts.stores.tail import Tail
 
 log = logging.getLogger("mainstay.spool")
 
 TICK = 0.1  # seconds between a first append and the batch that drains it
 SYNC = 1.0  # seconds between fsyncs while there is something to sync
 ADOPT = 15.0  # seconds between looks for the files of dead processes
+AGAIN = 1.0  # seconds until what failed is tried again
+STUCK = 30.0  # seconds that closing waits for a disk that does not answer
 SEGMENT = 16 * 1024 * 1024  # bytes of one file; a longer line gets a file of its own
-BATCH = 256 * 1024  # bytes read at a time
-OWED = 10_000  # lines kept in memory while the disk takes none
-
-
-class _Head(msgspec.Struct, frozen=True):
-    kind: str = msgspec.field(name="is")
-    id: str
-
-
-_head = msgspec.json.Decoder(_Head).decode
-_begun = msgspec.json.Decoder(Begun).decode
-
-
-class Segment:
-    """One spool file: `size` bytes are written, `place` of them are read; `open` are the calls it has begun and not ended."""
-
-    __slots__ = ("_map", "_room", "file", "open", "path", "place", "size")
-
-    def __init__(self, path: Path, file: int, size: int, room: int = 0) -> None:
-        self.path, self.file, self.size, self._room = path, file, size, room
-        self.place = 0
-        self.open: set[str] = set()
-        self._map = mmap.mmap(file, room) if room else None
-
-    def append(self, data: bytes) -> bool:
-        """Copy the data to the end; false where it has no room."""
-        end = self.size + len(data)
-        if end > self._room or self._map is None:
-            return False
-        self._map[self.size : end] = data
-        self.size = end
-        return True
-
-    def lines(self) -> list[bytes]:
-        """The next whole lines that were not read yet, at most `BATCH` bytes of them or one line."""
-        wanted = BATCH
-        while True:
-            data = os.pread(self.file, min(wanted, self.size - self.place), self.place)
-            cut = data.rfind(b"\n") + 1
-            if cut or len(data) < wanted:
-                return data[:cut].splitlines(keepends=True) if cut else []
-            wanted *= 2
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._map is not None:
-            self._map.close()
-        os.close(self.file)
-
-
-class Tail:
-    """Pairs the halves of one process's records, over all its files, and writes them to a ledger."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._waiting: dict[str, tuple[bytes, Segment]] = {}
-
-    def drain(self, segment: Segment) -> None:
-        """Write all that is new in the segment. Raises what the ledger raises; then nothing of the batch counts as read."""
-        while lines := segment.lines():
-            rows: list[LedgerRow] = []
-            begun: dict[str, bytes] = {}
-            done: list[str] = []
-            for line in lines:
-                head = _read(line, segment)
-                if head is None:
-                    continue
-                body = line.rstrip()
-                if head.kind == "begun":
-                    begun[head.id] = body
-                elif head.kind == "score":
-                    rows.append(LedgerRow(head.id, score=body))
-                else:
-                    first = begun.get(head.id) or self._waiting.get(head.id, (None,))[0]
-                    done.append(head.id)
-                    if first is not None:
-                        rows.append(LedgerRow(head.id, begun=first, sealed=body))
-            self._ledger.write(rows)
-            self._remember(begun, done, segment)
-            segment.place += sum(map(len, lines))
-
-    def _remember(self, begun: dict[str, bytes], done: list[str], segment: Segment) -> None:
-        for id, body in begun.items():
-            self._waiting[id] = (body, segment)
-            segment.open.add(id)
-        for id in done:
-            waiting = self._waiting.pop(id, None)
-            if waiting is not None:
-                waiting[1].open.discard(id)
-
-    def bury(self) -> int:
-        """The process is dead: what it had begun and not sealed becomes interrupted records. Gives their number."""
-        rows = [
-            LedgerRow(id, begun=body, sealed=msgspec.json.encode(_died(_begun(body)))) for id, (body, _) in self._waiting.items()
-        ]
-        self._ledger.write(rows)
-        self._waiting = {}
-        return len(rows)
-
-
-def _read(line: bytes, segment: Segment) -> _Head | None:
-    try:
-        return _head(line)
-    except msgspec.DecodeError:
-        if line.strip(b"\0\n"):
-            log.error("%s: a line that is no record was passed over: %.200r", segment.path, line)
-        return None
-
-
-def _died(begun: Begun) -> Outcome:
-    answer = Answer(
-        id=begun.id, feature=begun.call.feature, release=begun.release, status=Status.INTERRUPTED, reason=Reason.PROCESS_DIED
-    )
-    return Outcome(id=begun.id, answer=answer, took_us=0, cost_nano_usd=None)
+OWED = 64 * 1024 * 1024  # bytes kept in memory while the disk takes none
+TOLD = {  # what failed, in the order of its weight, and what that means
+    "disk": "the disk takes no more records, so no model is asked",
+    "ledger": "the ledger takes no records; they wait in the spool",
+    "fsync": "records survive the end of the process, not a power cut",
+}
+UNTOLD = {
+    "owed": "records wait in memory",
+    "spare": "the spool cannot go on for long",
+    "adoption": "the records of dead processes wait in the spool",
+    "also": "other processes do not see what this one cached",
+}
 
 
 class Spool:
     """This process's spool and the thread that drains it.
 
-    `also` is called by the same thread at each tick: other stores flush there what they hold. `trouble` says why the ledger or
-    the disk takes nothing at the moment.
+    `also` is called by the same thread at each tick: other stores flush there what they hold. `adopt_every` is how often, in
+    seconds, the files of dead processes are looked for. Raises `StoreError` when no file can be opened.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger, *, also: Callable[[], None] = lambda: None) -> None:
-        self._folder, self._ledger, self._also = folder, ledger, also
+    def __init__(
+        self, folder: Path, ledger: Ledger, *, also: Callable[[], None] = lambda: None, adopt_every: float = ADOPT
+    ) -> None:
+        self._folder, self._ledger, self._also, self._adopt_every = folder, ledger, also, adopt_every
         self._name, self._numbers = f"{os.getpid()}-{time.time_ns():x}", itertools.count()
-        self._tail = Tail(ledger)
+        self._tail = Tail(ledger, folder)
         self._full: list[Segment] = []
-        self._owed: list[bytes] = []
+        self._spare: Segment | None = None
+        self._owed: deque[bytes] = deque()
+        self._owed_bytes = 0
         self._writing, self._draining = threading.Lock(), threading.Lock()
         self._work, self._stop = threading.Event(), threading.Event()
-        self._synced = self._adopted = 0.0
-        self.trouble = ""
+        self._again = self._synced = self._adopted = 0.0
+        self._troubles: dict[str, str] = {}
+        self._closed = self._foreign = False
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._segment = self._open(SEGMENT)
+            self._segment = self._fresh(SEGMENT)
         except OSError as error:
             raise StoreError(f"the spool cannot be opened: {error}", where=str(folder), next="mainstay doctor") from error
+        _spools.add(self)
         self._thread = threading.Thread(target=self._run, name="mainstay-spool", daemon=True)
         self._thread.start()
 
-    def _open(self, room: int) -> Segment:
-        path = self._folder / f"{self._name}-{next(self._numbers):06d}.spool"
-        new = path.with_suffix(".new")  # nobody adopts it before it is locked
-        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(file, 0, room)
-            new.rename(path)
-            return Segment(path, file, 0, room)
-        except OSError:
-            os.close(file)
-            new.unlink(missing_ok=True)
-            raise
+    @property
+    def trouble(self) -> str:
+        """Why the ledger or the disk takes nothing at the moment; empty when all is well."""
+        return next((f"{what}: {self._troubles[name]}" for name, what in TOLD.items() if name in self._troubles), "")
+
+    # Writing
 
     def append(self, *lines: bytes) -> None:
-        """In the kernel's hands when it returns. Raises `StoreError` when the disk will not take it."""
+        """In the kernel's hands when it returns. A line holds no line break. Raises `StoreError` when the disk takes nothing."""
         data = b"\n".join((*lines, b""))
         with self._writing:
             if not self._segment.append(data):
-                self._turn(data)
+                self._put(data)
         if not self._work.is_set():
             self._work.set()
 
-    def _turn(self, data: bytes) -> None:
-        """The file is full: go on in a new one."""
+    def owe(self, *lines: bytes) -> None:
+        """Keep these until the disk takes them again; beyond 64 MB the oldest are lost, loudly."""
+        with self._writing:
+            self._owed.append(b"\n".join((*lines, b"")))
+            self._owed_bytes += len(self._owed[-1])
+            while self._owed_bytes > OWED:
+                self._owed_bytes -= len(self._owed.popleft())
+                log.critical("a record is lost: the disk takes none, and %d MB of them wait in memory", OWED >> 20)
+        self._work.set()
+
+    def _put(self, data: bytes) -> None:
+        if not self._segment.append(data):
+            self._turn(len(data))
+            self._segment.append(data)
+            if self._closed:  # the last words of a call that outlived the spool: for the next start to find
+                self._segment.close()
+
+    def _turn(self, room: int) -> None:
+        """The file is full: go on in a new one. A disk that had no room a moment ago is not asked again."""
+        if self._foreign:
+            raise StoreError("this process was forked from the one that writes here", next="open the project after the fork")
+        now = time.monotonic()
+        if now < self._again:
+            raise StoreError(f"a record cannot be written: {self._troubles.get('disk')}", where=str(self._folder))
         try:
-            new = self._open(max(SEGMENT, len(data)))
+            new = self._fresh(room if self._closed else max(SEGMENT, room))
         except OSError as error:
-            self.trouble = str(error)
+            self._again = now + AGAIN
+            self._ill("disk", error)
             raise StoreError(f"a record cannot be written: {error}", where=str(self._folder), next="mainstay doctor") from error
-        new.append(data)
-        self._full.append(self._segment)
+        self._well("disk")
+        if not self._closed:
+            self._full.append(self._segment)
         self._segment = new
 
-    def owe(self, *lines: bytes) -> None:
-        """Keep these until the disk takes them again; beyond 10,000 the oldest are lost, loudly."""
-        with self._writing:
-            self._owed += lines
-            if len(self._owed) > OWED:
-                log.critical("%d lines of records are lost: the disk takes none and memory is full", len(self._owed) - OWED)
-                del self._owed[:-OWED]
-        self._work.set()
+    def _fresh(self, room: int) -> Segment:
+        """A new file of ours: the spare one, if it will do. Raises `OSError`."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            with suppress(OSError):
+                if room <= SEGMENT:
+                    spare.enter(self._next_path())
+                    return spare
+            spare.remove()
+        new = Segment.make(self._folder, self._name, room)
+        new.enter(self._next_path())
+        return new
+
+    def _next_path(self) -> Path:
+        return self._folder / f"{self._name}-{next(self._numbers):06d}.spool"
+
+    # Draining
 
     def drain(self) -> None:
         """Bring the ledger up to date with everything appended so far. Raises `StoreError` if it cannot take it."""
         with self._draining:
-            self._pay()
-            for segment in [*self._full, self._segment]:
+            for segment in self._segments():
                 self._tail.drain(segment)
-            for segment in [s for s in self._full if not s.open]:
-                self._full.remove(segment)
-                _remove(segment)
+            for segment in self._segments()[:-1]:
+                if not segment.owes():
+                    with self._writing:
+                        self._full.remove(segment)
+                    segment.remove()
 
-    def _pay(self) -> None:
+    def _segments(self) -> list[Segment]:
+        """Our files, the oldest first. Both ends of a record are found in this order, whatever is appended meanwhile."""
         with self._writing:
-            owed, self._owed = self._owed, []
-        while owed:
-            try:
-                self.append(owed[0])
-            except StoreError:
-                with self._writing:
-                    self._owed = owed + self._owed
-                raise
-            owed.pop(0)
+            return [*self._full, self._segment]
 
     def adopt(self) -> int:
-        """Bring in the files of dead processes; gives the number of calls that they left unfinished."""
+        """Bring in the files of dead processes; gives the number of calls that they left unfinished. Raises `StoreError`."""
         self._adopted = time.monotonic()
-        theirs = [p for p in sorted(self._folder.glob("*.spool")) if not p.name.startswith(self._name)]
-        groups = itertools.groupby(theirs, key=lambda p: p.name.rpartition("-")[0])
-        return sum(self._adopt(list(paths)) for _, paths in groups)
+        with self._draining:
+            sweep(self._folder)
+            theirs = [p for p in sorted(self._folder.glob("*.spool")) if not p.name.startswith(f"{self._name}-")]
+            groups = itertools.groupby(theirs, key=lambda p: p.name.rpartition("-")[0])
+            return sum(self._adopt(list(paths)) for _, paths in groups)
 
     def _adopt(self, paths: list[Path]) -> int:
         """The files of one process, if it is dead and nobody else has taken them."""
-        with contextlib.ExitStack() as stack:
-            segments = []
+        taken: list[Segment] = []
+        try:
             for path in paths:
-                try:
-                    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                    stack.callback(os.close, file)
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except (FileNotFoundError, BlockingIOError):
+                segment = Segment.take(path)
+                if segment is None:
                     return 0
-                segments.append(Segment(path, file, os.fstat(file).st_size))
-            tail = Tail(self._ledger)
-            for segment in segments:
+                taken.append(segment)
+            tail = Tail(self._ledger, self._folder)
+            for segment in taken:
                 tail.drain(segment)
             orphans = tail.bury()
             for path in paths:
                 path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("the files %s* of a dead process cannot be read: %s", paths[0], error)
+            return 0
+        finally:
+            for segment in taken:
+                segment.close()
         log.info("took over %d file(s) of a dead process; %d call(s) had not ended", len(paths), orphans)
         return orphans
 
+    # The thread
+
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # Linux: a thread has a niceness of its own; answers go first
+        with suppress(OSError, AttributeError):  # Linux: a thread has a niceness of its own; answers go first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        while not self._stop.is_set():
-            self._work.wait(ADOPT)
+        while True:
+            unsynced = any(segment.unsynced() for segment in self._segments())
+            self._work.wait(min(SYNC, self._adopt_every) if unsynced else self._adopt_every)
             if self._stop.wait(TICK):
                 return
             self._work.clear()
-            try:
-                self._tick()
-                self.trouble = ""
-            except Exception as error:  # whatever the ledger says: the spool has everything, so try again
-                if not self.trouble:
-                    log.exception("records wait in %s", self._folder)
-                self.trouble = str(error) or type(error).__name__
-                self._stop.wait(1.0)
+            if not self._tick():
                 self._work.set()
+                if self._stop.wait(AGAIN):
+                    return
 
-    def _tick(self) -> None:
-        self.drain()
-        self._also()
+    def _tick(self) -> bool:
+        """Every duty once, each on its own; false if one of them failed."""
+        done = [self._tried("owed", self._pay), self._tried("ledger", self.drain), self._tried("also", self._also)]
+        done.append(self._tried("spare", self._prepare))
         now = time.monotonic()
         if now - self._synced >= SYNC:
-            os.fsync(self._segment.file)
             self._synced = now
-        if now - self._adopted >= ADOPT:
-            self.adopt()
+            done.append(self._tried("fsync", self._sync))
+        if now - self._adopted >= self._adopt_every:
+            done.append(self._tried("adoption", self._look))
+        return all(done)
+
+    def _tried(self, name: str, duty: Callable[[], None]) -> bool:
+        try:
+            duty()
+        except Exception as error:  # whatever it is: the spool has everything, so try again
+            self._ill(name, error)
+            return False
+        self._well(name)
+        return True
+
+    def _ill(self, name: str, error: Exception) -> None:
+        if name not in self._troubles:
+            log.error("%s: %s", (TOLD | UNTOLD)[name], error, exc_info=not isinstance(error, StoreError | OSError))
+        self._troubles[name] = str(error) or type(error).__name__
+
+    def _well(self, name: str) -> None:
+        if self._troubles.pop(name, None) is not None:
+            log.warning("over: %s", (TOLD | UNTOLD)[name])
+
+    def _pay(self) -> None:
+        while self._owed:
+            with self._writing:
+                self._put(self._owed[0])
+                self._owed_bytes -= len(self._owed.popleft())
+
+    def _prepare(self) -> None:
+        """Have the next file ready before this one is full, and notice when the disk has room again."""
+        if self._spare is None and (self._segment.half_full() or "disk" in self._troubles):
+            spare = Segment.make(self._folder, self._name, SEGMENT)
+            with self._writing:
+                self._spare, self._again = spare, 0.0
+            self._well("disk")
+
+    def _sync(self) -> None:
+        with self._draining:
+            if any(segment.deleted() for segment in self._segments()):
+                self._rescue()
+            for segment in self._segments():
+                segment.sync()
+
+    def _rescue(self) -> None:
+        """Somebody deleted files of ours: write what no ledger has yet into a new one."""
+        log.error("spool files were deleted while in use: %s; going on in a new one", self._folder)
+        with self._writing:
+            self._turn(SEGMENT)
+            for segment in [s for s in self._full if s.deleted()]:
+                self._put(self._tail.waiting(segment) + segment.rest())
+                segment.place = segment.size
+
+    def _look(self) -> None:
+        self.adopt()
+
+    # Ending
 
     def close(self) -> None:
         """Drain, and remove what is drained. What cannot be stays on disk for the next process."""
+        if self._foreign or self._closed:
+            return
         self._stop.set()
         self._work.set()
-        self._thread.join(timeout=5)
-        with contextlib.suppress(Exception):
-            self.drain()
-            self._also()
-            if not self._segment.open and not self._owed:
-                _remove(self._segment)
-                return
-        with contextlib.suppress(OSError):
-            os.fsync(self._segment.file)
-            self._segment.close()
+        self._thread.join(timeout=STUCK)
+        if self._thread.is_alive():
+            log.error("the disk does not answer; what is in %s is left for the next start", self._folder)
+            return
+        for name, duty in (("owed", self._pay), ("ledger", self.drain), ("also", self._also)):
+            self._tried(name, duty)
+        with self._draining, self._writing:
+            self._closed = True
+            if self._owed:
+                log.critical("%d record(s) are lost: the disk takes none", len(self._owed))
+            for segment in [*self._full, self._segment]:
+                if segment.owes():
+                    with suppress(OSError):
+                        segment.sync()
+                    segment.close()
+                else:
+                    segment.remove()
+            self._full = []
+            if self._spare is not None:
+                self._spare.remove()
+
+    def _disown(self) -> None:
+        """This is a child that was forked: the files, and the thread, are the parent's."""
+        self._writing, self._draining = threading.Lock(), threading.Lock()
+        for segment in [*self._full, self._segment, *([self._spare] if self._spare else [])]:
+            segment.close()
+        self._full, self._spare, self._foreign = [], None, True
 
 
-def _remove(segment: Segment) -> None:
-    segment.path.unlink(missing_ok=True)
-    segment.close()
+_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for spool in _spools:
+        spool._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

@@ -1,11 +1,16 @@
 """SQLite as Mainstay uses it: WAL, one writer connection and one for readers, numbered migrations that only go forward.
 
-All application data goes through apsw and only apsw: two SQLite libraries on one file break its locks.
+All application data goes through apsw and only apsw: two SQLite libraries on one file break its locks. A `Database` must not
+be carried over a fork.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +18,136 @@ import apsw
 
 from mainstay.core.errors import StoreError
 
+log = logging.getLogger("mainstay.stores")
 BUSY_MS = 5000
+TOGETHER = 8  # rows a statement
 
 
-def connect(path: Path) -> apsw.Connection:
-    """A connection in WAL mode. Raises `StoreError` with the file's name."""
+class Database:
+    """One file, which any thread may read and write: one at a time each.
+
+    `what` names it in errors. With `durable` what was written survives a power cut, otherwise it survives the end of the
+    process only. A file that is deleted or replaced while it is open is noticed by the next write, which goes to the file that
+    is there now; `opened` counts how often that was.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str], *, what: str, durable: bool) -> None:
+        self._path, self._migrations, self._what = path, migrations, what
+        self._sync = "full" if durable else "normal"
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self.opened = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._writer = _connect(self._path, self._sync)
+        migrate(self._writer, self._migrations, where=str(self._path))
+        self._reader = _connect(self._path, self._sync)
+        self._file = _identity(self._path)
+        self.opened += 1
+
+    def select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises `StoreError`."""
+        try:
+            with self._reading:
+                return self._reader.execute(sql, tuple(values)).fetchall()
+        except apsw.Error as error:
+            raise StoreError(
+                f"the {self._what} cannot be read: {error}", where=str(self._path), next="mainstay doctor"
+            ) from error
+
+    def write(self, work: Callable[[apsw.Connection], None]) -> None:
+        """Do this work in one transaction: all of it is kept or nothing. Raises `StoreError` if the file takes nothing."""
+        try:
+            with self._writing:
+                if self._file is None or _identity(self._path) != self._file:
+                    self._reopen()
+                with _transaction(self._writer):
+                    work(self._writer)
+        except (apsw.Error, OSError) as error:
+            raise StoreError(f"the {self._what} takes nothing: {error}", where=str(self._path), next="mainstay doctor") from error
+
+    def _reopen(self) -> None:
+        log.error("the %s %s was deleted or replaced while open; going on in what is there now", self._what, self._path)
+        with self._reading:
+            self._file = None  # so that the next write tries again if this one fails
+            self._writer.close()
+            self._reader.close()
+            self._open()
+
+    def close(self) -> None:
+        """Close both connections."""
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+
+
+def insert(db: apsw.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, several with each statement: `insert(db, "insert into t", [(1, "a"), (2, "b")])`.
+
+    SQLite lets go of the interpreter once a statement, and on a busy process waits for it each time for as long as
+    `sys.getswitchinterval()`: row by row, the writing thread falls behind at a thousand rows a second.
+    """
+    if rows:
+        values = f"({','.join('?' * len(rows[0]))})"
+        whole = len(rows) - len(rows) % TOGETHER
+        packs = [tuple(chain.from_iterable(rows[i : i + TOGETHER])) for i in range(0, whole, TOGETHER)]
+        db.executemany(f"{into} values {','.join([values] * TOGETHER)}", packs)
+        db.executemany(f"{into} values {values}", rows[whole:])
+
+
+def _connect(path: Path, sync: str) -> apsw.Connection:
+    """A connection in WAL mode. Raises `StoreError` with the file's name. What is made here is for this user alone."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         db = apsw.Connection(str(path))
         db.set_busy_timeout(BUSY_MS)
-        db.execute("pragma journal_mode=wal; pragma synchronous=normal")
+        db.execute(f"pragma journal_mode=wal; pragma synchronous={sync}")
     except (apsw.Error, OSError) as error:
         raise StoreError(f"the database cannot be opened: {error}", where=str(path), next="mainstay doctor") from error
     return db
 
 
-def select(db: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a query."""
-    return db.execute(sql, tuple(values)).fetchall()
+@contextlib.contextmanager
+def _transaction(db: apsw.Connection) -> Iterator[None]:
+    """All or nothing. The write lock is taken at the start, where SQLite waits for it."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    finally:
+        if db.in_transaction:
+            db.execute("rollback")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        stat = path.stat()
+        return stat.st_dev, stat.st_ino
+    return None
 
 
 def migrate(db: apsw.Connection, migrations: Sequence[str], *, where: str) -> None:
     """Bring a file up to date. A file of a later version is refused, never guessed at."""
     try:
-        db.execute("begin immediate")
-        version: int = select(db, "pragma user_version")[0][0]
-        if version > len(migrations):
-            raise StoreError(
-                f"the file is of version {version}, this program knows {len(migrations)}",
-                where=where,
-                next="pip install --upgrade mainstay",
-            )
-        for number, statements in enumerate(migrations[version:], version + 1):
-            db.execute(statements)
-            db.execute(f"pragma user_version={number}")
-        db.execute("commit")
+        if _version(db, migrations, where) == len(migrations):
+            return
+        with _transaction(db):
+            version = _version(db, migrations, where)  # another process may have been faster
+            for number, statements in enumerate(migrations[version:], version + 1):
+                db.execute(statements)
+                db.execute(f"pragma user_version={number}")
     except apsw.Error as error:
         raise StoreError(f"the database cannot be migrated: {error}", where=where, next="mainstay doctor") from error
-    finally:
-        if db.in_transaction:
-            db.execute("rollback")
+
+
+def _version(db: apsw.Connection, migrations: Sequence[str], where: str) -> int:
+    found: Any = db.execute("pragma user_version").fetchall()[0][0]
+    version = int(found)
+    if version > len(migrations):
+        raise StoreError(
+            f"the file is of version {version}, this program knows {len(migrations)}",
+            where=where,
+            next="pip install --upgrade mainstay",
+        )
+    return version

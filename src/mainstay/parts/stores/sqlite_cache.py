@@ -4,22 +4,30 @@
 since to the file for the others. A lost flush loses cached answers, nothing else. The file holds at most `CAPACITY` answers, the
 newest; the keys of all of them are in memory, so that a miss (the common case) costs no query. Keys that another process
 wrote are noticed within `NOTICE` seconds.
+
+Both tables only ever grow at their end and have no index beside their number, because keys are hashes: an index over them
+would write a page for each. A key that is put again gets a new number, and the old one goes with the next sweep.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import apsw
 
-from mainstay.core.errors import StoreError
 from mainstay.parts.stores.memory import MemoryCache
-from mainstay.parts.stores.sqlite import connect, migrate, select
+from mainstay.parts.stores.sqlite import Database, insert
 
 MIGRATIONS = [
-    "create table answers(number integer primary key autoincrement, key blob unique, stored real, until real, value blob)"
+    """
+    create table keys(number integer primary key autoincrement, key blob, until real);
+    create table answers(number integer primary key, stored real, until real, value blob);
+    """
 ]
+_KEYS_SINCE = "select number, key from keys where number>max(?, (select coalesce(max(number), 0) from keys)-?) order by number"
 CAPACITY = 100_000
 RECENT = 2_000
 SWEEP = 60.0
@@ -27,31 +35,31 @@ NOTICE = 1.0
 
 
 class SqliteCache:
-    """Answers in one SQLite file. `flush` is called by one other thread."""
+    """Answers in one SQLite file. Any thread may use it; one at a time may `flush`."""
 
-    def __init__(self, path: Path) -> None:
-        self._where = str(path)
-        self._reader, self._writer = connect(path), connect(path)
-        migrate(self._writer, MIGRATIONS, where=self._where)
-        self._recent = MemoryCache(RECENT)
+    def __init__(self, path: Path, *, capacity: int = CAPACITY) -> None:
+        self._database = Database(path, MIGRATIONS, what="cache", durable=False)
+        self._capacity = capacity
+        self._recent = MemoryCache(min(RECENT, capacity))
         self._new: list[tuple[bytes, float, float, bytes]] = []
-        self._keys: set[bytes] = set()
-        self._last = 0
+        self._numbers: dict[bytes, int] = {}  # of each key, the oldest first
+        self._last = self._opened = 0
         self._noticed = self._swept = 0.0
+        self._noticing = threading.Lock()
+        self._notice()
 
     def get(self, key: bytes) -> tuple[float, bytes] | None:
         found = self._recent.get(key)
         if found is not None:
             return found
-        try:
+        if time.monotonic() - self._noticed >= NOTICE:
             self._notice()
-            if key not in self._keys:
-                return None
-            rows = select(self._reader, "select stored, until, value from answers where key=? and until>=?", (key, time.time()))
-        except apsw.Error as error:
-            raise StoreError(f"the cache cannot be read: {error}", where=self._where, next="mainstay doctor") from error
+        number = self._numbers.get(key)
+        if number is None:
+            return None
+        rows = self._database.select("select stored, until, value from answers where number=? and until>?", (number, time.time()))
         if not rows:
-            self._keys.discard(key)
+            self._numbers.pop(key, None)
             return None
         stored, until, value = rows[0]
         self._recent.insert(key, stored, until, value)
@@ -59,13 +67,17 @@ class SqliteCache:
 
     def _notice(self) -> None:
         """Learn the keys that were written since the last look, by whichever process."""
-        now = time.monotonic()
-        if now - self._noticed < NOTICE:
-            return
-        self._noticed = now
-        for number, key in select(self._reader, "select number, key from answers where number>? order by number", (self._last,)):
-            self._keys.add(key)
-            self._last = number
+        with self._noticing:
+            self._noticed = time.monotonic()
+            if self._opened != self._database.opened:
+                self._opened, self._last = self._database.opened, 0
+                self._numbers.clear()
+            rows = self._database.select(_KEYS_SINCE, (self._last, self._capacity))
+            for number, key in rows:
+                self._numbers.pop(key, None)
+                self._numbers[key] = self._last = number
+            while len(self._numbers) > self._capacity:
+                del self._numbers[next(iter(self._numbers))]
 
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         now = time.time()
@@ -73,23 +85,35 @@ class SqliteCache:
         self._new.append((key, now, now + keep, value))
 
     def flush(self) -> None:
-        """Write what was put since the last time; now and then drop what has ended, and the oldest above `CAPACITY`."""
+        """Write what was put since the last time; now and then drop what has ended, and the oldest above the capacity."""
         new, self._new = self._new, []
         now = time.time()
         sweep = now - self._swept >= SWEEP
-        if not new and not sweep:
-            return
-        try:
-            with self._writer:
-                self._writer.executemany("insert or replace into answers(key, stored, until, value) values(?,?,?,?)", new)
-                if sweep:
-                    self._writer.execute("delete from answers where until<?", (now,))
-                    self._writer.execute("delete from answers where number <= (select max(number) from answers) - ?", (CAPACITY,))
-                    self._swept = now
-        except apsw.Error as error:
-            raise StoreError(f"the cache takes nothing: {error}", where=self._where, next="mainstay doctor") from error
+
+        def write(db: apsw.Connection) -> None:
+            if new:
+                _insert(db, new)
+            if sweep:
+                self._sweep(db, now)
+
+        if new or sweep:
+            self._database.write(write)
+        if sweep:
+            self._swept = now
+
+    def _sweep(self, db: apsw.Connection, now: float) -> None:
+        db.execute("delete from answers where number in (select number from keys where until<=?)", (now,))
+        db.execute("delete from keys where until<=?", (now,))
+        oldest = db.execute("select number from keys order by number desc limit 1 offset ?", (self._capacity,)).fetchall()
+        for table in ("answers", "keys") if oldest else ():
+            db.execute(f"delete from {table} where number<=?", oldest[0])  # noqa: S608  the tables are named above
 
     def close(self) -> None:
-        """Close both connections."""
-        self._reader.close()
-        self._writer.close()
+        """Close the file. What was put and not flushed is not in it."""
+        self._database.close()
+
+
+def _insert(db: apsw.Connection, new: list[tuple[bytes, float, float, bytes]]) -> None:
+    first: Any = db.execute("select coalesce(max(seq), 0) + 1 from sqlite_sequence where name='keys'").fetchall()[0][0]
+    insert(db, "insert into keys", [(n, key, until) for n, (key, _, until, _) in enumerate(new, first)])
+    insert(db, "insert into answers", [(n, stored, until, value) for n, (_, stored, until, value) in enumerate(new, first)])

@@ -6,17 +6,17 @@ stay readable for ever: fields are only ever added to the types.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 import msgspec
 
-from mainstay.core.errors import BadRequest, StoreError
-from mainstay.core.record import Begun, Outcome, Record, Score
+from mainstay.core.errors import StoreError
+from mainstay.core.record import Begun, Outcome, Record, Score, check_columns
 from mainstay.core.seams import LedgerRow
-from mainstay.parts.stores.sqlite import connect, migrate, select
+from mainstay.parts.stores.sqlite import Database, insert
 
 MIGRATIONS = [
     """
@@ -32,9 +32,9 @@ MIGRATIONS = [
     create index scores_by_record on scores(record, at);
     """,
 ]
-_INSERT_RECORD = f"insert or ignore into records values({','.join('?' * 13)})"
-_INSERT_SCORE = "insert or ignore into scores values(?,?,?,?,?)"
-COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung")
+MOST = 1_000_000  # records given at once, whatever is asked for
+LARGEST = 2**63 - 1  # that SQLite can count to; the blob holds the true figure
+T = TypeVar("T")
 
 
 class _Call(msgspec.Struct):
@@ -80,66 +80,81 @@ _whole_score = msgspec.json.Decoder(Score).decode
 
 
 class SqliteLedger:
-    """Records and scores in one SQLite file. One thread writes, one reads."""
+    """Records and scores in one SQLite file. Any thread may write and read."""
 
     def __init__(self, path: Path) -> None:
         self._where = str(path)
-        self._writer, self._reader = connect(path), connect(path)
-        migrate(self._writer, MIGRATIONS, where=self._where)
+        self._database = Database(path, MIGRATIONS, what="ledger", durable=True)
 
     def write(self, rows: Iterable[LedgerRow]) -> None:
-        rows = list(rows)
-        records = [_record_row(row) for row in rows if row.sealed]
-        scores = [_score_row(row) for row in rows if row.score]
-        try:
-            with self._writer:
-                self._writer.executemany(_INSERT_RECORD, records)
-                self._writer.executemany(_INSERT_SCORE, scores)
-        except apsw.Error as error:
-            raise StoreError(f"the ledger takes no records: {error}", where=self._where, next="mainstay doctor") from error
+        records, scores = [], []
+        for row in rows:
+            if row.score:
+                scores.append(_score_row(row))
+            else:
+                records.append(_record_row(row))
+        if not records and not scores:
+            return
+
+        def work(db: apsw.Connection) -> None:
+            insert(db, "insert or ignore into records", records)
+            insert(db, "insert or ignore into scores", scores)
+
+        self._database.write(work)
 
     def record(self, id: str) -> Record | None:
-        found = self._select("select begun, sealed from records where id=?", (id,))
-        return _record(*found[0]) if found else None
+        found = self._database.select("select begun, sealed from records where id=?", (id,))
+        return self._record(*found[0]) if found else None
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
-        for column in where:
-            if column not in COLUMNS:
-                raise BadRequest(f"records have no column `{column}`; known: {', '.join(COLUMNS)}", param=column)
-        conditions = "".join(f" and {column}=?" for column in where)
-        found = self._select(
-            f"select begun, sealed from records where true{conditions} order by at desc limit ?",  # noqa: S608  columns are checked
-            (*where.values(), limit),
+        check_columns(where)
+        conditions = "".join(f" and {column} is ?" for column in where)
+        found = self._database.select(
+            f"select begun, sealed from records where true{conditions} order by at desc, id desc limit ?",  # noqa: S608  columns are checked
+            (*where.values(), max(0, min(limit, MOST))),
         )
-        return [_record(*row) for row in found]
+        return [self._record(*row) for row in found]
 
     def scores(self, record: str) -> list[Score]:
-        return [_whole_score(row[0]) for row in self._select("select body from scores where record=? order by at, id", (record,))]
+        found = self._database.select("select body from scores where record=? order by at, id", (record,))
+        return [self._decoded(_whole_score, row[0]) for row in found]
 
     def close(self) -> None:
-        """Close both connections."""
-        self._reader.close()
-        self._writer.close()
+        """Close the file."""
+        self._database.close()
 
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def _record(self, begun: bytes, sealed: bytes) -> Record:
+        return Record(begun=self._decoded(_whole_begun, begun), outcome=self._decoded(_whole_outcome, sealed))
+
+    def _decoded(self, decode: Callable[[bytes], T], blob: bytes) -> T:
         try:
-            return select(self._reader, sql, values)
-        except apsw.Error as error:
-            raise StoreError(f"the ledger cannot be read: {error}", where=self._where, next="mainstay doctor") from error
+            return decode(blob)
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"a record was written by another version: {error}", where=self._where, next="pip install --upgrade mainstay"
+            ) from error
 
 
 def _record_row(row: LedgerRow) -> tuple[Any, ...]:
     b, s = _read_begun(row.begun), _read_sealed(row.sealed)
+    call, answer = b.call, s.answer
     return (
-        *(row.id, b.at, b.call.feature, b.call.tenant, b.call.origin, b.release),
-        *(s.answer.status, s.answer.reason, s.answer.rung, s.took_us, s.cost_nano_usd, row.begun, row.sealed),
+        row.id,
+        b.at,
+        call.feature,
+        call.tenant,
+        call.origin,
+        b.release,
+        answer.status,
+        answer.reason,
+        answer.rung,
+        s.took_us,
+        s.cost_nano_usd if s.cost_nano_usd is None else min(s.cost_nano_usd, LARGEST),
+        row.begun,
+        row.sealed,
     )
 
 
 def _score_row(row: LedgerRow) -> tuple[Any, ...]:
     s = _read_score(row.score)
     return row.id, s.record, s.at, s.name, row.score
-
-
-def _record(begun: bytes, sealed: bytes) -> Record:
-    return Record(begun=_whole_begun(begun), outcome=_whole_outcome(sealed))
