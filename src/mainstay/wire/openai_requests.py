@@ -130,7 +130,7 @@ def read_request(body: bytes) -> ChatRequest:
     """Read a caller's request. Raises `BadRequest` with the `param` at fault."""
     try:
         fields = _top.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON object: {error}") from None
     for required in ("model", "messages"):
         if required not in fields:
@@ -139,6 +139,8 @@ def read_request(body: bytes) -> ChatRequest:
     known = {name: _read_field(name, fields.pop(name), reader) for name, reader in _READERS.items() if name in fields}
     if not messages:
         raise BadRequest("`messages` is empty", param="messages")
+    if b"\n" in body or b"\r" in body:  # what travels as it came is kept in records, which are one line each
+        fields = {name: msgspec.Raw(msgspec.json.format(raw, indent=-1)) for name, raw in fields.items()}
     options = known.get("stream_options")
     return ChatRequest(
         model=known["model"],
