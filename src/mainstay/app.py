@@ -156,9 +156,11 @@ class Mainstay:
         await asyncio.to_thread(self._spool.drain)
         return self._ledger.records(where=where, limit=limit)
 
-    async def score(self, record: str, name: str, value: float | str, *, reason: str = "", who: str = "user") -> Score:
-        """Keep what somebody thinks of a record. It may arrive before the record does."""
-        score = Score(id=new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
+    async def score(
+        self, record: str, name: str, value: float | str, *, reason: str = "", who: str = "user", id: str | None = None
+    ) -> Score:
+        """Keep what somebody thinks of a record. It may arrive before the record does; what has the same `id` is kept once."""
+        score = Score(id=id or new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
         self._spool.append(msgspec.json.encode(score))
         return score
 
