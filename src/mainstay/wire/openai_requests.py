@@ -95,13 +95,17 @@ class WireStreamOptions(Struct):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A chat completion request, read: the request proper, and what concerns its delivery."""
+    """A chat completion request, read: the request proper, and what concerns its delivery.
+
+    `known` holds the fields that have a word here as they were read, for who has to name one that he cannot serve.
+    """
 
     model: str
     request: ModelRequest
     stream: bool = False
     include_usage: bool = False
     user: str | None = None
+    known: dict[str, Any] = {}
 
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -147,6 +151,7 @@ def read_request(body: bytes) -> ChatRequest:
         stream=bool(known.get("stream")),
         include_usage=options is not None and options.include_usage,
         user=known.get("user"),
+        known=known,
         request=_request(messages, known, fields),
     )
 
