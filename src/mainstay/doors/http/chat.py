@@ -99,11 +99,18 @@ def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
 
 def _refuse_lost(asked: ChatRequest) -> None:
     extra = asked.request.extra
-    if "n" in extra and msgspec.json.decode(extra.pop("n")) not in (1, None):
+    if "n" in extra and not _stands_for(extra.pop("n"), (1, None)):
         raise BadRequest("`n` above 1 is not supported: a call has one answer", param="n")
     for name in _LOST:
-        if name in extra and msgspec.json.decode(extra[name]) not in _OFF:
+        if name in extra and not _stands_for(extra[name], _OFF):
             raise BadRequest(f"`{name}` is not supported: its part of the answer could not be given back", param=name)
+
+
+def _stands_for(raw: msgspec.Raw, values: tuple[Any, ...]) -> bool:
+    try:
+        return msgspec.json.decode(raw) in values
+    except (msgspec.DecodeError, ValueError):  # a number beyond all bounds
+        return False
 
 
 def _text_field(model: str, ready: Ready) -> str:

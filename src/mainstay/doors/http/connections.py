@@ -6,12 +6,14 @@ A connection is looked at once a second, so the limits cost no timer per request
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mainstay.doors.http.wire import error_body
 
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 MAX_HEAD = 64 * 1024  # bytes of a request line with its headers
 
 
@@ -27,8 +29,11 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """uvicorn's, with a limit on the head."""
+        """uvicorn's, with a limit on the head, and without upgrades: we offer none, and the parser would skip the body."""
         self._received += len(data)
+        if b"pgrade:" in data and (self.cycle is None or self.cycle.response_complete):
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
         super().data_received(data)
         if self.scope and "method" in self.scope:
             self._head = 0
@@ -38,23 +43,26 @@ class Connection(HttpToolsProtocol):
                 self._refuse(431, f"the headers are longer than {MAX_HEAD} bytes", code="headers_too_large")
 
     def send_400_response(self, msg: str) -> None:
-        """What came is not HTTP. If an answer is on its way, that one may still end."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        """What came is not HTTP. If the answer to a whole request is on its way, that one may still end."""
+        if self._answering():
             self.cycle.keep_alive = False
             self.pipeline.clear()
-            return
-        self._refuse(400, "what was sent is not HTTP/1.1", code="invalid_http")
+        else:
+            self._refuse(400, "what was sent is not HTTP/1.1", code="invalid_http")
 
     def _refuse(self, status: int, message: str, *, code: str) -> None:
         """The last thing that is said on this connection, unless another answer is being said."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
+        if self._answering():
             self.transport.abort()
             return
         body = error_body(status, message, code=code)
         head = b"content-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)
         self.transport.close()
+
+    def _answering(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
 
     def look(self, now: float, patience: float) -> None:
         """Give the client up if it has kept us waiting for the same thing for longer than `patience` seconds."""

@@ -22,7 +22,6 @@ from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
-DEEPEST = 64  # levels of nesting in an input
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -70,24 +69,11 @@ def decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     """A body as its type. Raises `HttpError` 400 with the field at fault."""
     try:
         return decoder.decode(body)
-    except RecursionError:
-        raise HttpError(400, "the body is nested too deeply", code="invalid_request") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what, _, place = str(error).partition(" - at `$")
         named = _NAMED.search(what)
         param = ".".join(filter(None, [place.rstrip("`").lstrip("."), named and named[1]])) or None
         raise HttpError(400, f"{param}: {what}" if param else what, code="invalid_request", param=param) from None
-
-
-def _check_depth(input: dict[str, Any]) -> None:
-    """Refuse what nests so deeply that whoever walks through it later would run out of stack."""
-    level: list[Any] = [v for v in input.values() if isinstance(v, dict | list)]
-    for _ in range(DEEPEST):
-        if not level:
-            return
-        inner = [v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer)]
-        level = [v for v in inner if isinstance(v, dict | list)]
-    raise HttpError(400, f"input: nested more than {DEEPEST} levels deep", code="invalid_request", param="input")
 
 
 def headers_of(answer: Answer) -> Headers:
@@ -103,7 +89,6 @@ def headers_of(answer: Answer) -> Headers:
 async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled: float) -> None:
     """`POST /v1/features/{feature}`"""
     asked: FeatureRequest = decoded(_request, await request.body(limit=limit))
-    _check_depth(asked.input)
     call = Call(
         id=new_id(),
         feature=feature,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from types import TracebackType
@@ -10,6 +11,8 @@ from types import TracebackType
 from mainstay.core.errors import TooSlow
 from mainstay.doors.http.wire import Gone, Request
 from mainstay.serve.watch import Watch
+
+log = logging.getLogger("mainstay.http")
 
 
 class Listener:
@@ -36,13 +39,13 @@ class Listener:
         return self
 
     def _listen(self) -> None:
-        self._listening = asyncio.get_running_loop().create_task(self._request.until_gone())
-        self._listening.add_done_callback(self._heard)
+        self._listening = asyncio.get_running_loop().create_task(self._hear())
 
-    def _heard(self, listening: asyncio.Task[None]) -> None:
-        if listening.cancelled():
-            return
-        listening.exception()  # a server that cannot say whether the client is there has lost it
+    async def _hear(self) -> None:
+        try:
+            await self._request.until_gone()
+        except Exception as error:
+            log.debug("the server lost the client: %s", error)
         if self._task is not None:  # else the call was over before this was heard
             self._gone = True
             self._task.cancel()

@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+DEEPEST = 64  # levels of nesting in a body
 JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 FINAL: tuple[bytes, bytes] = (b"x-should-retry", b"false")
 CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
@@ -88,8 +89,8 @@ class Request:
     async def body(self, *, limit: int) -> bytes:
         """The whole body: JSON in UTF-8.
 
-        Raises `HttpError` 413 above the limit, 415 for another type or an encoding, 400 for what is not UTF-8, and `Gone` if the
-        client went before it was complete.
+        Raises `HttpError` 413 above the limit, 415 for another type or an encoding, 400 for what is not UTF-8 or nests too
+        deeply, and `Gone` if the client went before it was complete.
         """
         await self._check_head(limit)
         self._read = True
@@ -103,6 +104,8 @@ class Request:
             raise self._too_large(limit)
         if not body.isascii():
             _check_text(body)
+        if body.count(b"[") + body.count(b"{") > DEEPEST and _too_deep(body):
+            raise HttpError(400, f"the body nests more than {DEEPEST} levels deep", code="invalid_request")
         return body
 
     async def _check_head(self, limit: int) -> None:
@@ -182,3 +185,18 @@ def _check_text(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as error:
         raise HttpError(400, f"the body is not UTF-8: {error.reason} at byte {error.start}", code="invalid_request") from None
+
+
+def _too_deep(body: bytes) -> bool:
+    """Whether JSON nests so deeply that whoever walks through it later could run out of stack."""
+    try:
+        level: list[Any] = [msgspec.json.decode(body)]
+    except RecursionError:
+        return True
+    except (msgspec.DecodeError, ValueError):
+        return False  # whoever reads it says what is wrong
+    for _ in range(DEEPEST):
+        level = [v for outer in level for v in (outer.values() if type(outer) is dict else outer) if type(v) in (dict, list)]
+        if not level:
+            return False
+    return True
