@@ -71,6 +71,7 @@ class Mainstay:
         )
         self.parts = Parts(spool=self._spool, cache=self._cache, flights=Flights(), observers=self.observers)
         self._thread: _LoopThread | None = None
+        self._closed = False
 
     # Answering
 
@@ -238,7 +239,10 @@ class Mainstay:
     # Ending
 
     async def close(self) -> None:
-        """Let go of connections and write out what is left."""
+        """Let go of connections and write out what is left. Once is enough, and twice no harm."""
+        if self._closed:
+            return
+        self._closed = True
         await self._http.close()
         if self._thread is not None:
             self._thread.close(self._http.close())
@@ -246,6 +250,9 @@ class Mainstay:
 
     def close_sync(self) -> None:
         """As `close`, for code that is not async."""
+        if self._closed:
+            return
+        self._closed = True
         if self._thread is not None:
             self._thread.close(self._http.close())
         self._shut()
