@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -12,18 +12,20 @@ import click
 import mainstay
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
+from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
 from mainstay.doors.cli.printing import reported
 from mainstay.doors.http import server
 
 PROJECT = click.option("-C", "--project", default=".", type=click.Path(file_okay=False), help="The project's folder.")
+PORT = click.IntRange(0, 65535)
 KEYS = "MAINSTAY_MODEL_URL, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
 
 
 @click.command()
 @PROJECT
 @click.option("--host", help="The address to bind; by default server.host of mainstay.toml.")
-@click.option("--port", type=int, help="The port; by default server.port of mainstay.toml. 0 takes a free one.")
+@click.option("--port", type=PORT, help="The port; by default server.port of mainstay.toml. 0 takes a free one.")
 @click.option("--dev", is_flag=True, help="Load the folder again whenever it changes.")
 @reported
 def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
@@ -34,7 +36,7 @@ def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
 
 
 @click.command()
-@click.option("--port", type=int, default=7070, envvar="PORT", show_default=True, help="The port; 0 takes a free one.")
+@click.option("--port", type=PORT, default=7070, envvar="PORT", show_default=True, help="The port; 0 takes a free one.")
 @reported
 def demo(port: int) -> None:
     """Serve the bundled example: questions about Mainstay, and triage of support messages."""
@@ -49,12 +51,15 @@ def demo_project() -> Path:
 
 def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
     def ready(port: int) -> None:
-        click.echo(_banner(app, f"http://{host}:{port}", dev))
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(_banner(app, f"http://{shown}:{port}", dev))
 
-    served = server.run(app, host=host, port=port, key=os.environ.get("MAINSTAY_API_KEY", ""), dev=dev, ready=ready)
-    if not served:
-        click.echo(f"error: {host}:{port} cannot be bound; is it in use?\n  next: choose another with --port", err=True)
-        sys.exit(2)
+    try:
+        server.run(app, host=host, port=port, key=os.environ.get("MAINSTAY_API_KEY", ""), dev=dev, ready=ready)
+    except OSError as error:
+        another = "--port 0" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host 127.0.0.1"
+        command = click.get_current_context().command_path
+        raise ConfigError(f"{host}:{port} cannot be bound: {error.strerror}", next=f"{command} {another}") from None
     click.echo("Stopped.")
 
 

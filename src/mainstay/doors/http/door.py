@@ -36,7 +36,7 @@ class HttpDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await self._live(receive, send)
             return
         if scope["type"] != "http":
             raise RuntimeError(f"this door speaks HTTP, not {scope['type']}")
@@ -60,6 +60,17 @@ class HttpDoor:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             await self._end(request, HttpError(500, "an error of ours; the log has the details", code="internal_error"))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan, where a server or a parent hands it on: its end closes the app."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.draining = True
+                await self._app.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
     async def _end(self, request: Request, error: HttpError) -> None:
         """Say what went wrong, unless something else was said already: then the server breaks the connection off."""
@@ -179,11 +190,3 @@ def _only(request: Request, method: str) -> None:
     raise HttpError(
         405, f"{request.path[:200]} takes {allowed}", code="method_not_allowed", headers=[(b"allow", allowed.encode())]
     )
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

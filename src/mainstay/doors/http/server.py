@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -24,21 +26,12 @@ LINGER = 2.0  # seconds in which calls that were cut off may say so and leave th
 class Server(uvicorn.Server):
     """uvicorn, which tells the door when it starts to drain, and looks after the clients that keep it waiting."""
 
-    def __init__(
-        self,
-        app: Mainstay,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        key: str = "",
-        ready: Callable[[int], None] = lambda port: None,
-    ) -> None:
+    def __init__(self, app: Mainstay, *, key: str = "", ready: Callable[[int], None] = lambda port: None) -> None:
         self.door = HttpDoor(app, key=key)
         self._app, self._ready = app, ready
         config = uvicorn.Config(
             self.door,
-            host=host,
-            port=port,
+            port=0,
             http=Connection,
             loop="auto" if sys.platform == "win32" else "uvloop",
             lifespan="off",
@@ -52,8 +45,8 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
             self._ready(self.port)
 
@@ -80,7 +73,7 @@ class Server(uvicorn.Server):
                     connection.look(now, patience)
         return await super().on_tick(counter)
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running calls end, for as long as `server.drain`; then cut off what is left, and wait for its records.
 
         It listens until then, so that whoever asks `/readyz` is told, and not merely cut off.
@@ -112,23 +105,46 @@ class Server(uvicorn.Server):
 
 def run(
     app: Mainstay, *, host: str, port: int, key: str, dev: bool = False, ready: Callable[[int], None] = lambda port: None
-) -> bool:
-    """Serve until SIGTERM or Ctrl-C, then let running calls end. False if the address could not be bound.
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, let running calls end, and close the app. `ready` is told the port when it listens.
 
-    Raises `ConfigError` for an address beyond loopback without a key. `ready` is told the port when it listens.
+    Raises `ConfigError` for an address beyond loopback without a key, and `OSError` for one that cannot be bound.
     """
-    if not key.strip() and not is_loopback(host):
-        raise ConfigError(
-            f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
-        )
+    try:
+        if not key.strip() and not is_loopback(host):
+            raise ConfigError(
+                f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
+            )
+        listening = _bound(host, port)
+    except (ConfigError, OSError):
+        app.close_sync()
+        raise
     _tune()
-    server = Server(app, host=host, port=port, key=key, ready=ready)
+    server = Server(app, key=key, ready=ready)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(server, app, listening, dev))
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address that the host has; with port 0 all have the port that the first was given.
+
+    Raises `OSError` where one of them is taken, or none of them is this machine's (`localhost` may name one that is not).
+    """
+    bound: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, _, _, _, where in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)):
+        address = (where[0], bound[0].getsockname()[1] if bound else port, *where[2:])
         try:
-            runner.run(_serve(server, app, dev))
-        except SystemExit:  # uvicorn's way to say that it cannot bind
-            return False
-    return server.started
+            bound.append(socket.create_server(address, family=family, backlog=2048))
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for other in bound:
+                    other.close()
+                raise
+            absent = error
+    if absent is not None and not bound:
+        raise absent
+    return bound
 
 
 def _tune() -> None:
@@ -143,13 +159,13 @@ def _tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def _serve(server: Server, app: Mainstay, dev: bool) -> None:
+async def _serve(server: Server, app: Mainstay, listening: list[socket.socket], dev: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.handle_exit, number, None)
     watching = asyncio.create_task(watch_folder(app)) if dev else None
     try:
-        await server.serve()
+        await server.serve(listening)
     finally:
         if watching is not None:
             watching.cancel()
