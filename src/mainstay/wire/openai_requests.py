@@ -109,9 +109,9 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_messages = msgspec.json.Decoder(list[WireMessage])
+MESSAGES = msgspec.json.Decoder(list[WireMessage])
 # Each field that has a word here: how its JSON is read.
-_READERS: dict[str, msgspec.json.Decoder[Any]] = {
+READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "model": msgspec.json.Decoder(str),
     "stream": msgspec.json.Decoder(bool | None),
     "stream_options": msgspec.json.Decoder(WireStreamOptions | None),
@@ -139,8 +139,8 @@ def read_request(body: bytes) -> ChatRequest:
     for required in ("model", "messages"):
         if required not in fields:
             raise BadRequest(f"`{required}` is missing", param=required)
-    messages = _read_field("messages", fields.pop("messages"), _messages)
-    known = {name: _read_field(name, fields.pop(name), reader) for name, reader in _READERS.items() if name in fields}
+    messages = _read_field("messages", fields.pop("messages"), MESSAGES)
+    known = {name: _read_field(name, fields.pop(name), reader) for name, reader in READERS.items() if name in fields}
     if not messages:
         raise BadRequest("`messages` is empty", param="messages")
     if b"\n" in body or b"\r" in body:  # what travels as it came is kept in records, which are one line each

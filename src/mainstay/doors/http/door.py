@@ -142,7 +142,7 @@ class HttpDoor:
         await request.respond(200, self._app.metrics(), [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
 
     async def _openapi(self, request: Request) -> None:
-        await request.respond(200, openapi.document(self._app), [JSON])
+        await request.respond(200, openapi.document(self._app, locked=self._key is not None), [JSON])
 
     async def _index(self, request: Request) -> None:
         body = {"name": "mainstay", "features": sorted(self._app.features.ready), "documentation": "/openapi.json"}

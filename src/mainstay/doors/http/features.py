@@ -61,7 +61,8 @@ def _hook(kind: Any, value: Any) -> Any:
 _request = msgspec.json.Decoder(FeatureRequest, dec_hook=_hook)
 _score = msgspec.json.Decoder(ScoreRequest)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-_ID = re.compile(r"(?:chatcmpl-)?(a[0-9a-f]{27})")
+ANSWER_ID = "^(?:chatcmpl-)?(a[0-9a-f]{27})$"
+_id = re.compile(ANSWER_ID).fullmatch
 _NAMED = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
@@ -132,7 +133,7 @@ async def _stream(events: AsyncGenerator[Event, None], request: Request, listene
 
 def _answer_id(id: str) -> str:
     """The id of an answer, also as OpenAI's shape wears it (`chatcmpl-…`). Raises 404 for what never was one."""
-    match = _ID.fullmatch(id)
+    match = _id(id)
     if match is None:
         raise HttpError(404, f'"{id}" is not the id of an answer; send the `id` that the answer has', code="unknown_answer")
     return match[1]
