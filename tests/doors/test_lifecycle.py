@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -208,6 +211,24 @@ def test_localhost_is_every_loopback_address(project, spawned):
     process = spawned(project(), "--port", "0", "--host", "localhost")
     with httpx2.Client(trust_env=False) as client:
         assert client.get(f"http://127.0.0.1:{process.port}/healthz").status_code == 200
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
+@pytest.mark.parametrize("key", ["", "s3cret"])
+def test_the_commands_to_try_work(project, spawned, key):
+    """What the server prints when it starts can be typed as it is, with a key and without."""
+    process = spawned(project(), "--port", "0", environ={"MAINSTAY_API_KEY": key})
+    assert process.url
+    commands = re.findall(r"^  (curl .*)$", process.out, re.MULTILINE)
+    environ = {**os.environ, "MAINSTAY_API_KEY": key, "no_proxy": "*"}
+    said = [
+        subprocess.run(["bash", "-c", command + " -s --fail"], capture_output=True, text=True, env=environ, timeout=20)
+        for command in commands
+    ]
+    assert [done.returncode for done in said] == [0, 0, 0]
+    assert '"text":"What is a rung?"' in said[0].stdout
+    assert said[1].stdout.endswith("data: [DONE]\n\n")
+    assert "# TYPE" in said[2].stdout
 
 
 # --dev

@@ -50,12 +50,14 @@ def demo_project() -> Path:
 
 
 def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
+    key = os.environ.get("MAINSTAY_API_KEY", "").strip()
+
     def ready(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
-        click.echo(_banner(app, f"http://{shown}:{port}", dev))
+        click.echo(_banner(app, f"http://{shown}:{port}", dev=dev, locked=bool(key)))
 
     try:
-        server.run(app, host=host, port=port, key=os.environ.get("MAINSTAY_API_KEY", ""), dev=dev, ready=ready)
+        server.run(app, host=host, port=port, key=key, dev=dev, ready=ready)
     except OSError as error:
         another = "--port 0" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host 127.0.0.1"
         command = click.get_current_context().command_path
@@ -63,7 +65,7 @@ def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
     click.echo("Stopped.")
 
 
-def _banner(app: Mainstay, address: str, dev: bool) -> str:
+def _banner(app: Mainstay, address: str, *, dev: bool, locked: bool) -> str:
     features = app.features
     lines = [f"Mainstay {VERSION} serves {len(features.ready)} feature(s) at {address}"]
     width = max((len(name) for name in features.ready), default=0)
@@ -72,14 +74,14 @@ def _banner(app: Mainstay, address: str, dev: bool) -> str:
     models = [f"{name} ({model.provider}: {model.model or 'what the server offers'})" for name, model in _awake(app)]
     lines.append(f"Models: {', '.join(models)}" if models else f"Models: none; set {KEYS} to wake the model rungs")
     lines.append("The folder is loaded again when it changes." if dev else f"Records: {app.state / 'ledger.db'}")
-    return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address))])
+    return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address, locked))])
 
 
 def _awake(app: Mainstay) -> list[tuple[str, Model]]:
     return [(name, model) for name, model in app.settings.models.items() if name in app.features.plain]
 
 
-def _to_try(app: Mainstay, address: str) -> list[str]:
+def _to_try(app: Mainstay, address: str, locked: bool) -> list[str]:
     names = list(app.features.ready)
     if not names:
         return ["mainstay init"]
@@ -87,8 +89,9 @@ def _to_try(app: Mainstay, address: str) -> list[str]:
     field = next((name for name, kind in fields.items() if kind.startswith("text")), "question")
     question = "What is a rung?"
     message = f'[{{"role": "user", "content": "{question}"}}]'
+    curl = 'curl -H "authorization: Bearer $MAINSTAY_API_KEY"' if locked else "curl"
     return [
-        f"""curl --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
-        f"""curl -N --json '{{"model": "{names[0]}", "stream": true, "messages": {message}}}' {address}/v1/chat/completions""",
-        f"curl {address}/metrics",
+        f"""{curl} --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
+        f"""{curl} -N --json '{{"model": "{names[0]}", "stream": true, "messages": {message}}}' {address}/v1/chat/completions""",
+        f"{curl} {address}/metrics",
     ]

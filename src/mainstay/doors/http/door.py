@@ -31,7 +31,8 @@ class HttpDoor:
     def __init__(self, app: Mainstay, *, key: str | None = None) -> None:
         self._app = app
         secret = (os.environ.get("MAINSTAY_API_KEY", "") if key is None else key).strip()
-        self._key = hashlib.sha256(secret.encode()).digest() if secret else None
+        self._key = _digest(secret.encode()) if secret else None
+        self._bearer = _digest(b"Bearer " + secret.encode())
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +85,7 @@ class HttpDoor:
         if self._key is None:
             if not is_loopback((request.scope.get("client") or ("",))[0]):
                 raise HttpError(403, "without a key only loopback is served; set MAINSTAY_API_KEY", code="key_required")
-        elif not any(hmac.compare_digest(hashlib.sha256(key).digest(), self._key) for key in _keys(request)):
+        elif not self._has_key(request):
             raise HttpError(
                 401,
                 "the key is missing or wrong; send `authorization: Bearer …`",
@@ -93,6 +94,15 @@ class HttpDoor:
             )
         if self.draining:
             raise _draining("the server is stopping")
+
+    def _has_key(self, request: Request) -> bool:
+        """Whether the key came, in either of the ways that SDKs have. Digests are compared, so that time tells nothing."""
+        given = request.headers.get(b"authorization", b"")
+        if hmac.compare_digest(_digest(given), self._bearer):
+            return True
+        scheme, _, bearer = given.strip().partition(b" ")
+        keys = [bearer.strip() if scheme.lower() == b"bearer" else b"", request.headers.get(b"x-api-key", b"").strip()]
+        return any(hmac.compare_digest(_digest(key), self._key or b"") for key in keys)
 
     async def _route(self, request: Request) -> None:
         server = self._app.settings.server
@@ -172,11 +182,8 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _keys(request: Request) -> list[bytes]:
-    """The keys that the client sent, in either of the ways that SDKs have."""
-    scheme, _, bearer = request.headers.get(b"authorization", b"").strip().partition(b" ")
-    keys = [bearer.strip()] if scheme.lower() == b"bearer" else []
-    return [*keys, request.headers[b"x-api-key"].strip()] if b"x-api-key" in request.headers else keys
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
 
 
 def _draining(what: str) -> HttpError:

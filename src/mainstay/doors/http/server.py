@@ -111,7 +111,7 @@ def run(
     Raises `ConfigError` for an address beyond loopback without a key, and `OSError` for one that cannot be bound.
     """
     try:
-        if not key.strip() and not is_loopback(host):
+        if not key and not is_loopback(host):
             raise ConfigError(
                 f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
             )
