@@ -81,6 +81,7 @@ class Mainstay:
             without_secrets=self._without_secrets,
         )
         self._thread: _LoopThread | None = None
+        self._closed = False
 
     # Answering
 
@@ -161,12 +162,14 @@ class Mainstay:
         """The newest records, by any of the ledger's columns: feature, tenant, origin, release, status, reason, rung."""
         return await asyncio.to_thread(self._fresh, self._ledger.records, where=where, limit=limit)
 
-    async def score(self, record: str, name: str, value: float | str, *, reason: str = "", who: str = "user") -> Score:
-        """Keep what somebody thinks of a record. It may arrive before the record does. Its texts obey the feature's log policy.
+    async def score(
+        self, record: str, name: str, value: float | str, *, reason: str = "", who: str = "user", id: str | None = None
+    ) -> Score:
+        """Keep what somebody thinks of a record. It may arrive before the record does; what has the same `id` is kept once.
 
-        Raises `StoreError` when it cannot be written.
+        Its texts obey the feature's log policy. Raises `StoreError` when it cannot be written.
         """
-        score = Score(id=new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
+        score = Score(id=id or new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
         self._spool.append(msgspec.json.encode(score_for_log(score, await self._log_policy(record))))
         return score
 
@@ -326,7 +329,10 @@ class Mainstay:
     # Ending
 
     async def close(self) -> None:
-        """Let go of connections and write out what is left."""
+        """Let go of connections and write out what is left. Once is enough, and twice no harm."""
+        if self._closed:
+            return
+        self._closed = True
         await self._http.close()
         if self._thread is not None:
             self._thread.close(self._http.close())
@@ -334,6 +340,9 @@ class Mainstay:
 
     def close_sync(self) -> None:
         """As `close`, for code that is not async."""
+        if self._closed:
+            return
+        self._closed = True
         if self._thread is not None:
             self._thread.close(self._http.close())
         self._shut()

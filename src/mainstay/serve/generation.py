@@ -12,6 +12,7 @@ import random
 import time
 from contextlib import aclosing
 
+import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
@@ -51,19 +52,21 @@ class Passed(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """The rung failed before anything was shown."""
+    """The rung failed before anything was shown; `declined` if the model itself, or its provider, would not answer."""
 
     reason: Reason
     detail: str = ""
+    declined: bool = False
 
 
 class Stopped(Struct, frozen=True):
-    """The rung failed after `text` was shown; `retracted` if a guard said so."""
+    """The rung failed after `text` was shown; `retracted` if a guard said so, `declined` if the model itself did."""
 
     reason: Reason
     text: str
     retracted: bool
     detail: str = ""
+    declined: bool = False
 
 
 Result = Drafted | Passed | Failed | Stopped
@@ -105,6 +108,8 @@ async def climb(
         if isinstance(result, Stopped):
             return _interrupted(trace, rung, result, flight)
         if isinstance(result, Failed):
+            if result.declined and not ready.laddered:
+                return _declined(trace, rung, result)
             cause, detail = cause or result.reason, detail or result.detail
     return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
 
@@ -189,7 +194,10 @@ def _unusable(whole: Whole, ask: Ask, screening: Screening) -> Failed | Stopped 
     reason = whole.unusable(laddered=ask.trace.ready.laddered)
     if reason is None:
         return None
-    return Stopped(reason, screening.text[: screening.shown], False) if screening.shown else Failed(reason, whole.refusal)
+    declined = reason is Reason.MODEL_REFUSED
+    if screening.shown:
+        return Stopped(reason, screening.text[: screening.shown], retracted=False, declined=declined)
+    return Failed(reason, whole.refusal, declined)
 
 
 def _stopped_by(verdict: Verdict, ask: Ask, screening: Screening) -> tuple[Result, bool]:
@@ -275,6 +283,12 @@ def _answer(trace: Trace, rung: ReadyRung, drafted: Drafted, cause: Reason | Non
     )
 
 
+def _declined(trace: Trace, rung: ReadyRung, failed: Failed) -> Answer:
+    """A plain model's own refusal is its answer, in its own words where it has any."""
+    refused = ending(trace, Status.REFUSED, failed.reason, text=failed.detail or None)
+    return msgspec.structs.replace(refused, rung=rung.name, finish=Finish.CONTENT_FILTER, usage=_used(trace))
+
+
 def _interrupted(trace: Trace, rung: ReadyRung, stopped: Stopped, flight: Flight) -> Answer:
     if stopped.retracted:
         flight.emit(Retract(stopped.reason))
@@ -287,6 +301,7 @@ def _interrupted(trace: Trace, rung: ReadyRung, stopped: Stopped, flight: Flight
         detail=stopped.detail or None,
         text=stopped.text,
         rung=rung.name,
+        finish=Finish.CONTENT_FILTER if stopped.declined else None,
         usage=_used(trace),
     )
 

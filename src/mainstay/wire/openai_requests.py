@@ -95,19 +95,23 @@ class WireStreamOptions(Struct):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A chat completion request, read: the request proper, and what concerns its delivery."""
+    """A chat completion request, read: the request proper, and what concerns its delivery.
+
+    `known` holds the fields that have a word here as they were read, for who has to name one that he cannot serve.
+    """
 
     model: str
     request: ModelRequest
     stream: bool = False
     include_usage: bool = False
     user: str | None = None
+    known: dict[str, Any] = {}
 
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_messages = msgspec.json.Decoder(list[WireMessage])
+MESSAGES = msgspec.json.Decoder(list[WireMessage])
 # Each field that has a word here: how its JSON is read.
-_READERS: dict[str, msgspec.json.Decoder[Any]] = {
+READERS: dict[str, msgspec.json.Decoder[Any]] = {
     "model": msgspec.json.Decoder(str),
     "stream": msgspec.json.Decoder(bool | None),
     "stream_options": msgspec.json.Decoder(WireStreamOptions | None),
@@ -130,21 +134,24 @@ def read_request(body: bytes) -> ChatRequest:
     """Read a caller's request. Raises `BadRequest` with the `param` at fault."""
     try:
         fields = _top.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON object: {error}") from None
     for required in ("model", "messages"):
         if required not in fields:
             raise BadRequest(f"`{required}` is missing", param=required)
-    messages = _read_field("messages", fields.pop("messages"), _messages)
-    known = {name: _read_field(name, fields.pop(name), reader) for name, reader in _READERS.items() if name in fields}
+    messages = _read_field("messages", fields.pop("messages"), MESSAGES)
+    known = {name: _read_field(name, fields.pop(name), reader) for name, reader in READERS.items() if name in fields}
     if not messages:
         raise BadRequest("`messages` is empty", param="messages")
+    if b"\n" in body or b"\r" in body:  # what travels as it came is kept in records, which are one line each
+        fields = {name: msgspec.Raw(msgspec.json.format(raw, indent=-1)) for name, raw in fields.items()}
     options = known.get("stream_options")
     return ChatRequest(
         model=known["model"],
         stream=bool(known.get("stream")),
         include_usage=options is not None and options.include_usage,
         user=known.get("user"),
+        known=known,
         request=_request(messages, known, fields),
     )
 

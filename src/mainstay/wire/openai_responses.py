@@ -303,7 +303,7 @@ class _OutCompletion(Struct):
 
 def write_response(answer: Answer, *, model: str, created: int) -> bytes:
     """A whole completion. What the model refused to say is in `message.refusal`."""
-    refused = answer.finish is Finish.CONTENT_FILTER or answer.status is Status.REFUSED
+    refused = answer.status is Status.REFUSED
     message = _OutMessage(
         role="assistant",
         content=None if refused or (answer.tool_calls and not answer.text) else answer.text,
@@ -319,7 +319,7 @@ def finish_of(answer: Answer) -> str:
     if answer.status is Status.REFUSED:
         return "content_filter"
     if answer.status is Status.INTERRUPTED:
-        return "length" if answer.text else "content_filter"
+        return "length" if answer.text and answer.finish is not Finish.CONTENT_FILTER else "content_filter"
     if answer.finish is None or answer.finish is Finish.ERROR:
         return "stop"
     return answer.finish.value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -12,18 +12,20 @@ import click
 import mainstay
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
+from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
 from mainstay.doors.cli.printing import reported
 from mainstay.doors.http import server
 
 PROJECT = click.option("-C", "--project", default=".", type=click.Path(file_okay=False), help="The project's folder.")
+PORT = click.IntRange(0, 65535)
 KEYS = "MAINSTAY_MODEL_URL, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
 
 
 @click.command()
 @PROJECT
 @click.option("--host", help="The address to bind; by default server.host of mainstay.toml.")
-@click.option("--port", type=int, help="The port; by default server.port of mainstay.toml. 0 takes a free one.")
+@click.option("--port", type=PORT, help="The port; by default server.port of mainstay.toml. 0 takes a free one.")
 @click.option("--dev", is_flag=True, help="Load the folder again whenever it changes.")
 @reported
 def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
@@ -34,7 +36,7 @@ def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
 
 
 @click.command()
-@click.option("--port", type=int, default=7070, envvar="PORT", show_default=True, help="The port; 0 takes a free one.")
+@click.option("--port", type=PORT, default=7070, envvar="PORT", show_default=True, help="The port; 0 takes a free one.")
 @reported
 def demo(port: int) -> None:
     """Serve the bundled example: questions about Mainstay, and triage of support messages."""
@@ -48,17 +50,22 @@ def demo_project() -> Path:
 
 
 def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
-    def ready(port: int) -> None:
-        click.echo(_banner(app, f"http://{host}:{port}", dev))
+    key = os.environ.get("MAINSTAY_API_KEY", "").strip()
 
-    served = server.run(app, host=host, port=port, key=os.environ.get("MAINSTAY_API_KEY", ""), dev=dev, ready=ready)
-    if not served:
-        click.echo(f"error: {host}:{port} cannot be bound; is it in use?\n  next: choose another with --port", err=True)
-        sys.exit(2)
+    def ready(port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(_banner(app, f"http://{shown}:{port}", dev=dev, locked=bool(key)))
+
+    try:
+        server.run(app, host=host, port=port, key=key, dev=dev, ready=ready)
+    except OSError as error:
+        another = "--port 0" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host 127.0.0.1"
+        command = click.get_current_context().command_path
+        raise ConfigError(f"{host}:{port} cannot be bound: {error.strerror}", next=f"{command} {another}") from None
     click.echo("Stopped.")
 
 
-def _banner(app: Mainstay, address: str, dev: bool) -> str:
+def _banner(app: Mainstay, address: str, *, dev: bool, locked: bool) -> str:
     features = app.features
     lines = [f"Mainstay {VERSION} serves {len(features.ready)} feature(s) at {address}"]
     width = max((len(name) for name in features.ready), default=0)
@@ -67,14 +74,14 @@ def _banner(app: Mainstay, address: str, dev: bool) -> str:
     models = [f"{name} ({model.provider}: {model.model or 'what the server offers'})" for name, model in _awake(app)]
     lines.append(f"Models: {', '.join(models)}" if models else f"Models: none; set {KEYS} to wake the model rungs")
     lines.append("The folder is loaded again when it changes." if dev else f"Records: {app.state / 'ledger.db'}")
-    return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address))])
+    return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address, locked))])
 
 
 def _awake(app: Mainstay) -> list[tuple[str, Model]]:
     return [(name, model) for name, model in app.settings.models.items() if name in app.features.plain]
 
 
-def _to_try(app: Mainstay, address: str) -> list[str]:
+def _to_try(app: Mainstay, address: str, locked: bool) -> list[str]:
     names = list(app.features.ready)
     if not names:
         return ["mainstay init"]
@@ -82,8 +89,9 @@ def _to_try(app: Mainstay, address: str) -> list[str]:
     field = next((name for name, kind in fields.items() if kind.startswith("text")), "question")
     question = "What is a rung?"
     message = f'[{{"role": "user", "content": "{question}"}}]'
+    curl = 'curl -H "authorization: Bearer $MAINSTAY_API_KEY"' if locked else "curl"
     return [
-        f"""curl --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
-        f"""curl -N --json '{{"model": "{names[0]}", "stream": true, "messages": {message}}}' {address}/v1/chat/completions""",
-        f"curl {address}/metrics",
+        f"""{curl} --json '{{"input": {{"{field}": "{question}"}}}}' {address}/v1/features/{names[0]}""",
+        f"""{curl} -N --json '{{"model": "{names[0]}", "stream": true, "messages": {message}}}' {address}/v1/chat/completions""",
+        f"{curl} {address}/metrics",
     ]

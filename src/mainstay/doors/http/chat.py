@@ -1,9 +1,12 @@
 """`/v1/chat/completions` and `/v1/models`: OpenAI's shapes, for unmodified clients.
 
-`model` names a feature, or a configured model. A model is passed through: messages, tools, images and structured output go to it
-as they are, under the guards, the breaker and the record of `[plain]`. A feature takes the last user message as its one text
-input and earlier turns as `history`; what a feature decides itself (system messages, tools, formats) is refused by name, and
-sampling settings are ignored and named in the header `x-mainstay-ignored`.
+`model` names a feature, or a configured model. A model is passed through: messages, tools, images and structured output go to
+it as they are, under the guards, the breaker and the record of `[plain]`; fields that we have no word for go to it as well. A
+feature takes the last user message as its one text input and earlier turns as `history`; what a feature decides itself (system
+messages, tools, formats) is refused by name, and sampling settings are ignored and named in the header `x-mainstay-ignored`.
+
+`user` is whom the call is recorded for and goes no further. The response's `model` is the name that was asked for; which model
+answered is in the record.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -18,17 +22,22 @@ from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Data, Event, Text
 from mainstay.core.call import Call, Turn
 from mainstay.core.errors import BadRequest, nearest
+from mainstay.core.model import Message, TextPart
 from mainstay.core.reasons import Reason, Status
+from mainstay.doors.http import statuses
 from mainstay.doors.http.features import headers_of, last
-from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Listener, Request, error_body
+from mainstay.doors.http.listener import Listener
+from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request, error_body
 from mainstay.serve.ready import Ready
 from mainstay.wire import sse
 from mainstay.wire.openai_requests import ChatRequest, read_request
 from mainstay.wire.openai_responses import StreamWriter, write_response
 
-# Fields whose part of the response would be lost on the way back, so they are refused instead.
+# Fields whose part of the response would be lost on the way back, so they are refused instead; what stands for "off" may stay.
 _LOST = ("logprobs", "top_logprobs", "functions", "function_call", "audio", "modalities", "web_search_options")
-_SAMPLING = ("max_output", "temperature", "top_p", "stop", "seed", "reasoning_effort")
+_OFF: tuple[Any, ...] = (None, False, 0, [], ["text"], "none")
+# What a feature ignores, and names.
+_SAMPLING = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "reasoning_effort")
 _HARMLESS = {
     "frequency_penalty",
     "presence_penalty",
@@ -37,10 +46,10 @@ _HARMLESS = {
     "store",
     "service_tier",
     "prompt_cache_key",
+    "prompt_cache_retention",
     "safety_identifier",
     "verbosity",
 }
-_OFF = (b"null", b"false", b"[]", b'["text"]', b'"none"')
 
 
 async def complete(app: Mainstay, request: Request, limit: int, stalled: float) -> None:
@@ -74,65 +83,89 @@ def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
             code="model_not_found",
             param="model",
         )
-    text, history, ignored = _for_feature(asked, ready)
-    field = next(name for name, kind in ready.feature.input.fields.items() if kind.startswith("text"))
+    field = _text_field(asked.model, ready)
+    ignored = _ignored(asked)
+    turns = [_turn(i, message, asked.model) for i, message in enumerate(asked.request.messages)]
+    last_turn = turns.pop()
+    if last_turn.role != "user":
+        raise BadRequest("the last message has to be the user's", param=f"messages[{len(turns)}].role")
+    if turns and not ready.feature.history:
+        raise BadRequest(f"the feature {asked.model} declares no history; send one user message", param="messages")
+    input = {field: last_turn.text}
     return Call(
-        id=new_id(), feature=asked.model, input={field: text}, history=history, user=asked.user, stream=asked.stream
+        id=new_id(), feature=asked.model, input=input, history=tuple(turns), user=asked.user, stream=asked.stream
     ), ignored
 
 
 def _refuse_lost(asked: ChatRequest) -> None:
     extra = asked.request.extra
-    if "n" in extra and bytes(extra.pop("n")) not in (b"1", b"null"):
+    if "n" in extra and not _stands_for(extra.pop("n"), (1, None)):
         raise BadRequest("`n` above 1 is not supported: a call has one answer", param="n")
     for name in _LOST:
-        if name in extra and bytes(extra[name]) not in _OFF:
+        if name in extra and not _stands_for(extra[name], _OFF):
             raise BadRequest(f"`{name}` is not supported: its part of the answer could not be given back", param=name)
 
 
-def _for_feature(asked: ChatRequest, ready: Ready) -> tuple[str, tuple[Turn, ...], list[str]]:
-    """The text input and the history of a feature's call. Raises `BadRequest` for what the feature decides itself."""
+def _stands_for(raw: msgspec.Raw, values: tuple[Any, ...]) -> bool:
+    try:
+        return msgspec.json.decode(raw) in values
+    except (msgspec.DecodeError, ValueError):  # a number beyond all bounds
+        return False
+
+
+def _text_field(model: str, ready: Ready) -> str:
+    """The input that a message fills: the only one that has to be there, or the only one there is."""
+    fields = ready.feature.input.fields
+    wanted = [name for name, kind in fields.items() if not kind.endswith("?")] or list(fields)
+    if len(wanted) != 1 or fields[wanted[0]] not in ("text", "text?"):
+        raise BadRequest(f"the feature {model} takes more than one text; use POST /v1/features/{model}", param="model")
+    return wanted[0]
+
+
+def _ignored(asked: ChatRequest) -> list[str]:
+    """The settings that a feature ignores. Raises `BadRequest` for what it decides itself, and for what it does not know."""
     request = asked.request
-    texts = [name for name, kind in ready.feature.input.fields.items() if kind.startswith("text")]
-    needed = [name for name, kind in ready.feature.input.fields.items() if not kind.endswith("?")]
-    if len(texts) != 1 or needed not in ([], texts):
-        raise BadRequest(
-            f"the feature {asked.model} takes more than one text; use POST /v1/features/{asked.model}", param="model"
-        )
-    for name, given in (("tools", request.tools), ("tool_choice", request.tool_choice), ("response_format", request.output)):
-        if given:
+    decided = {
+        "tools": request.tools,
+        "tool_choice": request.tool_choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "response_format": request.output,
+    }
+    for name, value in decided.items():
+        if value:
             raise BadRequest(f"`{name}` belongs to a model; the feature {asked.model} decides that itself", param=name)
-    *earlier, final = request.messages
-    for i, message in enumerate(request.messages):
-        if message.role not in ("user", "assistant") or not isinstance(message.content, str) or message.tool_calls:
-            what = (
-                f"`messages[{i}]` of role `{message.role}`"
-                if message.role in ("system", "tool")
-                else f"`messages[{i}].content` with parts or tool calls"
-            )
-            raise BadRequest(
-                f"{what} belongs to a model; the feature {asked.model} takes user and assistant texts only",
-                param=f"messages[{i}]",
-            )
-    if final.role != "user":
-        raise BadRequest("the last message has to be the user's", param=f"messages[{len(earlier)}].role")
-    if earlier and not ready.feature.history:
-        raise BadRequest(f"the feature {asked.model} declares no history; send one user message", param="messages")
-    unknown = [name for name in request.extra if name not in _HARMLESS]
-    if unknown:
-        raise BadRequest(f"unknown field `{unknown[0]}`", param=unknown[0])
-    ignored = [name for name in _SAMPLING if getattr(request, name) not in (None, ())] + list(request.extra)
-    return final.text, tuple([Turn("user" if m.role == "user" else "assistant", m.text) for m in earlier]), ignored
+    for name in request.extra:
+        if name not in _HARMLESS and name not in _LOST:
+            raise BadRequest(f"unknown field `{name}`", param=name)
+    sampling = [name for name in _SAMPLING if asked.known.get(name) is not None]
+    harmless = [name for name, value in request.extra.items() if bytes(value) != b"null" and name in _HARMLESS]
+    names = ["messages[].name"] if any(message.name for message in request.messages) else []
+    return sampling + harmless + names
+
+
+def _turn(i: int, message: Message, model: str) -> Turn:
+    """A message as a turn of a feature's conversation: a text of the user or of the assistant."""
+    where = f"messages[{i}]"
+    if message.role not in ("user", "assistant"):
+        what, where = f"`{where}` of role `{message.role}`", f"{where}.role"
+    elif message.tool_calls:
+        what, where = f"`{where}.tool_calls`", f"{where}.tool_calls"
+    elif not isinstance(message.content, str) and not all(isinstance(part, TextPart) for part in message.content):
+        what, where = f"the image in `{where}`", f"{where}.content"
+    else:
+        return Turn("user" if message.role == "user" else "assistant", message.text)
+    raise BadRequest(f"{what} belongs to a model; the feature {model} takes user and assistant texts only", param=where)
 
 
 async def _whole(answer: Answer, request: Request, asked: ChatRequest, headers: Headers) -> None:
-    status, error = _failure(answer)
+    status = statuses.of_completion(answer)
     headers = [JSON, *headers_of(answer), *headers]
-    if error is not None:
-        await request.respond(status, error, [*headers, FINAL] if FINAL not in headers else headers)
-        return
-    answer = _as_text(answer)
-    await request.respond(200, write_response(answer, model=answer.model or asked.model, created=int(time.time())), headers)
+    if status == 200:
+        body = write_response(_as_text(answer), model=asked.model, created=int(time.time()))
+    else:
+        body = _error(answer, status)
+        headers = headers if FINAL in headers else [*headers, FINAL]
+    await request.respond(status, body, headers)
 
 
 def _as_text(answer: Answer) -> Answer:
@@ -142,16 +175,10 @@ def _as_text(answer: Answer) -> Answer:
     return msgspec.structs.replace(answer, text=msgspec.json.encode(answer.data).decode())
 
 
-def _failure(answer: Answer) -> tuple[int, bytes | None]:
-    """The one table from status and reason to HTTP, for OpenAI's clients; None where the answer is a completion."""
-    if answer.reason is Reason.INPUT_INVALID and answer.status is Status.REFUSED:
-        return 400, error_body(400, answer.detail or answer.text, code=answer.reason, param="messages")
-    if answer.status is not Status.UNAVAILABLE:
-        return 200, None
-    status = {Reason.RATE_LIMITED: 429, Reason.MODEL_REFUSED: 400, Reason.OVER_DEADLINE: 504}.get(
-        answer.reason or Reason.MODEL_UNAVAILABLE, 503
-    )
-    return status, error_body(status, answer.detail or answer.text, code=answer.reason)
+def _error(answer: Answer, status: int) -> bytes:
+    """The error object of an answer that is none."""
+    param = "messages" if answer.reason is Reason.INPUT_INVALID else None
+    return error_body(status, answer.detail or answer.text, code=answer.reason, param=param)
 
 
 async def _stream(
@@ -181,15 +208,15 @@ def _chunk(event: Event, writer: StreamWriter) -> bytes:
 async def _end(
     answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: Headers
 ) -> None:
+    status = statuses.of_completion(answer)
     if not request.started:
-        _, error = _failure(answer)
-        if error is not None:
+        if status != 200:
             await _whole(answer, request, asked, headers)
             return
         await request.start([*headers_of(answer), *headers])
     pieces = writer.refusal(answer.text) if answer.status is Status.REFUSED else b""
-    if answer.status is Status.INTERRUPTED and answer.text:  # what a guard took back has no text left
-        pieces += sse.event(error_body(503, answer.detail or answer.text, code=answer.reason))
+    if status != 200:
+        pieces += sse.event(_error(answer, status))
     await listener.write(pieces + writer.end(answer, include_usage=asked.include_usage))
     await request.write(b"", more=False)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -11,57 +13,96 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from mainstay.app import Mainstay
+from mainstay.core.errors import StoreError
 from mainstay.doors.http import chat, features, openapi
-from mainstay.doors.http.wire import JSON, Gone, HttpError, Receive, Request, Scope, Send
+from mainstay.doors.http.wire import CLOSE, JSON, Gone, HttpError, Receive, Request, Scope, Send
 
 log = logging.getLogger("mainstay.http")
-LOOPBACK = ("127.", "::1", "::ffff:127.")
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/readyz")  # no key, and answered to the end
 
 
 class HttpDoor:
     """An ASGI application around a `Mainstay`.
 
-    Without a key (`MAINSTAY_API_KEY`, or `key`) only clients on loopback are served. `draining` makes `/readyz` say no, so that
-    a load balancer sends no more while running calls finish.
+    Without a key (`MAINSTAY_API_KEY`, or `key`) only clients on loopback are served. While it is `draining`, `/readyz` says no,
+    running calls finish, and new ones are told to ask elsewhere.
     """
 
     def __init__(self, app: Mainstay, *, key: str | None = None) -> None:
         self._app = app
-        secret = os.environ.get("MAINSTAY_API_KEY", "") if key is None else key
-        self._key = hashlib.sha256(secret.encode()).digest() if secret else None
+        secret = (os.environ.get("MAINSTAY_API_KEY", "") if key is None else key).strip()
+        self._key = _digest(secret.encode()) if secret else None
+        self._bearer = _digest(b"Bearer " + secret.encode())
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await self._live(receive, send)
             return
         if scope["type"] != "http":
             raise RuntimeError(f"this door speaks HTTP, not {scope['type']}")
         request = Request(scope, receive, send)
         try:
-            self._authorise(request)
+            self._admit(request)
             await self._route(request)
         except HttpError as error:
             await request.refuse(error)
         except Gone:
             log.debug("the client of %s went away", request.path)
+        except asyncio.CancelledError:
+            if not self.draining:
+                raise
+            await self._end(request, _draining("the server stops before this call could end"))
+        except StoreError as error:
+            log.error("%s %s failed: %s", request.method, request.path, error)
+            await self._end(
+                request, HttpError(503, "records cannot be read or written now", code="store_unavailable", final=False)
+            )
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            if not request.started:
-                await request.refuse(HttpError(500, "an error of ours; the log has the details", code="internal_error"))
+            await self._end(request, HttpError(500, "an error of ours; the log has the details", code="internal_error"))
 
-    def _authorise(self, request: Request) -> None:
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan, where a server or a parent hands it on: its end closes the app."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.draining = True
+                await self._app.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _end(self, request: Request, error: HttpError) -> None:
+        """Say what went wrong, unless something else was said already: then the server breaks the connection off."""
+        if not request.started:
+            await request.refuse(error)
+
+    def _admit(self, request: Request) -> None:
+        """Is this client served at all, and now? Raises `HttpError`."""
         if request.path in OPEN:
             return
         if self._key is None:
-            client = (request.scope.get("client") or ("127.0.0.1",))[0]
-            if not client.startswith(LOOPBACK):
+            if not is_loopback((request.scope.get("client") or ("",))[0]):
                 raise HttpError(403, "without a key only loopback is served; set MAINSTAY_API_KEY", code="key_required")
-            return
-        given = request.header(b"x-api-key") or request.header(b"authorization").removeprefix("Bearer ")
-        if not hmac.compare_digest(hashlib.sha256(given.strip().encode()).digest(), self._key):
-            raise HttpError(401, "the key is missing or wrong; send `authorization: Bearer …`", code="invalid_api_key")
+        elif not self._has_key(request):
+            raise HttpError(
+                401,
+                "the key is missing or wrong; send `authorization: Bearer …`",
+                code="invalid_api_key",
+                headers=[(b"www-authenticate", b"Bearer")],
+            )
+        if self.draining:
+            raise _draining("the server is stopping")
+
+    def _has_key(self, request: Request) -> bool:
+        """Whether the key came, in either of the ways that SDKs have. Digests are compared, so that time tells nothing."""
+        given = request.headers.get(b"authorization", b"")
+        if hmac.compare_digest(_digest(given), self._bearer):
+            return True
+        scheme, _, bearer = given.strip().partition(b" ")
+        keys = [bearer.strip() if scheme.lower() == b"bearer" else b"", request.headers.get(b"x-api-key", b"").strip()]
+        return any(hmac.compare_digest(_digest(key), self._key or b"") for key in keys)
 
     async def _route(self, request: Request) -> None:
         server = self._app.settings.server
@@ -89,7 +130,7 @@ class HttpDoor:
     async def _fixed(self, request: Request) -> None:
         handler = _FIXED.get(request.path)
         if handler is None:
-            raise HttpError(404, f"there is nothing at {request.path}; see /openapi.json", code="not_found")
+            raise HttpError(404, f"there is nothing at {request.path[:200]}; see /openapi.json", code="not_found")
         _only(request, "GET")
         await handler(self, request)
 
@@ -111,7 +152,7 @@ class HttpDoor:
         await request.respond(200, self._app.metrics(), [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
 
     async def _openapi(self, request: Request) -> None:
-        await request.respond(200, openapi.document(self._app), [JSON])
+        await request.respond(200, openapi.document(self._app, locked=self._key is not None), [JSON])
 
     async def _index(self, request: Request) -> None:
         body = {"name": "mainstay", "features": sorted(self._app.features.ready), "documentation": "/openapi.json"}
@@ -129,14 +170,30 @@ _FIXED: dict[str, Callable[[HttpDoor, Request], Awaitable[None]]] = {
 }
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own. A client that a server does not name is none."""
+    if host in ("127.0.0.1", "::1"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
+
+
+def _draining(what: str) -> HttpError:
+    return HttpError(503, f"{what}; ask again", code="draining", headers=[CLOSE, (b"retry-after", b"1")], final=False)
+
+
 def _only(request: Request, method: str) -> None:
-    if request.method != method and not (method == "GET" and request.method == "HEAD"):
-        raise HttpError(405, f"{request.path} takes {method}", code="method_not_allowed", headers=[(b"allow", method.encode())])
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+    if request.method == method or (request.method == "HEAD" and method == "GET"):
+        return
+    allowed = "GET, HEAD" if method == "GET" else method
+    raise HttpError(
+        405, f"{request.path[:200]} takes {allowed}", code="method_not_allowed", headers=[(b"allow", allowed.encode())]
+    )

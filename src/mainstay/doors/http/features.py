@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from hashlib import blake2b
 from typing import Annotated, Any
 
 import msgspec
@@ -13,9 +15,11 @@ from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Event, name_of
 from mainstay.core.call import Call, Turn
 from mainstay.core.errors import NotFound
-from mainstay.core.reasons import Reason, Status
+from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
-from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Listener, Request
+from mainstay.doors.http import statuses
+from mainstay.doors.http.listener import Listener
+from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -45,29 +49,32 @@ class ScoreRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def _hook(kind: Any, value: Any) -> Any:
-    return Seconds.parse(value) if kind is Seconds else value
+    """Durations with their unit; none at all is nobody's wish."""
+    if kind is not Seconds:
+        return value
+    seconds = Seconds.parse(value)
+    if not seconds:
+        raise ValueError("a deadline has to be longer than nothing")
+    return seconds
 
 
 _request = msgspec.json.Decoder(FeatureRequest, dec_hook=_hook)
 _score = msgspec.json.Decoder(ScoreRequest)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+ANSWER_ID = "^(?:chatcmpl-)?(a[0-9a-f]{27})$"
+_id = re.compile(ANSWER_ID).fullmatch
+_NAMED = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
 def decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     """A body as its type. Raises `HttpError` 400 with the field at fault."""
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what, _, place = str(error).partition(" - at `$")
-        param = place.rstrip("`").lstrip(".") or None
+        named = _NAMED.search(what)
+        param = ".".join(filter(None, [place.rstrip("`").lstrip("."), named and named[1]])) or None
         raise HttpError(400, f"{param}: {what}" if param else what, code="invalid_request", param=param) from None
-
-
-def status_of(answer: Answer) -> int:
-    """The HTTP status of an answer in our own shape: what is expected is 200, whatever its `status` says."""
-    if answer.reason is Reason.INPUT_INVALID:
-        return 422
-    return 503 if answer.status is Status.UNAVAILABLE else 200
 
 
 def headers_of(answer: Answer) -> Headers:
@@ -92,7 +99,7 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         user=asked.user,
         session=asked.session,
         locale=asked.locale,
-        deadline=asked.deadline,
+        deadline=None if asked.deadline is None else float(asked.deadline),
         stream=asked.stream,
         progress=asked.progress,
     )
@@ -106,7 +113,7 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
                 await _stream(events, request, listener, call)
             else:
                 answer = await last(events)
-                await request.respond(status_of(answer), _encode(answer), [JSON, *headers_of(answer)])
+                await request.respond(statuses.of_feature(answer), _encode(answer), [JSON, *headers_of(answer)])
 
 
 async def last(events: AsyncGenerator[Event, None]) -> Answer:
@@ -124,18 +131,33 @@ async def _stream(events: AsyncGenerator[Event, None], request: Request, listene
     await request.write(b"", more=False)
 
 
+def _answer_id(id: str) -> str:
+    """The id of an answer, also as OpenAI's shape wears it (`chatcmpl-…`). Raises 404 for what never was one."""
+    match = _id(id)
+    if match is None:
+        raise HttpError(404, f'"{id}" is not the id of an answer; send the `id` that the answer has', code="unknown_answer")
+    return match[1]
+
+
 async def read_answer(app: Mainstay, request: Request, id: str) -> None:
-    """`GET /v1/answers/{id}`"""
-    record = await app.record(id)
+    """`GET /v1/answers/{id}`: 200 whatever its status, 404 until the call has ended."""
+    record = await app.record(_answer_id(id))
     if record is None:
-        raise HttpError(404, f'there is no answer "{id}"', code="unknown_answer")
+        raise HttpError(404, f'there is no answer "{id}"; a call has one when it has ended', code="unknown_answer")
     await request.respond(200, _encode(record.outcome.answer), [JSON])
 
 
 async def score(app: Mainstay, request: Request, id: str, limit: int) -> None:
-    """`POST /v1/answers/{id}/scores`: the record may still be on its way."""
+    """`POST /v1/answers/{id}/scores`: kept, also when the record is still on its way, here or in another process.
+
+    So an id that could be an answer's is always taken (201), and only one that cannot is 404. What is sent twice is kept twice,
+    unless both carry the same `Idempotency-Key`.
+    """
+    record = _answer_id(id)
     said: ScoreRequest = decoded(_score, await request.body(limit=limit))
-    kept = await app.score(id, said.name, said.value, reason=said.reason, who=said.who)
+    once = request.headers.get(b"idempotency-key")
+    key = None if once is None else blake2b(once, key=record.encode(), digest_size=16).hexdigest()
+    kept = await app.score(record, said.name, said.value, reason=said.reason, who=said.who, id=key)
     await request.respond(201, _encode({"id": kept.id, "record": kept.record}), [JSON])
 
 

@@ -2,146 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
-from mainstay.core.answer import Answer, Cited, Data, Retract, Started, Step, Text
-from mainstay.doors.http.features import FeatureRequest, ScoreRequest
+from mainstay.core.answer import EVENT_NAMES, Answer, Cited, Data, Retract, Started, Step, Text
+from mainstay.doors.http.features import ANSWER_ID, FeatureRequest, ScoreRequest
 from mainstay.spec.schemas import components
+from mainstay.wire.openai_requests import MESSAGES, READERS
 
 _TEMPLATE = "#/components/schemas/{name}"
 _EVENTS = [Started, Step, Text, Data, Cited, Retract, Answer]
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
-            },
-        }
-    },
-}
-_CHAT = {
-    "type": "object",
-    "required": ["model", "messages"],
-    "properties": {
-        "model": {"type": "string", "description": "A feature, or a configured model."},
-        "messages": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["role"],
-                "additionalProperties": False,
-                "properties": {
-                    "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
-                    "content": {"type": ["string", "array", "null"], "items": {"type": "object", "required": ["type"]}},
-                    "name": {"type": "string"},
-                    "tool_calls": {"type": "array", "items": {"type": "object"}},
-                    "tool_call_id": {"type": "string"},
-                },
+_STRING: dict[str, Any] = {"type": "string"}
+_INTEGER: dict[str, Any] = {"type": "integer"}
+
+
+def document(app: Mainstay, *, locked: bool) -> bytes:
+    """The document, with the features and models of this project as the known names. `locked` says that a key is needed."""
+    readers = {"messages": MESSAGES, **READERS}
+    types = [FeatureRequest, ScoreRequest, *_EVENTS, *(reader.type for reader in readers.values())]
+    (asked, scored, *others), shared = components(types, template=_TEMPLATE)
+    shared |= _schemas()
+    shared["ChatRequest"] = _chat(app, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
+    whole = {
+        "openapi": "3.1.0",
+        "info": {"title": "Mainstay", "version": VERSION, "description": _DESCRIPTION},
+        "paths": _own(app, asked, scored) | _openai(app) | _operators(),
+        "components": {
+            "schemas": shared,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },
-        "stream": {"type": "boolean"},
-        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
-        "max_tokens": {"type": "integer", "minimum": 1},
-        "max_completion_tokens": {"type": "integer", "minimum": 1},
-        "temperature": {"type": "number"},
-        "tools": {"type": "array", "items": {"type": "object"}},
-        "response_format": {"type": "object"},
-    },
-}
+        "security": [{"bearer": []}, {"key": []}] if locked else [],
+    }
+    return msgspec.json.encode(whole)
 
 
-def document(app: Mainstay) -> bytes:
-    """The document, with the features and models of this project as the known names."""
-    (asked, scored, *_), shared = components([FeatureRequest, ScoreRequest, *_EVENTS], template=_TEMPLATE)
-    features, models = sorted(app.features.ready), sorted(app.features.plain)
-    shared |= {"Error": _ERROR, "ChatRequest": _CHAT}
-    feature = _path("feature", {"type": "string", "enum": features} if features else {"type": "string"})
-    paths = {
-        "/v1/features": {"get": _operation("List the features", _json({"type": "object"}))},
+_DESCRIPTION = (
+    "Every error is `{error: {message, type, param, code}}`; `x-should-retry: false` says that asking again changes nothing. "
+    "Any request may be answered by 408 or 431 where it does not come, or its headers do not end, and by 503 `draining` while "
+    "the server stops."
+)
+
+
+def _own(app: Mainstay, asked: Any, scored: Any) -> dict[str, Any]:
+    """Mainstay's own shapes."""
+    feature = _path("feature", _one_of(app.features.ready))
+    answer_id = _path("id", {"type": "string", "pattern": ANSWER_ID})
+    events = _event(list(EVENT_NAMES), {"anyOf": [_ref(event.__name__) for event in _EVENTS]})
+    answer = {
+        "description": "The answer, or with `stream` its events, one `answer` last",
+        "content": {"application/json": {"schema": _ref("Answer")}, "text/event-stream": events},
+    }
+    return {
+        "/v1/features": {"get": _operation("List the features", _json(_ref("FeatureList")))},
         "/v1/features/{feature}": {
             "post": _operation(
                 "Ask a feature",
-                {"description": "The answer, or with `stream` its events", "content": _answer_or_events()},
+                answer,
                 parameters=[feature],
                 body=asked,
-                more={
-                    "422": _json(_ref("Answer"), "The input is not what the feature declares"),
-                    "503": _json(_ref("Answer"), "No rung could answer"),
-                },
+                more={"422": _json(_ref("Answer"), "The input is not what the feature declares")},
             )
         },
-        "/v1/answers/{id}": {
-            "get": _operation("Read an answer", _json(_ref("Answer")), parameters=[_path("id", {"type": "string"})])
-        },
+        "/v1/answers/{id}": {"get": _operation("Read an answer", _json(_ref("Answer")), parameters=[answer_id])},
         "/v1/answers/{id}/scores": {
             "post": _operation(
-                "Score an answer",
-                _json({"type": "object"}),
-                parameters=[_path("id", {"type": "string"})],
+                "Score an answer; what is sent twice under one idempotency-key is kept once",
+                _json(_ref("KeptScore")),
+                parameters=[
+                    answer_id,
+                    {"name": "idempotency-key", "in": "header", "schema": _STRING},
+                ],
                 body=scored,
                 success="201",
             )
         },
-        "/v1/chat/completions": {
-            "post": _operation(
-                f"Chat completions, OpenAI's shape; known names: {', '.join(features + models)}",
-                {
-                    "description": "A completion",
-                    "content": {
-                        "application/json": {"schema": {"type": "object"}},
-                        "text/event-stream": {"schema": {"type": "string"}},
-                    },
-                },
-                body=_ref("ChatRequest"),
-                more={code: _json(_ref("Error")) for code in ("429", "503", "504")},
-            )
-        },
-        "/v1/models": {"get": _operation("List features and models", _json({"type": "object"}))},
-        "/v1/models/{id}": {
-            "get": _operation("One feature or model", _json({"type": "object"}), parameters=[_path("id", {"type": "string"})])
-        },
-        "/healthz": {"get": _operation("Is the process alive?", _json({"type": "object"}))},
-        "/readyz": {
-            "get": _operation("Can it take calls?", _json({"type": "object"}), more={"503": _json({"type": "object"}, "Not now")})
-        },
-        "/metrics": {
-            "get": _operation(
-                "Prometheus metrics", {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
-            )
-        },
     }
-    info = {"title": "Mainstay", "version": VERSION}
-    security = {"key": {"type": "http", "scheme": "bearer"}}
-    whole = {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": shared, "securitySchemes": security}}
-    return msgspec.json.encode(whole)
 
 
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": _TEMPLATE.format(name=name)}
+def _event(names: list[str], data: dict[str, Any]) -> dict[str, Any]:
+    """One server-sent event; the stream is any number of them."""
+    json = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    event: dict[str, Any] = {"type": "object", "required": ["data"], "properties": {"data": json}}
+    if names:
+        event["required"] = ["event", "data"]
+        event["properties"]["event"] = {"enum": names}
+    return {"schema": event}
 
 
-def _json(schema: dict[str, Any], description: str = "As asked") -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _openai(app: Mainstay) -> dict[str, Any]:
+    """OpenAI's shapes."""
+    model = _path("id", _one_of([*app.features.ready, *app.features.plain]))
+    completion = {
+        "description": "A completion, or with `stream` its chunks",
+        "headers": {"x-mainstay-ignored": {"schema": _STRING, "description": "The settings that the feature did not look at."}},
+        "content": {"application/json": {"schema": _ref("Completion")}, "text/event-stream": _event([], _ref("Chunk"))},
+    }
+    failed = {code: _json(_ref("Error"), what) for code, what in (("429", "The model's provider refuses"), ("504", "Too late"))}
+    return {
+        "/v1/chat/completions": {"post": _operation("Chat completions", completion, body=_ref("ChatRequest"), more=failed)},
+        "/v1/models": {"get": _operation("List features and models", _json(_ref("ModelList")))},
+        "/v1/models/{id}": {"get": _operation("One feature or model", _json(_ref("Model")), parameters=[model])},
+    }
 
 
-def _answer_or_events() -> dict[str, Any]:
-    return {"application/json": {"schema": _ref("Answer")}, "text/event-stream": {"schema": {"type": "string"}}}
-
-
-def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+def _operators() -> dict[str, Any]:
+    """What operators and their tools ask."""
+    metrics = {"description": "Metrics", "content": {"text/plain": {"schema": _STRING}}}
+    anything = _json({"type": "object"})
+    return {
+        "/healthz": {"get": _operation("Is the process alive?", _json(_ref("Health")), open=True)},
+        "/readyz": {
+            "get": _operation(
+                "Can it take calls?", _json(_ref("Readiness")), more={"503": _json(_ref("Readiness"), "Not now")}, open=True
+            )
+        },
+        "/metrics": {"get": _operation("Prometheus metrics", metrics)},
+        "/openapi.json": {"get": _operation("This document", anything)},
+        "/": {"get": _operation("What this is", anything)},
+    }
 
 
 def _operation(
@@ -152,21 +137,102 @@ def _operation(
     body: Any = None,
     success: str = "200",
     more: dict[str, Any] | None = None,
+    open: bool = False,
 ) -> dict[str, Any]:
-    """One operation: what it answers, and the door's own refusals, which are the same everywhere."""
-    refusals = [
-        "401",
-        "403",
-        "405",
-        *(["400", "413", "415"] if body is not None else []),
-        *(["404"] if parameters or body is not None else []),
-    ]
-    operation: dict[str, Any] = {
-        "summary": summary,
-        "responses": {success: answer, **{code: _json(_ref("Error"), "Refused") for code in refusals}, **(more or {})},
-    }
+    """One operation: what it answers, and the door's own refusals, which are the same everywhere. `open` needs no key."""
+    refusals = {"405": "Another method"}
+    if not open:
+        refusals |= {"401": "The key is missing or wrong", "403": "Not from loopback, and there is no key", "503": "Not now"}
+    if body is not None:
+        refusals |= {"400": "Malformed", "413": "Too large", "415": "Not JSON"}
+    if parameters or body is not None:
+        refusals["404"] = "There is nothing by that name"
+    errors = {code: _json(_ref("Error"), what) for code, what in refusals.items()}
+    operation: dict[str, Any] = {"summary": summary, "responses": {success: answer, **errors, **(more or {})}}
     if parameters:
         operation["parameters"] = parameters
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if open:
+        operation["security"] = []
     return operation
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": _TEMPLATE.format(name=name)}
+
+
+def _json(schema: dict[str, Any], description: str = "As asked") -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _chat(app: Mainstay, fields: dict[str, Any]) -> dict[str, Any]:
+    """The chat request: the fields that have a word here; others go to a model as they are, and are refused by a feature."""
+    fields["model"] = _one_of([*app.features.ready, *app.features.plain]) | {"description": "A feature, or a configured model."}
+    fields["messages"] |= {"minItems": 1}
+    for name in ("max_tokens", "max_completion_tokens"):
+        fields[name] = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}
+    return {"type": "object", "required": ["model", "messages"], "properties": fields}
+
+
+def _one_of(names: Collection[str]) -> dict[str, Any]:
+    """A name that this project has; any other is 404."""
+    return {"type": "string", "enum": sorted(names)} if names else dict(_STRING)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _schemas() -> dict[str, Any]:
+    """What the door writes beside answers."""
+    text_or_null = {"type": ["string", "null"]}
+    usage = _object(prompt_tokens=_INTEGER, completion_tokens=_INTEGER, total_tokens=_INTEGER)
+    message = _object(role={"const": "assistant"}, content=text_or_null, refusal=text_or_null)
+    choice = _object(
+        index={"const": 0}, message=message, finish_reason={"enum": ["stop", "length", "tool_calls", "content_filter"]}
+    )
+    return {
+        "Error": _object(error=_object(message=_STRING, type=_STRING, param=text_or_null, code=text_or_null)),
+        "Completion": _object(
+            id=_STRING,
+            object={"const": "chat.completion"},
+            created=_INTEGER,
+            model=_STRING,
+            choices={"type": "array", "minItems": 1, "maxItems": 1, "items": choice},
+            usage=usage,
+        ),
+        "Chunk": _object(
+            id=_STRING,
+            object={"const": "chat.completion.chunk"},
+            created=_INTEGER,
+            model=_STRING,
+            choices={"type": "array", "maxItems": 1, "items": {"type": "object"}},
+        ),
+        "Model": _object(id=_STRING, object={"const": "model"}, created=_INTEGER, owned_by=_STRING),
+        "ModelList": _object(object={"const": "list"}, data=_list_of("Model")),
+        "ListedFeature": _object(
+            name=_STRING,
+            summary=_STRING,
+            release=_STRING,
+            input={
+                "description": "Names and types of the fields, or the name of a JSON Schema file.",
+                "type": ["object", "string"],
+            },
+            history=_INTEGER,
+            structured={"type": "boolean"},
+            rungs={"type": "array", "items": _STRING},
+        ),
+        "FeatureList": _object(data=_list_of("ListedFeature")),
+        "KeptScore": _object(id=_STRING, record=_STRING),
+        "Health": _object(status={"const": "ok"}),
+        "Readiness": _object(status={"enum": ["ready", "not ready"]}, trouble=text_or_null),
+    }

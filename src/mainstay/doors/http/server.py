@@ -1,90 +1,150 @@
-"""Runs the HTTP door under uvicorn: one process, draining on SIGTERM, reloading the folder in development."""
+"""Runs the HTTP door under uvicorn: one process, which lets running calls end when it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
-import logging
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import uvicorn
 
 from mainstay.app import Mainstay
-from mainstay.core.errors import ConfigError, MainstayError
-from mainstay.doors.http.door import HttpDoor
-from mainstay.spec.settings_file import FILE as SETTINGS
+from mainstay.core.errors import ConfigError
+from mainstay.doors.http.connections import Connection
+from mainstay.doors.http.door import HttpDoor, is_loopback
+from mainstay.doors.http.reloading import watch_folder
 
-log = logging.getLogger("mainstay.server")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SETTLE = 0.2  # seconds without a change before the folder is loaded again
-LOOK = 0.3  # seconds between looks at the folder
+LINGER = 2.0  # seconds in which calls that were cut off may say so and leave their records
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the door when it starts to drain."""
+    """uvicorn, which tells the door when it starts to drain, and looks after the clients that keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, door: HttpDoor, ready: Callable[[int], None]) -> None:
+    def __init__(self, app: Mainstay, *, key: str = "", ready: Callable[[int], None] = lambda port: None) -> None:
+        self.door = HttpDoor(app, key=key)
+        self._app, self._ready = app, ready
+        config = uvicorn.Config(
+            self.door,
+            port=0,
+            http=Connection,
+            loop="auto" if sys.platform == "win32" else "uvloop",
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=65,
+        )
         super().__init__(config)
-        self._door, self._ready = door, ready
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
-            self._ready(self.servers[0].sockets[0].getsockname()[1])
+            self._ready(self.port)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """SIGTERM and Ctrl-C begin to drain; a second one ends at once. uvicorn's own way raises the signal again afterwards,
-        which would end the process before the last records are written out."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+        """uvicorn's own way gives the signals back, and raises them again, before the last records are written out."""
+        yield
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        self._door.draining = True
-        await super().shutdown(sockets)  # type: ignore[arg-type]
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """The first signal begins to drain, a second one ends at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = self.door.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            now, patience = time.monotonic(), float(self._app.settings.server.stalled_reader)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now, patience)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let running calls end, for as long as `server.drain`; then cut off what is left, and wait for its records.
+
+        It listens until then, so that whoever asks `/readyz` is told, and not merely cut off.
+        """
+        self.door.draining = True
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        end = time.monotonic() + self._app.settings.server.drain
+        while self._busy() and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0.05)
+        for server in self.servers:
+            server.close()
+        running = list(state.tasks)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=LINGER)
+        for connection in list(state.connections):
+            connection.transport.close()
+        await asyncio.sleep(0)
+
+    def _busy(self) -> bool:
+        """Whether a call is running, or an answer is not yet at its reader."""
+        return bool(self.server_state.tasks) or any(
+            connection.transport.get_write_buffer_size() for connection in self.server_state.connections
+        )
 
 
 def run(
     app: Mainstay, *, host: str, port: int, key: str, dev: bool = False, ready: Callable[[int], None] = lambda port: None
-) -> bool:
-    """Serve until SIGTERM or Ctrl-C, then let running calls end. False if the address could not be bound.
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, let running calls end, and close the app. `ready` is told the port when it listens.
 
-    Raises `ConfigError` for an address beyond loopback without a key. `ready` is told the port when it listens.
+    Raises `ConfigError` for an address beyond loopback without a key, and `OSError` for one that cannot be bound.
     """
-    if host not in LOOPBACK and not key:
-        raise ConfigError(
-            f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
-        )
+    try:
+        if not key and not is_loopback(host):
+            raise ConfigError(
+                f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
+            )
+        listening = _bound(host, port)
+    except (ConfigError, OSError):
+        app.close_sync()
+        raise
     _tune()
-    door = HttpDoor(app, key=key)
-    config = uvicorn.Config(
-        door,
-        host=host,
-        port=port,
-        http="httptools",
-        loop="auto" if sys.platform == "win32" else "uvloop",
-        lifespan="off",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=int(app.settings.server.drain) or 1,
-        h11_max_incomplete_event_size=None,
-    )
-    server = Server(config, door, ready)
-    return _serve(server, app, dev)
+    server = Server(app, key=key, ready=ready)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(server, app, listening, dev))
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address that the host has; with port 0 all have the port that the first was given.
+
+    Raises `OSError` where one of them is taken, or none of them is this machine's (`localhost` may name one that is not).
+    """
+    bound: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, _, _, _, where in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)):
+        address = (where[0], bound[0].getsockname()[1] if bound else port, *where[2:])
+        try:
+            bound.append(socket.create_server(address, family=family, backlog=2048))
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for other in bound:
+                    other.close()
+                raise
+            absent = error
+    if absent is not None and not bound:
+        raise absent
+    return bound
 
 
 def _tune() -> None:
@@ -99,60 +159,14 @@ def _tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _serve(server: Server, app: Mainstay, dev: bool) -> bool:
-    async def main() -> None:
-        watching = asyncio.create_task(watch_folder(app)) if dev else None
-        try:
-            await server.serve()
-        finally:
-            if watching is not None:
-                watching.cancel()
-            await app.close()
-
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        try:
-            runner.run(main())
-        except KeyboardInterrupt:
-            pass
-        except SystemExit:
-            return False
-    return server.started
-
-
-async def watch_folder(app: Mainstay) -> None:
-    """Load the folder again when it changes. A broken edit is said loudly, and the last good version goes on serving."""
-    seen = _fingerprint(app)
-    while True:
-        await asyncio.sleep(LOOK)
-        now = _fingerprint(app)
-        if now == seen:
-            continue
-        while True:
-            await asyncio.sleep(SETTLE)
-            settled, now = now, _fingerprint(app)
-            if settled == now:
-                break
-        seen = now
-        try:
-            await asyncio.to_thread(app.reload)
-        except MainstayError as error:
-            log.error("NOT RELOADED, the last good version goes on serving:\n  %s", error)
-        except Exception:
-            log.exception("NOT RELOADED, the last good version goes on serving")
-        else:
-            log.warning("reloaded: %s", ", ".join(f"{n} {r.digest[:12]}" for n, r in app.features.ready.items()))
-
-
-def _fingerprint(app: Mainstay) -> frozenset[tuple[str, int, int]]:
-    """Name, size and time of every file that a reload would read."""
-    settings = app.settings
-    places = [settings.features, *(source.path for source in settings.sources.values() if source.path)]
-    found = []
-    for path in [app.root / SETTINGS, *(p for place in places for p in (app.root / place).rglob("*"))]:
-        try:
-            stat = path.stat()
-        except OSError:
-            continue
-        if "__pycache__" not in path.parts:
-            found.append((str(path), stat.st_size, stat.st_mtime_ns))
-    return frozenset(found)
+async def _serve(server: Server, app: Mainstay, listening: list[socket.socket], dev: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    watching = asyncio.create_task(watch_folder(app)) if dev else None
+    try:
+        await server.serve(listening)
+    finally:
+        if watching is not None:
+            watching.cancel()
+        await app.close()
