@@ -37,6 +37,7 @@ from mainstay.core.errors import ConfigError, CutOff, Garbled, ModelError, Unrea
 MAX_REPLY = 64 * 1024 * 1024  # bytes of one body, decoded
 MAX_HEAD = 256 * 1024  # bytes in a row that bring no body: heads, chunk extensions, trailers
 HIGH_WATER = 1024 * 1024  # bytes not yet taken above which the socket is read no further
+READ = 32 * 1024  # bytes read at once
 PIECE = 64  # bytes that a piece of a body costs beside its own
 IDLE = 50.0  # seconds after which an idle connection is not used again
 STALE = 1.0  # seconds; a reused connection that ends unanswered within them had been closed before we wrote
@@ -65,27 +66,35 @@ class Origin(NamedTuple):
     proxy: Proxy | None
 
 
-class Connection(asyncio.Protocol):
-    """One kept-alive connection. It carries one exchange at a time."""
+class Connection(asyncio.BufferedProtocol):
+    """One kept-alive connection. It carries one exchange at a time.
+
+    It reads into a buffer of its own: on asyncio's loop a read without one allocates 256 KB, whatever arrives.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.since = 0.0  # when it was last taken from the pool or given back
         self.heard = False  # whether anything came since the request
         self._ended = False
         self._paused = False
         self._reply: Reply | None = None
+        self._buffer = memoryview(bytearray(READ))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self.heard = True
         if self._reply is None:
             self.close()  # nobody asked; if it were kept, this would pass for the answer to the next request
         else:
-            self._reply.feed(data)
+            self._reply.feed(self._buffer[:nbytes])
 
     def eof_received(self) -> None:
         self._end("the connection was closed", clean=True)
@@ -141,7 +150,6 @@ class Reply:
 
     __slots__ = (
         "_body",
-        "_coding",
         "_complete",
         "_connection",
         "_dry",
@@ -164,7 +172,6 @@ class Reply:
         self.status = 0
         self.streams = False
         self._headers: list[tuple[bytes, bytes]] = []
-        self._coding = b""
         self._inflate: Any = None
         self._framed = False  # by a length or by chunks; else the end of the connection is the end of the body
         self._complete = self._keep = False
@@ -207,7 +214,7 @@ class Reply:
 
     async def _piece(self) -> bytes:
         """The next piece of the body, decoded; nothing at its end."""
-        data = await (self._decoded() if self._coding else self._take())
+        data = await (self._take() if self._inflate is None else self._inflated())
         self._given += len(data)
         if self._given > MAX_REPLY:
             raise Garbled(f"the answer is longer than {MAX_REPLY} bytes", where=self._where)
@@ -223,35 +230,29 @@ class Reply:
         self._connection.resume()
         return data
 
-    async def _decoded(self) -> bytes:
+    async def _inflated(self) -> bytes:
         """At most `HIGH_WATER` bytes at once, however much the body inflates."""
-        if self._inflate is None:
-            if self._coding not in (b"gzip", b"x-gzip", b"deflate"):
-                raise Garbled(f"the answer is coded as {self._coding.decode('latin-1')!r}", where=self._where)
-            self._inflate = zlib.decompressobj(47)  # whichever of the two it is
         inflate = self._inflate
-        while True:
-            data = inflate.unconsumed_tail or await self._take()
-            if inflate.eof and not data:
-                return b""
-            if inflate.eof or not data:
-                raise Garbled("the compressed answer does not end where its body ends", where=self._where)
-            try:
+        try:
+            while not inflate.eof and (data := inflate.unconsumed_tail or await self._take()):
                 if out := cast(bytes, inflate.decompress(data, HIGH_WATER)):
                     return out
-            except zlib.error as error:
-                raise Garbled(f"the answer is not what its content-encoding says: {error}", where=self._where) from None
+        except zlib.error as error:
+            raise Garbled(f"the answer is not what its content-encoding says: {error}", where=self._where) from None
+        if inflate.unused_data or await self._take() or (self._given and not inflate.eof):
+            raise Garbled("the compressed answer does not end where its body ends", where=self._where)
+        return b""
 
     async def _news(self) -> None:
         """Wait until something arrives. What is there already is taken before an error is raised."""
         if self._error is not None:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._connection.loop.create_future()
         await self._waiter
 
     # the connection's side
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: memoryview) -> None:
         """Bytes from the socket."""
         self._dry += len(data)
         try:
@@ -304,7 +305,7 @@ class Reply:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if 100 < status < 200 and status != 101 or status == 100:
+        if status == 100 or 101 < status < 200:
             self._headers = []  # an interim answer, such as 103: the real one follows
             return
         if status < 200:
@@ -314,8 +315,8 @@ class Reply:
                 self.streams = value.lower().startswith(b"text/event-stream")
             elif name == b"content-length":
                 self._framed = True
-            elif name == b"content-encoding":
-                self._coding = value.strip().lower().replace(b"identity", b"")
+            elif name == b"content-encoding" and value.strip().lower() in (b"gzip", b"x-gzip", b"deflate"):
+                self._inflate = zlib.decompressobj(47)  # whichever of the two it is
             elif name == b"transfer-encoding":
                 self._framed = True
                 if value.strip().lower() != b"chunked":
@@ -525,8 +526,9 @@ class Http:
         to = proxy or origin
         place = _place(to.host, to.port) if proxy is None else "the proxy " + _place(to.host, to.port)
         tls = self.tls if origin.tls and proxy is None else None
+        loop = asyncio.get_running_loop()
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(Connection, to.host, to.port, ssl=tls)
+            _, connection = await loop.create_connection(lambda: Connection(loop), to.host, to.port, ssl=tls)
         except OSError as error:
             raise _unreachable(error, place, where) from None
         if proxy is None or not origin.tls:
@@ -552,11 +554,10 @@ class Http:
             next = "name user and password in HTTPS_PROXY: http://user:password@host:port" if reply.status == 407 else ""
             raise Unreachable(f"{proxy} answers {reply.status} to CONNECT {target}", where=where, next=next)
         connection.finish()
-        tunnel = Connection()
+        tunnel = Connection(connection.loop)
         tunnel.transport = connection.transport
-        loop = asyncio.get_running_loop()
         try:
-            secured = await loop.start_tls(connection.transport, tunnel, self.tls, server_hostname=origin.host)
+            secured = await connection.loop.start_tls(connection.transport, tunnel, self.tls, server_hostname=origin.host)
         except OSError as error:
             raise _unreachable(error, f"{target} through {proxy}", where) from None
         if secured is None:
