@@ -277,8 +277,8 @@ class Reply:
     def finish(self) -> bool:
         """The exchange is over; whether it left the connection as it found it."""
         self._parser = None  # it holds this object, and is held by it
-        if not self._complete:
-            self._fail(CutOff("the answer was let go before its end", where=self._where))
+        if not self._complete and self._error is None:
+            self._error = CutOff("the answer was let go before its end", where=self._where)
         return self._complete and self._keep
 
     def _fail(self, error: ModelError) -> None:
@@ -618,7 +618,8 @@ def _unreachable(error: OSError, place: str, where: str) -> Unreachable:
     """A failed connection, in words that name the other side."""
     if isinstance(error, ssl.SSLCertVerificationError):
         what = f"the certificate of {place} is not accepted: {error.verify_message}"
-        next = "for a certificate authority of your own, name its file in SSL_CERT_FILE"
+        wrong = error.verify_code in (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+        next = "correct the host in the address" if wrong else "name the file of its certificate authority in SSL_CERT_FILE"
     elif isinstance(error, ssl.SSLError):
         what, next = f"no TLS with {place}: {_reason(error)}", "see whether the address begins with http:// or https://"
     elif isinstance(error, socket.gaierror):
