@@ -17,6 +17,7 @@ from raw_server import LOOPS, Peer, Raw, Script, always, both, bytewise, ok, onc
 
 from mainstay.core.errors import CutOff, Garbled, ModelError, Unreachable
 from mainstay.parts import http as client
+from mainstay.parts import http_connection
 from mainstay.parts.http import Endpoint, Http
 
 
@@ -601,7 +602,7 @@ async def test_a_body_that_nobody_takes_stays_at_the_server():
 @both
 async def test_an_answer_that_was_not_taken_does_not_stall_the_next():
     """A reader that looked at the status only, while megabytes had come, leaves no paused connection behind."""
-    body = b"x" * (client.HIGH_WATER + 10_000)  # the last read passes the mark, and completes the answer
+    body = b"x" * (http_connection.HIGH_WATER + 10_000)  # the last read passes the mark, and completes the answer
     async with to(always(ok(body))) as (endpoint, _):
         for _ in range(3):
             async with endpoint.post(b"") as reply:
@@ -615,7 +616,7 @@ async def test_an_answer_that_was_not_taken_does_not_stall_the_next():
 @pytest.mark.parametrize("coded", [False, True])
 async def test_an_answer_is_bounded(monkeypatch, how, coded):
     """Neither a long answer nor a small one that inflates passes the limit, nor comes in one great piece."""
-    monkeypatch.setattr(client, "MAX_REPLY", 5_000_000)
+    monkeypatch.setattr(http_connection, "MAX_REPLY", 5_000_000)
     body, largest = b"0" * 20_000_000, 0
     answer = ok(gzip.compress(body), b"content-encoding: gzip") if coded else ok(body)
     async with to(once(answer)) as (endpoint, _), endpoint.post(b"") as reply:
@@ -624,7 +625,7 @@ async def test_an_answer_is_bounded(monkeypatch, how, coded):
                 await reply.read()
             async for data in reply.chunks():
                 largest = max(largest, len(data))
-        assert largest <= 2 * client.HIGH_WATER
+        assert largest <= 2 * http_connection.HIGH_WATER
 
 
 # Leaving early
