@@ -1,244 +1,93 @@
-"""The one pooled HTTP client, handed to every provider: HTTP/1.1 over asyncio, parsed by httptools.
+"""The one pooled HTTP client, handed to every provider: HTTP/1.1 over asyncio.
 
 Why not a library: measured, the best of them (aiohttp) costs more per request than everything else that Mainstay does
 (docs/decisions/0002-http-client.md). What a provider's API needs of HTTP is little: POST with a body, a head, a body that is
 whole or streamed, connections kept alive, TLS with the system's certificates, and the proxies that the environment names.
 
-It sets no time limit, because whoever awaits a provider does; it follows no redirect, keeps no cookie, retries nothing. A
-cancelled request closes its connection. What goes wrong is `Unreachable` before the head, `CutOff` after it, `Garbled` where the
-bytes are not HTTP.
+It sets no time limit, because whoever awaits a provider does; it follows no redirect, keeps no cookie, and repeats a request
+only where a kept-alive connection turns out to be closed (`Exchange`). A cancelled request closes its connection. What goes
+wrong is `Unreachable` before the head, `CutOff` after it, `Garbled` where the bytes are not HTTP; nothing else is raised.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import re
+import socket
 import ssl
 import time
 import urllib.request
-import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
-from weakref import WeakKeyDictionary
+from ipaddress import IPv6Address
+from typing import NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-import httptools
+from mainstay.core.errors import ConfigError, ModelError, Unreachable
+from mainstay.parts.http_connection import Connection, Reply, reason
 
-from mainstay.core.errors import ConfigError, CutOff, Garbled, Unreachable
-
-MAX_REPLY = 64 * 1024 * 1024
-MAX_HEAD = 256 * 1024
-HIGH_WATER = 1024 * 1024  # bytes not yet taken above which the socket is read no further
 IDLE = 50.0  # seconds after which an idle connection is not used again
+STALE = 1.0  # seconds; a reused connection that ends unanswered within them had been closed before we wrote
+
+_FRAMING = {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_PLAIN = "/:@!$&'()*+,;=~%-._"  # what a path holds unescaped
+
+
+class Proxy(NamedTuple):
+    """A proxy that the environment names."""
+
+    host: str
+    port: int
+    authorization: str
 
 
 class Origin(NamedTuple):
-    """Where a connection leads."""
+    """Where a connection leads, and by which way."""
 
     tls: bool
     host: str
     port: int
-
-
-class Connection(asyncio.Protocol):
-    """One kept-alive connection; carries one request at a time."""
-
-    def __init__(self) -> None:
-        self.idle_since = 0.0
-        self.transport: asyncio.Transport | None = None
-        self.lost = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.status = 0
-        self.complete = False
-        self.reusable = False
-        self.received = False
-        self._head_size = 0
-        self._body: list[bytes] = []
-        self._size = 0
-        self._paused = False
-        self._error: Exception | None = None
-
-    # asyncio's side
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.received = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(Garbled(f"the answer is not HTTP: {error}"))
-        if self._size > HIGH_WATER and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pause_reading()
-        self._wake()
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.lost = True
-        if self.status and not self.complete and self._until_end():
-            self.complete = True
-        elif not self.complete:
-            what = f"the connection was lost: {error}" if error else "the connection was closed"
-            self._fail(CutOff(what) if self.status else Unreachable(what))
-        self._wake()
-
-    def _until_end(self) -> bool:
-        """Whether the end of the connection is the end of the body: neither a length nor chunks were announced."""
-        return not any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-
-    # httptools' side
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD:
-            raise ValueError("the head is too long")
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
-        self._size += len(data)
-
-    def on_message_complete(self) -> None:
-        if self.status < 200:  # an interim answer, such as 103: the real one follows
-            self.status, self.headers = 0, []
-            return
-        self.complete = True
-        self.reusable = bool(self._parser.should_keep_alive())
-
-    # the request's side
-
-    def send(self, data: bytes) -> None:
-        """Begin a request."""
-        self._reset()
-        if self.lost or self.transport is None:
-            raise Unreachable("the connection was closed")
-        self.transport.write(data)
-
-    async def head(self) -> None:
-        """Wait for the status and the headers."""
-        while not self.status:
-            await self._news()
-
-    async def take(self) -> bytes:
-        """What has arrived of the body, at least something; nothing at its end."""
-        while not self._body:
-            if self.complete:
-                return b""
-            await self._news()
-        data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body, self._size = [], 0
-        if self._paused and self.transport is not None:
-            self._paused = False
-            self.transport.resume_reading()
-        return data
-
-    async def _news(self) -> None:
-        """Wait until something arrives. What is there already is taken before an error is raised."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
-
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            if not self._waiter.done():
-                self._waiter.set_result(None)
-            self._waiter = None
-
-    def close(self) -> None:
-        """Close at once."""
-        if self.transport is not None:
-            self.transport.abort()
-
-
-class Reply:
-    """An HTTP answer whose head has arrived."""
-
-    __slots__ = ("_connection", "_inflate", "status", "streams")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.status = connection.status
-        self.streams = False
-        self._inflate: Any = None
-        for name, value in connection.headers:
-            if name == b"content-type":
-                self.streams = value.startswith(b"text/event-stream")
-            elif name == b"content-encoding" and value.lower() in (b"gzip", b"deflate"):
-                self._inflate = zlib.decompressobj(47)  # whichever of the two it is
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, by lower-case name; of repeated ones the last."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._connection.headers}
-
-    async def read(self) -> bytes:
-        """The whole body. Raises `Garbled` above 64 MB."""
-        body = await self._take()
-        while more := await self._take():
-            body += more
-            if len(body) > MAX_REPLY:
-                raise Garbled(f"the answer is longer than {MAX_REPLY} bytes")
-        return body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, one item a socket read."""
-        while data := await self._take():
-            yield data
-
-    async def _take(self) -> bytes:
-        data = await self._connection.take()
-        if self._inflate is None or not data:
-            return data
-        try:
-            return cast(bytes, self._inflate.decompress(data, MAX_REPLY)) or await self._take()
-        except zlib.error as error:
-            raise Garbled(f"the answer is not what its content-encoding says: {error}") from None
+    proxy: Proxy | None
 
 
 class Endpoint:
-    """An address with its headers, made ready once and posted to many times."""
+    """An address with its headers, made ready once and posted to many times.
+
+    `url` is the address without what may be secret, its user and its query: errors name it.
+    """
 
     def __init__(self, http: Http, url: str, headers: Mapping[str, str]) -> None:
-        self._http, self.url = http, url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"not an http or https address: {url!r}", where="url")
+        parts = _split(url)
         tls = parts.scheme == "https"
-        self.origin = Origin(tls, parts.hostname, parts.port or (443 if tls else 80))
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not tls and http.proxy_of(self.origin) is not None:
-            target = f"http://{parts.netloc}{target}"
-        lines = [
-            f"host: {parts.netloc.rpartition('@')[2]}",
-            "accept-encoding: identity",
-            *(f"{k}: {v}" for k, v in headers.items()),
-        ]
-        if any("\r" in line or "\n" in line for line in (target, *lines)):
-            raise ConfigError("a header holds a line end", where=url)
-        head = "\r\n".join(lines)
-        self._post = f"POST {target} HTTP/1.1\r\n{head}\r\ncontent-length: ".encode("latin-1")
-        self._get = f"GET {target} HTTP/1.1\r\n{head}\r\n\r\n".encode("latin-1")
+        host, port = str(parts.hostname), parts.port or (443 if tls else 80)
+        self.http = http
+        self.origin = Origin(tls, host, port, http.proxy_of(tls=tls, host=host, port=port))
+        place = _place(host, None if parts.port in (None, 443 if tls else 80) else port)
+        path = quote(parts.path, safe=_PLAIN) or "/"
+        self.url = f"{parts.scheme}://{place}{path}"
+        fields = {"host": place, "user-agent": "mainstay", "accept-encoding": "identity"}
+        if parts.username is not None:
+            fields["authorization"] = _basic(parts)
+        target = path + ("?" + quote(parts.query, safe=_PLAIN + "?") if parts.query else "")
+        if tls:
+            http.tls  # noqa: B018  reading the certificates takes tens of milliseconds: now, not within the first call
+        elif self.origin.proxy is not None:
+            target = f"http://{place}{target}"
+            if self.origin.proxy.authorization:
+                fields["proxy-authorization"] = self.origin.proxy.authorization
+        fields |= {name.lower(): _checked(name, value, self.url) for name, value in headers.items()}
+        head = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+        self._post = f"POST {target} HTTP/1.1\r\n{head}content-length: ".encode("latin-1")
+        self._get = f"GET {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1")
 
     def post(self, body: bytes) -> Exchange:
         """Send the body; `async with` gives the `Reply`."""
-        return Exchange(self, self._post + str(len(body)).encode() + b"\r\n\r\n" + body)
+        return Exchange(self, b"%b%d\r\n\r\n%b" % (self._post, len(body), body))
 
     async def get(self) -> tuple[int, bytes]:
         """Fetch: status and body."""
@@ -247,127 +96,247 @@ class Endpoint:
 
 
 class Exchange:
-    """One request and its answer; the connection goes back to the pool if the answer was read to its end."""
+    """One request and its answer; the connection goes back to the pool if the answer was read to its end.
 
-    __slots__ = ("_connection", "_data", "_endpoint")
+    A server may close an idle connection while our request is on its way. So a request on a reused connection that ends within
+    `STALE` seconds without a byte of an answer is sent once more, on a new connection. That is safe here although it is a POST
+    (RFC 9112, 9.3.1): asking a model changes nothing on the other side, and the worst case, a server that took the request
+    and died of it within that second, costs what one more of the rung's `tries` costs. Later ends are left to those.
+    """
+
+    __slots__ = ("_connection", "_data", "_endpoint", "_pool")
 
     def __init__(self, endpoint: Endpoint, data: bytes) -> None:
         self._endpoint, self._data = endpoint, data
+        self._pool = endpoint.http.pool()
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> Reply:
-        http, url = self._endpoint._http, self._endpoint.url
+        endpoint = self._endpoint
+        kept = self._pool.take(endpoint.origin)
+        if kept is not None:
+            try:
+                return await self._ask(kept)
+            except Unreachable:
+                if kept.heard or time.monotonic() - kept.since > STALE:
+                    raise
+        return await self._ask(await endpoint.http.connect(endpoint.origin, endpoint.url))
+
+    async def _ask(self, connection: Connection) -> Reply:
+        self._connection = connection
         try:
-            self._connection = connection = http.idle(self._endpoint.origin) or await http.connect(self._endpoint.origin)
-            connection.send(self._data)
-            await connection.head()
-        except (OSError, Unreachable, Garbled) as error:
-            self._let_go()
-            kind = Garbled if isinstance(error, Garbled) else Unreachable
-            raise kind(str(error) or type(error).__name__, where=url) from None
+            reply = connection.send(self._data, self._endpoint.url)
+            await reply.head()
         except BaseException:
             self._let_go()
             raise
-        return Reply(connection)
+        return reply
 
     async def __aexit__(self, *_: object) -> None:
         self._let_go()
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            self._endpoint._http.release(self._endpoint.origin, connection)
+        if connection is None:
+            return
+        if connection.finish():
+            self._pool.give(self._endpoint.origin, connection)
+        else:
+            connection.close()
 
 
-Pool = dict[Origin, list[Connection]]
+class Pool:
+    """The idle connections of one event loop. The one used last is used next, so that those too many expire."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
 
-class Http:
-    """The pool. One for a whole application; each event loop that uses it has connections of its own."""
-
-    def __init__(self) -> None:
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
-        self._proxies = urllib.request.getproxies()
-
-    def endpoint(self, url: str, headers: Mapping[str, str]) -> Endpoint:
-        """An address made ready. Raises `ConfigError` for one that is not http or https."""
-        return Endpoint(self, url, headers)
-
-    def proxy_of(self, origin: Origin) -> str | None:
-        """The proxy that the environment names for this address (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
-        proxy = self._proxies.get("https" if origin.tls else "http")
-        if proxy is None or urllib.request.proxy_bypass(origin.host):
-            return None
-        return proxy if "://" in proxy else f"http://{proxy}"
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return context
-
-    def _pool(self) -> Pool:
-        return self._pools.setdefault(asyncio.get_running_loop(), {})
-
-    def idle(self, origin: Origin) -> Connection | None:
-        """A kept-alive connection, if there is one that is still good."""
-        connections = self._pool().get(origin)
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection, if there is one that is still good."""
+        connections = self._idle.get(origin)
         while connections:
-            connection = connections.pop()
-            if not connection.lost and time.monotonic() - connection.idle_since < IDLE:
+            connection, now = connections.pop(), time.monotonic()
+            if connection.alive and now - connection.since < IDLE:
+                connection.since = now
                 return connection
             connection.close()
         return None
 
-    async def connect(self, origin: Origin) -> Connection:
-        """A new connection. Raises `Unreachable` or `OSError`."""
-        loop = asyncio.get_running_loop()
-        proxy = self.proxy_of(origin)
-        if proxy is not None:
-            return await self._through(proxy, origin)
-        tls = self._tls if origin.tls else None
-        try:
-            _, connection = await loop.create_connection(Connection, origin.host, origin.port, ssl=tls)
-        except ssl.SSLError as error:
-            raise Unreachable(f"no TLS with {origin.host}: {error.reason or error}") from None
-        return connection
-
-    async def _through(self, proxy: str, origin: Origin) -> Connection:
-        """A connection by way of a proxy: a tunnel (CONNECT) for https."""
-        parts = urlsplit(proxy)
-        loop = asyncio.get_running_loop()
-        transport, connection = await loop.create_connection(Connection, parts.hostname or "", parts.port or 80)
-        if not origin.tls:
-            return connection
-        target = f"{origin.host}:{origin.port}"
-        auth = ""
-        if parts.username is not None:
-            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            auth = f"proxy-authorization: Basic {base64.b64encode(secret.encode()).decode()}\r\n"
-        connection.send(f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{auth}\r\n".encode())
-        await connection.head()
-        if connection.status != 200:
+    def give(self, origin: Origin, connection: Connection) -> None:
+        """Keep this connection for the next request."""
+        if self._closed:
             connection.close()
-            raise Unreachable(f"the proxy {parts.hostname} answers {connection.status} to CONNECT {target}")
-        tunnel = Connection()
-        transport.set_protocol(tunnel)
-        secured = await loop.start_tls(transport, tunnel, self._tls, server_hostname=origin.host)
+            return
+        connection.since = time.monotonic()
+        self._idle.setdefault(origin, []).append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(IDLE, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what nobody took. One timer for all, and only while something is idle."""
+        now, kept = time.monotonic(), dict[Origin, list[Connection]]()
+        for origin, connections in self._idle.items():
+            for connection in connections:
+                if connection.alive and now - connection.since < IDLE:
+                    kept.setdefault(origin, []).append(connection)
+                else:
+                    connection.close()
+        self._idle = kept
+        self._sweeper = self._loop.call_later(IDLE, self._sweep) if kept else None
+
+    def close(self) -> None:
+        """Close the idle connections, and each of those in use when it is given back."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle = {}
+
+
+class Http:
+    """The client. One for a whole application; each event loop that uses it has connections of its own."""
+
+    def __init__(self) -> None:
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._proxies = urllib.request.getproxies()
+
+    def endpoint(self, url: str, headers: Mapping[str, str]) -> Endpoint:
+        """An address made ready. Raises `ConfigError` for one that is not http or https, and for headers that cannot be sent."""
+        return Endpoint(self, url, headers)
+
+    def proxy_of(self, *, tls: bool, host: str, port: int) -> Proxy | None:
+        """The proxy that the environment names for this address (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
+        scheme = "https" if tls else "http"
+        url = self._proxies.get(scheme)
+        if not url or urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(_place(host, port)):
+            return None
+        where = f"{scheme.upper()}_PROXY"
+        parts = _split(url if "://" in url else f"http://{url}", where)
+        if parts.scheme != "http":
+            raise ConfigError("only proxies that are spoken to by http:// can be used", where=where)
+        return Proxy(str(parts.hostname), parts.port or 80, "" if parts.username is None else _basic(parts))
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """The system's certificates, or those that SSL_CERT_FILE names."""
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def pool(self) -> Pool:
+        """The connections of the running event loop."""
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            for other in [other for other in list(self._pools) if other.is_closed()]:
+                self._pools.pop(other, None)
+            pool = self._pools[loop] = Pool(loop)
+        return pool
+
+    async def connect(self, origin: Origin, where: str) -> Connection:
+        """A new connection. Raises `Unreachable`; `where` is what its message names."""
+        proxy = origin.proxy
+        to = proxy or origin
+        place = _place(to.host, to.port) if proxy is None else "the proxy " + _place(to.host, to.port)
+        tls = self.tls if origin.tls and proxy is None else None
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(lambda: Connection(loop), to.host, to.port, ssl=tls)
+        except OSError as error:
+            raise _unreachable(error, place, where) from None
+        if proxy is None or not origin.tls:
+            return connection
+        try:
+            return await self._tunnel(connection, origin, proxy.authorization, place, where)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _tunnel(self, connection: Connection, origin: Origin, authorization: str, proxy: str, where: str) -> Connection:
+        """TLS to the origin through a proxy (CONNECT)."""
+        target = _place(origin.host, origin.port)
+        lines = [f"CONNECT {target} HTTP/1.1", f"host: {target}", "user-agent: mainstay"]
+        if authorization:
+            lines.append(f"proxy-authorization: {authorization}")
+        reply = connection.send("\r\n".join([*lines, "", ""]).encode("latin-1"), where)
+        try:
+            await reply.head()
+        except ModelError as error:
+            raise Unreachable(f"no tunnel through {proxy}: {error.what}", where=where) from None
+        if not 200 <= reply.status < 300 or not connection.alive:
+            next = "name user and password in HTTPS_PROXY: http://user:password@host:port" if reply.status == 407 else ""
+            raise Unreachable(f"{proxy} answers {reply.status} to CONNECT {target}", where=where, next=next)
+        connection.finish()
+        tunnel = Connection(connection.loop)
+        tunnel.transport = connection.transport
+        try:
+            secured = await connection.loop.start_tls(connection.transport, tunnel, self.tls, server_hostname=origin.host)
+        except OSError as error:
+            raise _unreachable(error, f"{target} through {proxy}", where) from None
         if secured is None:
-            raise Unreachable(f"the proxy {parts.hostname} closed the tunnel to {target}")
+            raise Unreachable(f"{proxy} closed the tunnel to {target}", where=where)
         tunnel.connection_made(secured)
         return tunnel
 
-    def release(self, origin: Origin, connection: Connection) -> None:
-        """The request is over: keep the connection if its answer was read to the end."""
-        if connection.complete and connection.reusable and not connection.lost:
-            connection.idle_since = time.monotonic()
-            self._pool().setdefault(origin, []).append(connection)
-        else:
-            connection.close()
-
     async def close(self) -> None:
-        """Close the idle connections of this event loop."""
-        for connections in self._pool().values():
-            for connection in connections:
-                connection.close()
-            connections.clear()
+        """Close the connections of this event loop: the idle ones now, the others when their request ends."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            pool.close()
+        await asyncio.sleep(0)  # sockets close in the loop's next turn, and this may be the last that we are given
+
+
+def _split(url: str, where: str = "url") -> SplitResult:
+    """An address in parts, its host in ASCII. Raises `ConfigError`, which does not repeat what may be secret in it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = str(IPv6Address(host)) if ":" in host else host.encode("idna").decode()
+        parts = parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{_place(host, parts.port)}".lstrip("@"))
+    except ValueError as error:
+        raise ConfigError(f"not an address: {error}", where=where) from None
+    if parts.scheme not in ("http", "https") or not (":" in host or _HOST.fullmatch(host)):
+        shown = f"{parts.scheme}://{host}" if parts.scheme and host else url.rpartition("@")[2]
+        raise ConfigError(f"not an http or https address: {shown!r}", where=where, next="write it as https://host/path")
+    return parts
+
+
+def _place(host: str, port: int | None) -> str:
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def _basic(parts: SplitResult) -> str:
+    secret = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(secret.encode()).decode()
+
+
+def _checked(name: str, value: str, where: str) -> str:
+    """A header's value, if it can be sent. The message does not repeat it: it may be a key."""
+    if not _NAME.fullmatch(name) or name.lower() in _FRAMING:
+        raise ConfigError(f"the header {name!r} cannot be set", where=where)
+    if not _VALUE.fullmatch(value):
+        raise ConfigError(f"the header {name!r} holds a character that HTTP cannot carry, such as a line end", where=where)
+    return value
+
+
+def _unreachable(error: OSError, place: str, where: str) -> Unreachable:
+    """A failed connection, in words that name the other side."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = f"the certificate of {place} is not accepted: {error.verify_message}"
+        wrong = error.verify_code in (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+        next = "correct the host in the address" if wrong else "name the file of its certificate authority in SSL_CERT_FILE"
+    elif isinstance(error, ssl.SSLError):
+        what, next = f"no TLS with {place}: {reason(error)}", "see whether the address begins with http:// or https://"
+    elif isinstance(error, socket.gaierror):
+        what, next = f"the name of {place} cannot be resolved: {error.strerror}", "correct the address"
+    elif isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        what, next = f"connection refused by {place}", "see whether the server is running there"
+    else:
+        what, next = f"no connection to {place}: {reason(error)}", ""
+    return Unreachable(what, where=where, next=next)
