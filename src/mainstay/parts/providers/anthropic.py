@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from mainstay.core.errors import ConfigError
 from mainstay.core.model import Chunk, ModelRequest
 from mainstay.core.project import Model
 from mainstay.parts.http import Http
@@ -31,6 +32,8 @@ class Anthropic:
 
     def __init__(self, model: Model, *, key: str, http: Http) -> None:
         msgspec.convert(model.options, Options)
+        if not model.model:
+            raise ConfigError("this provider has to be told which model", where=model.name, next='model = "claude-haiku-4-5"')
         self._model, self._max_output = model.model, model.max_output
         base = (model.url or OFFICIAL).rstrip("/")
         base = base if base.endswith("/v1") else base + "/v1"

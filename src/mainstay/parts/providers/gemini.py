@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from mainstay.core.errors import ConfigError
 from mainstay.core.model import Chunk, ModelRequest
 from mainstay.core.project import Model
 from mainstay.parts.http import Http
@@ -32,6 +33,8 @@ class Gemini:
 
     def __init__(self, model: Model, *, key: str, http: Http) -> None:
         msgspec.convert(model.options, Options)
+        if not model.model:
+            raise ConfigError("this provider has to be told which model", where=model.name, next='model = "gemini-2.5-flash"')
         self._model, self._max_output = model.model, model.max_output
         base = (model.url or OFFICIAL).rstrip("/")
         named = model.model if "/" in model.model else f"models/{model.model}"  # as in tunedModels/NAME
