@@ -29,12 +29,15 @@ _FINISH = {
 }
 
 
+_NOTHING = msgspec.Raw()
+
+
 class _Block(Struct):
     type: str
     text: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = _NOTHING
     thinking: str | None = None
     signature: str | None = None
     data: str | None = None
@@ -127,7 +130,7 @@ class StreamReader:
         return self._whole.end(last, said=self._said)
 
     def _read(self, payloads: list[bytes]) -> Chunk:
-        text, reasoning = [], []
+        text = reasoning = ""
         usage = model = None
         for payload in payloads:
             if self._ended:
@@ -135,24 +138,23 @@ class StreamReader:
             event = self._decoded(payload)
             if (delta := event.delta) is not None:
                 if delta.text:
-                    text.append(delta.text)
+                    text += delta.text
                 elif delta.thinking:
-                    reasoning.append(delta.thinking)
+                    reasoning += delta.thinking
                 self._whole.grow(event.index, delta)
             elif (block := event.content_block) is not None:
-                text.append(block.text or "" if block.type == "text" else "")
+                text += block.text or "" if block.type == "text" else ""
                 self._whole.open(event.index, block)
             elif event.type == "message_start" and event.message is not None:
-                if self._said or any(text):
+                if self._said or text:
                     raise Garbled("a second message began in mid-stream", where=self._where)
                 model = self._whole.begin(event.message)
-                text, usage = [self._whole.text().text], self._whole.usage
+                text, usage = self._whole.text().text, self._whole.usage
             self._ended = event.type == "message_stop"
             if event.usage is not None:
                 usage = self._whole.count(event.usage)
-        chunk = Chunk(text="".join(text), reasoning="".join(reasoning), usage=usage, model=model)
-        self._said = self._said or bool(chunk.text)
-        return chunk
+        self._said = self._said or bool(text)
+        return Chunk(text=text, reasoning=reasoning, usage=usage, model=model)
 
     def _decoded(self, payload: bytes) -> _Event:
         try:
@@ -263,8 +265,8 @@ class _Whole:
         block = known.block
         if not block.name:
             raise Garbled("a tool call without the name of its tool", where=self._where)
-        given = "" if block.input is None else bytes(block.input).decode()
-        return ToolCall(block.id or "", block.name, "".join(known.pieces) or given or "{}")
+        given = bytes(block.input).decode()
+        return ToolCall(block.id or "", block.name, "".join(known.pieces) or ("{}" if given in ("", "null") else given))
 
 
 def _thought(known: _Open) -> Thought:

@@ -33,9 +33,12 @@ _FINISH = {
 }
 
 
+_NOTHING = msgspec.Raw()
+
+
 class _Call(Struct):
     name: str
-    args: msgspec.Raw | None = None
+    args: msgspec.Raw = _NOTHING
     id: str | None = None
 
 
@@ -126,8 +129,7 @@ class _Whole:
 
     def add(self, payloads: list[bytes]) -> Chunk:
         """What these answers, or pieces of one, bring."""
-        text: list[str] = []
-        reasoning: list[str] = []
+        text = reasoning = ""
         usage = model = None
         for payload in payloads:
             answer = self._decoded(payload)
@@ -144,23 +146,25 @@ class _Whole:
                 if candidate.finish_reason:
                     self.finish = _FINISH.get(candidate.finish_reason, Finish.ERROR)
                 for part in (candidate.content.parts if candidate.content is not None else None) or ():
-                    self._take(part, answer.response_id, text, reasoning)
-        self._thinking += reasoning
-        chunk = Chunk(text="".join(text), reasoning="".join(reasoning), usage=usage, model=model)
-        self._said = self._said or bool(chunk.text)
-        return chunk
+                    if part.thought:
+                        reasoning += part.text or ""
+                    else:
+                        text += part.text or ""
+                        self._take(part, answer.response_id)
+        self._thinking.append(reasoning)
+        self._said = self._said or bool(text)
+        return Chunk(text=text, reasoning=reasoning, usage=usage, model=model)
 
-    def _take(self, part: _Part, response_id: str | None, text: list[str], reasoning: list[str]) -> None:
+    def _take(self, part: _Part, response_id: str | None) -> None:
+        """What of a part is no text: a call, and the signature of either. Code that the provider runs is read past."""
         id: str | None = None
         if (call := part.function_call) is not None:
             id = call.id or f"{response_id or 'call'}-{len(self._calls)}"
-            arguments = "{}" if call.args is None else bytes(call.args).decode()
-            self._calls.append(ToolCall(id, call.name, "{}" if arguments == "null" else arguments))
-        elif part.text:
-            (reasoning if part.thought else text).append(part.text)
+            arguments = bytes(call.args).decode()
+            self._calls.append(ToolCall(id, call.name, "{}" if arguments in ("", "null") else arguments))
         elif part.text is None:
-            return  # code that the provider runs, and what came of it
-        if part.thought_signature and not part.thought:
+            return
+        if part.thought_signature:
             self._sealed.append(Thought("sealed", part.thought_signature, id=id, format=FORMAT))
 
     def end(self, last: Chunk) -> Chunk:

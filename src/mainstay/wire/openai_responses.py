@@ -143,13 +143,11 @@ def read_response(body: bytes, *, where: str) -> Chunk:
     calls = [_whole_call(c.id, c.function, where) for c in message.tool_calls or ()]
     if message.function_call is not None and message.function_call.name:
         calls.append(_whole_call(None, message.function_call, where))
-    thoughts = _Thoughts()
-    thoughts.add(message.reasoning_details or ())
     finish = _finish(choice.finish_reason) or (Finish.TOOL_CALLS if calls else Finish.STOP)
     return Chunk(
         text=text,
         reasoning=message.reasoning_content or message.reasoning or thinking,
-        thoughts=thoughts.take(),
+        thoughts=_thoughts(message.reasoning_details) if message.reasoning_details else (),
         refusal=message.refusal or ("" if text or calls else _filtered(finish)),
         tool_calls=tuple(calls),
         finish=finish,
@@ -190,7 +188,7 @@ class StreamReader:
         return msgspec.structs.replace(last, tool_calls=calls, thoughts=self._thoughts.take(), finish=finish, refusal=refusal)
 
     def _read(self, payloads: list[bytes]) -> Chunk:
-        text, reasoning, refusal = [], [], []
+        text = reasoning = refusal = ""
         usage: Usage | None = None
         model: str | None = None
         for payload in payloads:
@@ -208,20 +206,19 @@ class StreamReader:
                     continue
                 if choice.finish_reason:
                     self._finish = _finish(choice.finish_reason)
-                if (delta := choice.delta) is None:
+                if (delta := choice.delta or choice.message) is None:
                     continue
                 piece, thinking = _content(delta)
-                text.append(piece)
-                reasoning.append(delta.reasoning_content or delta.reasoning or thinking)
-                if delta.refusal:
-                    refusal.append(delta.refusal)
+                text += piece
+                reasoning += delta.reasoning_content or delta.reasoning or thinking
+                refusal += delta.refusal or ""
                 if delta.tool_calls or delta.function_call:
                     self._calls.add(delta)
                 if delta.reasoning_details:
                     self._thoughts.add(delta.reasoning_details)
-        chunk = Chunk(text="".join(text), reasoning="".join(reasoning), refusal="".join(refusal), usage=usage, model=model)
-        self._said = self._said or bool(chunk.text or chunk.refusal)
-        return chunk
+        if text or refusal:
+            self._said = True
+        return Chunk(text=text, reasoning=reasoning, refusal=refusal, usage=usage, model=model)
 
 
 class _Call:
@@ -277,7 +274,7 @@ class _Fragments:
         return tuple([ToolCall(call.id, call.name, "".join(call.arguments)) for call in self._calls])
 
 
-_THOUGHT_KINDS: dict[str, Any] = {"reasoning.summary": "summary", "reasoning.encrypted": "sealed"}
+_THOUGHT_KINDS: dict[str, Any] = {"reasoning.text": "text", "reasoning.summary": "summary", "reasoning.encrypted": "sealed"}
 
 
 class _Thoughts:
@@ -288,6 +285,8 @@ class _Thoughts:
 
     def add(self, details: Iterable[_Thought]) -> None:
         for d in details:
+            if d.type not in _THOUGHT_KINDS:
+                continue
             key = (len(self._open) if d.index is None else d.index, d.type)
             known, texts = self._open.setdefault(key, (d, []))
             texts.append(d.text or d.summary or d.data or "")
@@ -297,10 +296,16 @@ class _Thoughts:
     def take(self) -> tuple[Thought, ...]:
         return tuple(
             [
-                Thought(_THOUGHT_KINDS.get(t.type, "text"), "".join(texts), t.signature or "", t.id, t.format)
+                Thought(_THOUGHT_KINDS[t.type], "".join(texts), t.signature or "", t.id, t.format)
                 for t, texts in self._open.values()
             ]
         )
+
+
+def _thoughts(details: list[_Thought]) -> tuple[Thought, ...]:
+    thoughts = _Thoughts()
+    thoughts.add(details)
+    return thoughts.take()
 
 
 def _arguments(arguments: str | dict[str, Any] | None) -> str:
