@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from mainstay.core.errors import Unsupported
 from mainstay.core.model import CacheMark, ImagePart, Message, ModelRequest, OutputSchema, TextPart, Thought, Tool
+from mainstay.wire.bodies import encoded
 from mainstay.wire.images import inline
 from mainstay.wire.turns import Block, arguments, own_fields, turns
 
@@ -23,8 +22,6 @@ FORMAT = "anthropic-claude-v1"
 # Fields of this very wire that a caller may send along and that change nothing about how the answer is read.
 _OWN = {"thinking", "top_k", "metadata", "service_tier", "cache_control", "inference_geo"}
 _EFFORTS = {"minimal": "low"}
-
-_encode = msgspec.json.Encoder().encode
 
 
 def write_request(request: ModelRequest, *, model: str, stream: bool, max_output: int, where: str) -> bytes:
@@ -54,7 +51,7 @@ def write_request(request: ModelRequest, *, model: str, stream: bool, max_output
         body["thinking"] = {"type": "disabled"}
     if stream:
         body["stream"] = True
-    return _encode(body | own_fields(request.extra, _OWN, where))
+    return encoded(body | own_fields(request.extra, _OWN, where))
 
 
 def _turns(messages: tuple[Message, ...], where: str) -> list[Block]:
@@ -74,7 +71,7 @@ def _blocks(m: Message, where: str) -> list[Block]:
         raise Unsupported("an image in a system message", where=where)
     if m.role != "assistant":
         return content
-    thoughts = [_thought(t) for t in m.thoughts if t.format == FORMAT]
+    thoughts = [_thought(t) for t in m.thoughts if t.format == FORMAT and (t.signature or t.kind == "sealed")]
     calls = [{"type": "tool_use", "id": c.id, "name": c.name, "input": arguments(c, where)} for c in m.tool_calls]
     return [*thoughts, *content, *calls]
 

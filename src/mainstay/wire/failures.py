@@ -23,7 +23,7 @@ FILTERED = "the provider's content filter stopped the answer"
 """Stands for a refusal where a filter stopped everything and said nothing; an answer without it would look like a fault."""
 
 _EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "billing_error"}
-_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
+_GO_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, *, where: str) -> ModelError:

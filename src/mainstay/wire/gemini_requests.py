@@ -17,6 +17,7 @@ import msgspec
 
 from mainstay.core.errors import Unsupported
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, Thought, Tool
+from mainstay.wire.bodies import encoded
 from mainstay.wire.images import inline
 from mainstay.wire.turns import Block, arguments, own_fields, turns
 
@@ -39,7 +40,6 @@ _GENERATION = {
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
 
-_encode = msgspec.json.Encoder().encode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -62,7 +62,7 @@ def write_request(request: ModelRequest, *, model: str, max_output: int, where: 
         body["toolConfig"] = {"functionCallingConfig": choice}
     config = _generation(request, model, max_output)
     body["generationConfig"] = config | {_GENERATION[name]: value for name, value in generation.items()}
-    return _encode(body | own)
+    return encoded(body | own)
 
 
 def _contents(messages: tuple[Message, ...], model: str, where: str) -> list[Block]:
@@ -142,7 +142,7 @@ def _result(m: Message, names: dict[str, str], where: str) -> Block:
 def _response(text: str) -> Any:
     try:
         _object.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return {"output": text}
     return msgspec.Raw(text.encode())
 

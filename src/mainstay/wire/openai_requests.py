@@ -25,6 +25,7 @@ from mainstay.core.model import (
     Tool,
     ToolCall,
 )
+from mainstay.wire.bodies import encoded
 
 
 class _Strict(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -176,7 +177,7 @@ def read_request(body: bytes) -> ChatRequest:
     """Read a caller's request. Raises `BadRequest` with the `param` at fault."""
     try:
         fields = _top.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON object: {error}") from None
     for required in ("model", "messages"):
         if required not in fields:
@@ -297,9 +298,6 @@ def _output(wanted: WireFormat | None) -> OutputSchema | None:
     return OutputSchema(asked.name, asked.schema, asked.strict, asked.description or "")
 
 
-_encode = msgspec.json.Encoder().encode
-
-
 def write_request(
     request: ModelRequest,
     *,
@@ -335,7 +333,7 @@ def write_request(
             body["stream_options"] = {"include_usage": True}
     if request.extra:
         body.update(request.extra)
-    return _encode(body)
+    return encoded(body)
 
 
 def _wire_message(m: Message, reasoning_field: str) -> dict[str, Any]:

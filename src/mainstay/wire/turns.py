@@ -45,6 +45,6 @@ def arguments(call: ToolCall, where: str) -> msgspec.Raw:
     text = call.arguments.encode("utf-8", "surrogatepass") or b"{}"
     try:
         _object.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unsupported("a tool call whose arguments are not a JSON object", where=where) from None
     return msgspec.Raw(text)
