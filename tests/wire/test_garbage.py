@@ -112,6 +112,15 @@ def test_a_body_is_an_answer_or_a_model_error(wire: Any, body: bytes) -> None:
         assert isinstance(wire.read_response(body, where="here"), Chunk)
 
 
+def test_bytes_that_are_no_text_are_no_crash() -> None:
+    """A tool call whose arguments are no UTF-8 is a call with a mark of replacement in it, as in any other text."""
+    anthropic = b'{"content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"x": "\xff"}}]}'
+    gemini = b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"x": "\xff"}}}]}}]}'
+    for wire, body in ((anthropic_responses, anthropic), (gemini_responses, gemini)):
+        (call,) = wire.read_response(body, where="").tool_calls
+        assert json.loads(call.arguments) == {"x": "\ufffd"}
+
+
 @pytest.mark.parametrize("wire", READERS)
 @given(pieces=streams)
 def test_a_stream_is_an_answer_or_a_model_error(wire: Any, pieces: list[bytes]) -> None:

@@ -155,7 +155,8 @@ class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one read from a provider brought: any of its fields may be empty.
 
     Tool calls and thoughts come whole, when their last fragment has arrived; `reasoning` is their text as it grows.
-    `usage` replaces what came before it. `model` is the name of the model that really answered.
+    `usage` comes with the last chunk: what an unfinished answer costs is not known. `model` is the name of the model that
+    really answered.
     """
 
     text: str = ""

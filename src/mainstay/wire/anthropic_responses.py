@@ -131,7 +131,7 @@ class StreamReader:
 
     def _read(self, payloads: list[bytes]) -> Chunk:
         text = reasoning = ""
-        usage = model = None
+        model = None
         for payload in payloads:
             if self._ended:
                 break
@@ -149,12 +149,12 @@ class StreamReader:
                 if self._said or text:
                     raise Garbled("a second message began in mid-stream", where=self._where)
                 model = self._whole.begin(event.message)
-                text, usage = self._whole.text().text, self._whole.usage
+                text = self._whole.text().text
             self._ended = event.type == "message_stop"
             if event.usage is not None:
-                usage = self._whole.count(event.usage)
+                self._whole.count(event.usage)
         self._said = self._said or bool(text)
-        return Chunk(text=text, reasoning=reasoning, usage=usage, model=model)
+        return Chunk(text=text, reasoning=reasoning, model=model)
 
     def _decoded(self, payload: bytes) -> _Event:
         try:
@@ -182,15 +182,14 @@ class _Whole:
     def __init__(self, where: str) -> None:
         self._where = where
         self.finish: Finish | None = None
-        self.usage: Usage | None = None
         self._blocks: dict[int, _Open] = {}
-        self._counted = _Usage()
+        self._counted: _Usage | None = None
         self._refusal = ""
         self._model: str | None = None
 
     def begin(self, message: _Message) -> str | None:
         """A message, or its head, from scratch; gives the model's name."""
-        self._blocks, self._counted, self._model = {}, _Usage(), message.model
+        self._blocks, self._counted, self._model = {}, None, message.model
         for index, block in enumerate(message.content or ()):
             self.open(index, block)
         if message.usage is not None:
@@ -216,22 +215,15 @@ class _Whole:
         elif delta.signature:
             known.block.signature = delta.signature
 
-    def count(self, u: _Usage) -> Usage:
+    def count(self, u: _Usage) -> None:
         """Usage comes in parts, each with the numbers so far; what it leaves out stays."""
-        known = self._counted
+        if self._counted is None:
+            self._counted = u
+            return
         for field in u.__struct_fields__:
             value = getattr(u, field)
             if value is not None:
-                setattr(known, field, value)
-        read, written = known.cache_read_input_tokens or 0, known.cache_creation_input_tokens or 0
-        self.usage = Usage(
-            input=(known.input_tokens or 0) + read + written,
-            output=known.output_tokens or 0,
-            cached_input=read,
-            cache_write=written,
-            reasoning=(known.output_tokens_details or _Details()).thinking_tokens or 0,
-        )
-        return self.usage
+                setattr(self._counted, field, value)
 
     def text(self) -> Chunk:
         """The text and the reasoning of the blocks that are there at once."""
@@ -253,20 +245,33 @@ class _Whole:
             thoughts=tuple([_thought(known) for known in blocks if known.block.type in ("thinking", "redacted_thinking")]),
             finish=finish,
             refusal=self._refusal or (failures.FILTERED if quiet else ""),
-            usage=self.usage,
+            usage=_usage(self._counted),
             model=self._model,
         )
 
     def _stop(self, reason: str | None, details: _Stop | None) -> None:
         self.finish = _FINISH.get(reason, Finish.STOP) if reason else None
-        self._refusal = (details.explanation or "") if details is not None else ""
+        self._refusal = (details.explanation or "") if details is not None and reason == "refusal" else ""
 
     def _call(self, known: _Open) -> ToolCall:
         block = known.block
         if not block.name:
             raise Garbled("a tool call without the name of its tool", where=self._where)
-        given = bytes(block.input).decode()
+        given = bytes(block.input).decode(errors="replace")
         return ToolCall(block.id or "", block.name, "".join(known.pieces) or ("{}" if given in ("", "null") else given))
+
+
+def _usage(u: _Usage | None) -> Usage | None:
+    if u is None:
+        return None
+    read, written = u.cache_read_input_tokens or 0, u.cache_creation_input_tokens or 0
+    return Usage(
+        input=(u.input_tokens or 0) + read + written,
+        output=u.output_tokens or 0,
+        cached_input=read,
+        cache_write=written,
+        reasoning=(u.output_tokens_details or _Details()).thinking_tokens or 0,
+    )
 
 
 def _thought(known: _Open) -> Thought:

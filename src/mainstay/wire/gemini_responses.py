@@ -125,17 +125,18 @@ class _Whole:
         self._calls: list[ToolCall] = []
         self._thinking: list[str] = []
         self._sealed: list[Thought] = []
+        self._usage: Usage | None = None
         self._blocked = ""
 
     def add(self, payloads: list[bytes]) -> Chunk:
         """What these answers, or pieces of one, bring."""
         text = reasoning = ""
-        usage = model = None
+        model = None
         for payload in payloads:
             answer = self._decoded(payload)
             model = answer.model_version or model
             if answer.usage_metadata is not None:
-                usage = _usage(answer.usage_metadata)
+                self._usage = _usage(answer.usage_metadata)
             if answer.prompt_feedback is not None and answer.prompt_feedback.block_reason:
                 self._blocked = f"the provider blocked the prompt: {answer.prompt_feedback.block_reason}"
                 self.finish = Finish.CONTENT_FILTER
@@ -153,14 +154,14 @@ class _Whole:
                         self._take(part, answer.response_id)
         self._thinking.append(reasoning)
         self._said = self._said or bool(text)
-        return Chunk(text=text, reasoning=reasoning, usage=usage, model=model)
+        return Chunk(text=text, reasoning=reasoning, model=model)
 
     def _take(self, part: _Part, response_id: str | None) -> None:
         """What of a part is no text: a call, and the signature of either. Code that the provider runs is read past."""
         id: str | None = None
         if (call := part.function_call) is not None:
             id = call.id or f"{response_id or 'call'}-{len(self._calls)}"
-            arguments = bytes(call.args).decode()
+            arguments = bytes(call.args).decode(errors="replace")
             self._calls.append(ToolCall(id, call.name, "{}" if arguments in ("", "null") else arguments))
         elif part.text is None:
             return
@@ -181,6 +182,7 @@ class _Whole:
             thoughts=(*([Thought("text", thinking, format=FORMAT)] if thinking else ()), *self._sealed),
             finish=finish,
             refusal=self._blocked or (failures.FILTERED if quiet else ""),
+            usage=self._usage,
         )
 
     def _decoded(self, payload: bytes) -> _Answer:

@@ -167,6 +167,7 @@ class StreamReader:
     def __init__(self, *, where: str) -> None:
         self._where, self._events, self._calls, self._thoughts = where, Events(), _Fragments(), _Thoughts()
         self._finish: Finish | None = None
+        self._usage: Usage | None = None
         self._ended = self._said = False
 
     def feed(self, data: bytes) -> Chunk | None:
@@ -185,11 +186,12 @@ class StreamReader:
         calls = self._calls.take(self._where)
         finish = self._finish or (Finish.TOOL_CALLS if calls else Finish.STOP)
         refusal = last.refusal or ("" if self._said or calls else _filtered(finish))
-        return msgspec.structs.replace(last, tool_calls=calls, thoughts=self._thoughts.take(), finish=finish, refusal=refusal)
+        return msgspec.structs.replace(
+            last, tool_calls=calls, thoughts=self._thoughts.take(), finish=finish, refusal=refusal, usage=self._usage
+        )
 
     def _read(self, payloads: list[bytes]) -> Chunk:
         text = reasoning = refusal = ""
-        usage: Usage | None = None
         model: str | None = None
         for payload in payloads:
             if payload == b"[DONE]":
@@ -200,7 +202,7 @@ class StreamReader:
             model = completion.model or model
             reported = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
             if reported is not None:
-                usage = _usage(reported)
+                self._usage = _usage(reported)
             for choice in completion.choices or ():
                 if choice.index:
                     continue
@@ -218,7 +220,7 @@ class StreamReader:
                     self._thoughts.add(delta.reasoning_details)
         if text or refusal:
             self._said = True
-        return Chunk(text=text, reasoning=reasoning, refusal=refusal, usage=usage, model=model)
+        return Chunk(text=text, reasoning=reasoning, refusal=refusal, model=model)
 
 
 class _Call:
