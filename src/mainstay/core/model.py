@@ -13,14 +13,21 @@ from msgspec import Struct
 
 from mainstay.core.reasons import Finish
 
+CacheMark = Literal["5m", "1h"]
+"""How long the provider is asked to keep everything up to here, so that the next request with the same beginning costs less.
 
-class TextPart(Struct, frozen=True, tag="text"):
-    """A run of text inside a message that mixes text and images."""
+A hint: it changes no answer, and providers that cache on their own, or not at all, are not told.
+"""
+
+
+class TextPart(Struct, frozen=True, tag="text", omit_defaults=True):
+    """A run of text inside a message that mixes text and images, or that ends a stretch worth caching."""
 
     text: str
+    cache: CacheMark | None = None
 
 
-class ImagePart(Struct, frozen=True, tag="image"):
+class ImagePart(Struct, frozen=True, tag="image", omit_defaults=True):
     """An image as input: an `https:` address, or a `data:` URL that carries the bytes.
 
     `detail` is OpenAI's `low`, `high` or `auto`; other providers ignore it.
@@ -28,6 +35,7 @@ class ImagePart(Struct, frozen=True, tag="image"):
 
     url: str
     detail: str | None = None
+    cache: CacheMark | None = None
 
 
 Part = TextPart | ImagePart
@@ -42,8 +50,27 @@ class ToolCall(Struct, frozen=True):
     arguments: str
 
 
+class Thought(Struct, frozen=True, omit_defaults=True):
+    """A piece of reasoning that its provider wants back, byte for byte, with the turn that it belongs to.
+
+    `kind` is `text`, `summary`, or `sealed` for what only the provider can read. `signature` is the provider's own proof.
+    `format` says whose it is, such as `anthropic-claude-v1`: an adapter sends back what is its own and leaves out the rest.
+    `id` is the provider's name for it; for Gemini, the tool call whose reasoning it is. The shape is that of OpenRouter's
+    `reasoning_details`.
+    """
+
+    kind: Literal["text", "summary", "sealed"]
+    text: str = ""
+    signature: str = ""
+    id: str | None = None
+    format: str | None = None
+
+
 class Message(Struct, frozen=True, omit_defaults=True):
-    """One turn. `tool_call_id` says which call a `tool` message answers."""
+    """One turn. `tool_call_id` says which call a `tool` message answers.
+
+    `reasoning` is the reasoning as plain text; `thoughts` is the same in the form in which the provider takes it back.
+    """
 
     role: Role
     content: str | tuple[Part, ...] = ""
@@ -51,6 +78,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
     tool_call_id: str | None = None
     name: str | None = None
     reasoning: str | None = None
+    thoughts: tuple[Thought, ...] = ()
 
     @property
     def text(self) -> str:
@@ -67,6 +95,7 @@ class Tool(Struct, frozen=True, omit_defaults=True):
     description: str = ""
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    cache: CacheMark | None = None
 
 
 class OutputSchema(Struct, frozen=True, omit_defaults=True):
@@ -75,6 +104,7 @@ class OutputSchema(Struct, frozen=True, omit_defaults=True):
     name: str = "answer"
     schema: dict[str, Any] | None = None
     strict: bool | None = None
+    description: str = ""
 
 
 class ModelRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,12 +154,14 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one read from a provider brought: any of its fields may be empty.
 
-    Tool calls come whole, when their last fragment has arrived. `usage` replaces what came before it.
-    `model` is the name of the model that really answered.
+    Tool calls and thoughts come whole, when their last fragment has arrived; `reasoning` is their text as it grows.
+    `usage` comes with the last chunk: what an unfinished answer costs is not known. `model` is the name of the model that
+    really answered.
     """
 
     text: str = ""
     reasoning: str = ""
+    thoughts: tuple[Thought, ...] = ()
     refusal: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish | None = None

@@ -2,12 +2,14 @@
 
 The shapes in use: OpenAI `{"error": {message, type, code, param}}`, Anthropic `{"type": "error", "error": {type, message}}`,
 Gemini `{"error": {code, message, status, details}}` (sometimes in a list), and servers that say `{"error": "…"}`,
-`{"message": "…"}` or `{"detail": …}`. Waiting hints: `retry-after-ms` wins over `retry-after` (seconds or an HTTP date, read
-against the response's own `date`), and Gemini's `RetryInfo`.
+`{"message": "…"}` or `{"detail": …}`. The code is the provider's own word (`code`, `status` or `type`), and a number only where
+there is no word. Waiting hints: `retry-after-ms` wins over `retry-after` (seconds or an HTTP date, read against the response's
+own `date`), and Gemini's `RetryInfo`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -17,31 +19,41 @@ import msgspec
 
 from mainstay.core.errors import ModelError, Overloaded, RateLimited, Rejected, Unauthorized
 
+FILTERED = "the provider's content filter stopped the answer"
+"""Stands for a refusal where a filter stopped everything and said nothing; an answer without it would look like a fault."""
+
 _EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "billing_error"}
-_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
+_GO_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, *, where: str) -> ModelError:
-    """The typed error for an HTTP answer of 400 or above."""
-    what, code, hint = _explain(body)
-    error = _class_of(status)(
-        f"HTTP {status}: {what}",
-        where=where,
-        status=status,
-        code=code,
-        retry_after=retry_after(headers) or hint,
-    )
-    if code in _EXHAUSTED:
-        error.retryable = False
-    return error
+    """The typed error for an HTTP answer of 300 or above."""
+    error = _error_in(body)
+    if error is None:
+        what, code, hint = body[:300].decode("utf-8", "replace").strip() or "no body", None, None
+    else:
+        what, code, hint = _message(error), _code(error), _hint(error)
+    wait = retry_after(headers)
+    kind = Unauthorized if _key_refused(error) else _class_of(status)
+    return _made(kind, f"HTTP {status}: {what}", where=where, status=status, code=code, wait=hint if wait is None else wait)
 
 
 def in_stream(error: Any, *, where: str) -> ModelError:
-    """The typed error for an error object that arrives in the middle of a stream."""
-    what, code = _message(error), _code(error)
-    status = error.get("code") if isinstance(error, dict) else None
-    kind = _class_of(status) if isinstance(status, int) and 400 <= status < 600 else _CODES.get(code or "", Overloaded)
-    return kind(what, where=where, code=code, status=status if isinstance(status, int) else None)
+    """The typed error for an error object that arrives in an answer whose status was good."""
+    code = _code(error)
+    number = str(error.get("code")) if isinstance(error, dict) else ""
+    status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
+    kind = _class_of(status) if status is not None else _CODES.get(code or "", Overloaded)
+    return _made(kind, _message(error), where=where, status=status, code=code, wait=_hint(error))
+
+
+def _made(
+    kind: type[ModelError], what: str, *, where: str, status: int | None, code: str | None, wait: float | None
+) -> ModelError:
+    made = kind(what, where=where, status=status, code=code, retry_after=wait)
+    if code in _EXHAUSTED:
+        made.retryable = False
+    return made
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -51,28 +63,43 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if value is None:
             continue
         try:
-            return max(0.0, float(value) * unit)
+            wait = float(value) * unit
         except ValueError:
-            pass
-        try:
-            wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-        except (ValueError, TypeError):
-            continue
-        return max(0.0, wait.total_seconds())
+            wait = _until(value, headers.get("date", ""))
+        if math.isfinite(wait):
+            return max(0.0, wait)
     return None
 
 
+def _until(date: str, now: str) -> float:
+    try:
+        return (parsedate_to_datetime(date) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return math.nan
+
+
+# What an error in mid-stream is, by its word; one that is not here is the provider's own failure.
 _CODES: dict[str, type[ModelError]] = {
-    "rate_limit_error": RateLimited,
-    "rate_limit_exceeded": RateLimited,
-    "RESOURCE_EXHAUSTED": RateLimited,
-    "insufficient_quota": RateLimited,
-    "overloaded_error": Overloaded,
-    "invalid_request_error": Rejected,
-    "INVALID_ARGUMENT": Rejected,
-    "authentication_error": Unauthorized,
-    "permission_error": Unauthorized,
-    "billing_error": Unauthorized,
+    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED", "insufficient_quota"), RateLimited),
+    **dict.fromkeys(
+        (
+            "invalid_request_error",
+            "not_found_error",
+            "request_too_large",
+            "context_length_exceeded",
+            "content_filter",
+            "model_not_found",
+            "INVALID_ARGUMENT",
+            "FAILED_PRECONDITION",
+            "NOT_FOUND",
+            "tool_use_failed",
+        ),
+        Rejected,
+    ),
+    **dict.fromkeys(
+        ("authentication_error", "permission_error", "billing_error", "invalid_api_key", "PERMISSION_DENIED", "UNAUTHENTICATED"),
+        Unauthorized,
+    ),
 }
 
 
@@ -81,20 +108,20 @@ def _class_of(status: int) -> type[ModelError]:
         return Unauthorized
     if status == 429:
         return RateLimited
-    if status in (408, 409, 425) or status >= 500:
+    if status in (408, 409, 425, 498) or status >= 500:  # 498 is Groq's "no capacity"
         return Overloaded
     return Rejected
 
 
-def _explain(body: bytes) -> tuple[str, str | None, float | None]:
+def _error_in(body: bytes) -> Any:
+    """The error object of a body; None where it is no JSON or holds nothing."""
     try:
         data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body[:300].decode("utf-8", "replace").strip() or "no body", None, None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
     if isinstance(data, list) and data:
         data = data[0]
-    error = data.get("error", data) if isinstance(data, dict) else data
-    return _message(error), _code(error), _hint(error)
+    return data.get("error") or data if isinstance(data, dict) else data
 
 
 def _message(error: Any) -> str:
@@ -110,15 +137,26 @@ def _code(error: Any) -> str | None:
         return None
     for key in ("code", "status", "type"):
         if isinstance(error.get(key), str) and error[key]:
-            return str(error[key])
-    return None
+            return str(error[key])[:100]
+    number = error.get("code")
+    return str(number) if isinstance(number, int) and not isinstance(number, bool) else None
+
+
+def _details(error: Any) -> list[dict[str, Any]]:
+    details = error.get("details") if isinstance(error, dict) else None
+    return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
 
 
 def _hint(error: Any) -> float | None:
-    details = error.get("details") if isinstance(error, dict) else None
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+    """Gemini's `RetryInfo`."""
+    for detail in _details(error):
+        delay = detail.get("retryDelay")
         match = _GO_DURATION.fullmatch(delay) if isinstance(delay, str) else None
         if match:
             return float(match[1])
     return None
+
+
+def _key_refused(error: Any) -> bool:
+    """Gemini answers a wrong key with 400 and says so in the details."""
+    return any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(error))

@@ -1,12 +1,14 @@
 """The answers of OpenAI's chat completions, both ways: what providers send us, and what our callers expect.
 
 Source: OpenAI's API reference (chat completion object, chunk object). Compatible servers differ in small things, and reading
-is lenient about them: reasoning under `reasoning_content` or `reasoning`, content as a list of parts (Mistral), cached
-tokens under four names, `function_call` of old, chunks without choices, usage in any chunk.
+is lenient about them: reasoning under `reasoning_content`, `reasoning` or `reasoning_details`, content as a list of parts
+(Mistral), cached tokens under four names, `function_call` of old, and empty ones (Snowflake), chunks without choices, usage in
+any chunk, tool calls without an index, or all of one index (Gemini), output that leaves reasoning out of the count (xAI).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,20 +16,27 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer
 from mainstay.core.errors import CutOff, Empty, Garbled
-from mainstay.core.model import Chunk, ToolCall, Usage
+from mainstay.core.model import Chunk, Thought, ToolCall, Usage
 from mainstay.core.reasons import Finish, Status
 from mainstay.wire import failures
 from mainstay.wire.sse import Events
 
+# OpenAI's words and, after them, those of servers that have their own. Any other word means: it stopped.
 _FINISH = {
     "stop": Finish.STOP,
-    "eos": Finish.STOP,
     "length": Finish.LENGTH,
-    "model_length": Finish.LENGTH,
     "tool_calls": Finish.TOOL_CALLS,
     "function_call": Finish.TOOL_CALLS,
     "content_filter": Finish.CONTENT_FILTER,
     "error": Finish.ERROR,
+    "model_length": Finish.LENGTH,
+    "max_tokens": Finish.LENGTH,
+    "model_context_window_exceeded": Finish.LENGTH,
+    "tool_use": Finish.TOOL_CALLS,
+    "sensitive": Finish.CONTENT_FILTER,
+    "network_error": Finish.ERROR,
+    "insufficient_system_resource": Finish.ERROR,
+    "abort": Finish.ERROR,
 }
 
 
@@ -37,8 +46,19 @@ class _Function(Struct):
 
 
 class _ToolCall(Struct):
-    function: _Function
+    function: _Function | None = None
     id: str | None = None
+    index: int | None = None
+
+
+class _Thought(Struct):
+    type: str = ""
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: str | None = None
     index: int | None = None
 
 
@@ -53,6 +73,7 @@ class _Message(Struct):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[_Thought] | None = None
     tool_calls: list[_ToolCall] | None = None
     function_call: _Function | None = None
 
@@ -76,6 +97,7 @@ class _OutputDetails(Struct):
 class _Usage(Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
     prompt_token_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
@@ -118,100 +140,174 @@ def read_response(body: bytes, *, where: str) -> Chunk:
         raise Empty("the completion holds no message", where=where)
     message = choice.message
     text, thinking = _content(message)
-    calls = [_whole_call(c.id, c.function) for c in message.tool_calls or ()]
-    if message.function_call is not None:
-        calls.append(_whole_call(None, message.function_call))
+    calls = [_whole_call(c.id, c.function, where) for c in message.tool_calls or ()]
+    if message.function_call is not None and message.function_call.name:
+        calls.append(_whole_call(None, message.function_call, where))
+    finish = _finish(choice.finish_reason) or (Finish.TOOL_CALLS if calls else Finish.STOP)
     return Chunk(
         text=text,
         reasoning=message.reasoning_content or message.reasoning or thinking,
-        refusal=message.refusal or "",
+        thoughts=_thoughts(message.reasoning_details) if message.reasoning_details else (),
+        refusal=message.refusal or ("" if text or calls else _filtered(finish)),
         tool_calls=tuple(calls),
-        finish=_finish(choice.finish_reason, bool(calls)),
+        finish=finish,
         usage=_usage(completion.usage),
         model=completion.model,
     )
+
+
+def _filtered(finish: Finish | None) -> str:
+    """What stands for a refusal where a filter stopped everything and said nothing."""
+    return failures.FILTERED if finish is Finish.CONTENT_FILTER else ""
 
 
 class StreamReader:
     """Reads a streamed completion: feed it what the socket gave, get one chunk a read."""
 
     def __init__(self, *, where: str) -> None:
-        self._where, self._events, self._calls = where, Events(), _Fragments()
+        self._where, self._events, self._calls, self._thoughts = where, Events(), _Fragments(), _Thoughts()
         self._finish: Finish | None = None
-        self._ended = False
+        self._usage: Usage | None = None
+        self._ended = self._said = False
 
     def feed(self, data: bytes) -> Chunk | None:
         """What these bytes bring, or None if they complete nothing. Raises what an error event in them means."""
-        return self._read(self._events.feed(data))
+        payloads = self._events.feed(data)
+        return self._read(payloads) if payloads else None
 
     def close(self) -> Chunk:
         """The last chunk. Raises `CutOff` where neither an end mark nor a finish reason came."""
-        last = self._read(self._events.close())
+        try:
+            last = self._read(self._events.close())
+        except Garbled:  # half an event
+            last = Chunk()
         if not self._ended and self._finish is None:
             raise CutOff("the stream ended without its end mark", where=self._where)
-        calls = self._calls.take()
-        finish = Finish.TOOL_CALLS if calls and self._finish in (None, Finish.STOP) else self._finish or Finish.STOP
-        return msgspec.structs.replace(last or Chunk(), tool_calls=calls, finish=finish)
+        calls = self._calls.take(self._where)
+        finish = self._finish or (Finish.TOOL_CALLS if calls else Finish.STOP)
+        refusal = last.refusal or ("" if self._said or calls else _filtered(finish))
+        return msgspec.structs.replace(
+            last, tool_calls=calls, thoughts=self._thoughts.take(), finish=finish, refusal=refusal, usage=self._usage
+        )
 
-    def _read(self, payloads: list[bytes]) -> Chunk | None:
-        text, reasoning, refusal = [], [], []
-        usage: Usage | None = None
+    def _read(self, payloads: list[bytes]) -> Chunk:
+        text = reasoning = refusal = ""
         model: str | None = None
         for payload in payloads:
             if payload == b"[DONE]":
                 self._ended = True
-                continue
+            if self._ended:
+                break
             completion = _completion(payload, self._where)
             model = completion.model or model
             reported = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
             if reported is not None:
-                usage = _usage(reported)
+                self._usage = _usage(reported)
             for choice in completion.choices or ():
                 if choice.index:
                     continue
                 if choice.finish_reason:
-                    self._finish = _finish(choice.finish_reason, False)
-                if (delta := choice.delta) is None:
+                    self._finish = _finish(choice.finish_reason)
+                if (delta := choice.delta or choice.message) is None:
                     continue
                 piece, thinking = _content(delta)
-                text.append(piece)
-                reasoning.append(delta.reasoning_content or delta.reasoning or thinking)
-                if delta.refusal:
-                    refusal.append(delta.refusal)
+                text += piece
+                reasoning += delta.reasoning_content or delta.reasoning or thinking
+                refusal += delta.refusal or ""
                 if delta.tool_calls or delta.function_call:
                     self._calls.add(delta)
-        if not payloads:
-            return None
-        return Chunk(text="".join(text), reasoning="".join(reasoning), refusal="".join(refusal), usage=usage, model=model)
+                if delta.reasoning_details:
+                    self._thoughts.add(delta.reasoning_details)
+        if text or refusal:
+            self._said = True
+        return Chunk(text=text, reasoning=reasoning, refusal=refusal, model=model)
+
+
+class _Call:
+    """A tool call on its way to being whole."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self, id: str) -> None:
+        self.id, self.name = id, ""
+        self.arguments: list[str] = []
 
 
 class _Fragments:
-    """Puts streamed tool calls together. A fragment belongs to its `index`, or, without one, opens a call if it has an id."""
+    """Puts streamed tool calls together.
+
+    A fragment belongs to the call of its `index`. It opens a new one where there is none, and where it names itself and has
+    another id than the call that is there. Without an index it belongs to the call of its id, or else to the last one.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[str, list[str], list[str]]] = {}
+        self._calls: list[_Call] = []
+        self._at: dict[int, _Call] = {}
 
     def add(self, delta: _Message) -> None:
         for fragment in delta.tool_calls or ():
-            index = fragment.index
-            if index is None:
-                index = len(self._open) if fragment.id or not self._open else len(self._open) - 1
-            self._append(index, fragment.id, fragment.function)
-        if delta.function_call is not None:
-            self._append(0, None, delta.function_call)
+            self._append(fragment.index, fragment.id or "", fragment.function or _Function())
+        if delta.function_call is not None and (delta.function_call.name or delta.function_call.arguments):
+            self._append(0, "", delta.function_call)
 
-    def _append(self, index: int, id: str | None, function: _Function) -> None:
-        known, names, arguments = self._open.get(index, ("", [], []))
-        if function.name and not names:
-            names.append(function.name)
+    def _append(self, index: int | None, id: str, function: _Function) -> None:
+        call: _Call | None
+        if index is not None:
+            call = self._at.get(index)
+            if call is not None and id and call.id and id != call.id and function.name:
+                call = None
+        elif id:
+            call = next((c for c in self._calls if c.id == id), None)
+        else:
+            call = self._calls[-1] if self._calls else None
+        if call is None:
+            call = _Call(id)
+            self._calls.append(call)
+            if index is not None:
+                self._at[index] = call
+        call.id = call.id or id
+        call.name = call.name or function.name or ""
         if function.arguments:
-            arguments.append(_arguments(function.arguments))
-        self._open[index] = (known or id or "", names, arguments)
+            call.arguments.append(_arguments(function.arguments))
 
-    def take(self) -> tuple[ToolCall, ...]:
-        calls = tuple([ToolCall(id, "".join(names), "".join(parts)) for _, (id, names, parts) in sorted(self._open.items())])
-        self._open = {}
-        return calls
+    def take(self, where: str) -> tuple[ToolCall, ...]:
+        if any(not call.name for call in self._calls):
+            raise Garbled("a tool call without the name of its function", where=where)
+        return tuple([ToolCall(call.id, call.name, "".join(call.arguments)) for call in self._calls])
+
+
+_THOUGHT_KINDS: dict[str, Any] = {"reasoning.text": "text", "reasoning.summary": "summary", "reasoning.encrypted": "sealed"}
+
+
+class _Thoughts:
+    """Puts `reasoning_details` together: pieces of one index are one thought, its signature in the last of them."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[int, str], tuple[_Thought, list[str]]] = {}
+
+    def add(self, details: Iterable[_Thought]) -> None:
+        for d in details:
+            if d.type not in _THOUGHT_KINDS:
+                continue
+            key = (len(self._open) if d.index is None else d.index, d.type)
+            known, texts = self._open.setdefault(key, (d, []))
+            texts.append(d.text or d.summary or d.data or "")
+            known.signature = d.signature or known.signature
+            known.id, known.format = known.id or d.id, known.format or d.format
+
+    def take(self) -> tuple[Thought, ...]:
+        return tuple(
+            [
+                Thought(_THOUGHT_KINDS[t.type], "".join(texts), t.signature or "", t.id, t.format)
+                for t, texts in self._open.values()
+            ]
+        )
+
+
+def _thoughts(details: list[_Thought]) -> tuple[Thought, ...]:
+    thoughts = _Thoughts()
+    thoughts.add(details)
+    return thoughts.take()
 
 
 def _arguments(arguments: str | dict[str, Any] | None) -> str:
@@ -220,8 +316,10 @@ def _arguments(arguments: str | dict[str, Any] | None) -> str:
     return arguments or ""
 
 
-def _whole_call(id: str | None, function: _Function) -> ToolCall:
-    return ToolCall(id or "", function.name or "", _arguments(function.arguments))
+def _whole_call(id: str | None, function: _Function | None, where: str) -> ToolCall:
+    if function is None or not function.name:
+        raise Garbled("a tool call without the name of its function", where=where)
+    return ToolCall(id or "", function.name, _arguments(function.arguments))
 
 
 def _content(message: _Message) -> tuple[str, str]:
@@ -234,10 +332,8 @@ def _content(message: _Message) -> tuple[str, str]:
     return text, "".join([t if isinstance(t, str) else "".join([p.text or "" for p in t]) for t in thinking])
 
 
-def _finish(reason: str | None, has_calls: bool) -> Finish:
-    if not reason:
-        return Finish.TOOL_CALLS if has_calls else Finish.STOP
-    return _FINISH.get(reason, Finish.STOP)
+def _finish(reason: str | None) -> Finish | None:
+    return _FINISH.get(reason, Finish.STOP) if reason else None
 
 
 def _usage(u: _Usage | None) -> Usage | None:
@@ -246,9 +342,13 @@ def _usage(u: _Usage | None) -> Usage | None:
     inputs = u.prompt_tokens_details or u.prompt_token_details or _InputDetails()
     outputs = u.completion_tokens_details or u.completion_token_details or _OutputDetails()
     cached = inputs.cached_tokens or u.prompt_cache_hit_tokens or u.cached_tokens or u.num_cached_tokens
+    output = u.completion_tokens or 0
+    if u.total_tokens and u.prompt_tokens is not None:
+        # Where the total is more than its two parts, the rest is reasoning that is charged but not counted as output.
+        output = max(output, u.total_tokens - u.prompt_tokens)
     return Usage(
         input=u.prompt_tokens or 0,
-        output=u.completion_tokens or 0,
+        output=output,
         cached_input=cached or 0,
         cache_write=inputs.cache_write_tokens or 0,
         reasoning=outputs.reasoning_tokens or 0,

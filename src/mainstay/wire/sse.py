@@ -19,25 +19,31 @@ class Events:
     ([], [b'{"a": 1}', b'[DONE]'])
     """
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_open", "_size")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._open: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that these bytes complete. Raises `Garbled` for an event above 16 MB."""
-        if self._rest:
-            data = self._rest + data
+        if self._size > MAX_EVENT:
+            raise Garbled(f"a server-sent event is longer than {MAX_EVENT} bytes")
+        self._size += len(data)
+        if b"\n" not in data and b"\r" not in data:  # in the middle of a line: nothing can be complete
+            self._open.append(data)
+            return []
+        if self._open:
+            data = b"".join([*self._open, data])
         if b"\r" in data:
             data = _normalise(data)
-        *blocks, self._rest = data.split(b"\n\n")
-        if len(self._rest) > MAX_EVENT:
-            raise Garbled(f"a server-sent event is longer than {MAX_EVENT} bytes")
+        *blocks, rest = data.split(b"\n\n")
+        self._open, self._size = [rest], len(rest)
         return [payload for block in blocks if (payload := _payload(block)) is not None]
 
     def close(self) -> list[bytes]:
         """What the last, unfinished event holds."""
-        rest, self._rest = self._rest, b""
+        rest, self._open, self._size = b"".join(self._open), [], 0
         payload = _payload(rest.replace(b"\r", b"\n").strip(b"\n"))
         return [payload] if payload else []
 

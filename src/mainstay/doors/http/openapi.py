@@ -26,6 +26,7 @@ def document(app: Mainstay, *, locked: bool) -> bytes:
     types = [FeatureRequest, ScoreRequest, *_EVENTS, *(reader.type for reader in readers.values())]
     (asked, scored, *others), shared = components(types, template=_TEMPLATE)
     shared |= _schemas()
+    shared["WireMessage"]["properties"]["prefix"] = {"enum": [False, None]}
     shared["ChatRequest"] = _chat(app, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
     whole = {
         "openapi": "3.1.0",

@@ -2,13 +2,15 @@
 vLLM, Ollama, llama.cpp.
 
 Options (`[models.NAME.options]`): `max_tokens_field` (by default `max_completion_tokens` for OpenAI and Azure, `max_tokens`
-elsewhere), `stream_usage` (false for a server that refuses `stream_options`). Azure: `url` up to the deployment,
-`query = { api-version = "…" }`. Without `model` the first one that the server lists is asked.
+elsewhere), `stream_usage` (false for a server that refuses `stream_options`), `reasoning_field`, in which the server takes
+reasoning back (by default `reasoning_details` for OpenRouter, `reasoning_content` elsewhere). Azure: `url` up to the
+deployment, `query = { api-version = "…" }`. Without `model` the first one that the server lists is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -29,6 +31,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
 
     max_tokens_field: str | None = None
     stream_usage: bool = True
+    reasoning_field: Literal["reasoning_content", "reasoning", "reasoning_details"] | None = None
 
 
 class OpenAI:
@@ -49,6 +52,8 @@ class OpenAI:
         self._models = http.endpoint(self._base + "/models", headers | model.headers)
         own = azure or base == OFFICIAL
         self._max_tokens_field = options.max_tokens_field or ("max_completion_tokens" if own else "max_tokens")
+        details = host == "openrouter.ai"
+        self._reasoning_field = options.reasoning_field or ("reasoning_details" if details else "reasoning_content")
         self._stream_usage = options.stream_usage
 
     async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
@@ -57,6 +62,7 @@ class OpenAI:
             model=self._model or await self._discover(),
             stream=stream,
             max_tokens_field=self._max_tokens_field,
+            reasoning_field=self._reasoning_field,
             stream_usage=self._stream_usage,
         )
         async with self._completions.post(body) as reply:
@@ -75,11 +81,10 @@ class OpenAI:
     async def _discover(self) -> str:
         """The first model that the server lists."""
         status, body = await self._models.get()
+        if status >= 300:
+            raise failures.failure(status, {}, body, where=self._models.url)
         try:
-            listed = msgspec.json.decode(body)["data"]
-            self._model = str(listed[0]["id"])
-        except (msgspec.DecodeError, KeyError, IndexError, TypeError):
-            raise Garbled(
-                f"the server lists no model (HTTP {status})", where=self._models.url, next="set MAINSTAY_MODEL_NAME"
-            ) from None
+            self._model = str(msgspec.json.decode(body)["data"][0]["id"])
+        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
+            raise Garbled("the server lists no model", where=self._models.url, next="set MAINSTAY_MODEL_NAME") from None
         return self._model
