@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from mainstay.core.feature import CallRung, MessageRung, SearchRung
+from mainstay.core.feature import CallRung, MessageRung, RulesRung, SearchRung, StaleRung
 from mainstay.core.reasons import Reason
 from mainstay.serve.ready import Ready, ReadyRung
 from mainstay.serve.tracing import Trace
@@ -33,8 +33,10 @@ def need(rung: ReadyRung, ready: Ready) -> float:
 
 
 def limit_of(place: int, trace: Trace) -> float:
-    """The moment by which the rung at that place has to be done."""
+    """The moment by which the rung at that place has to be done. One that asks nobody takes no time from those below it."""
     ready = trace.ready
+    if isinstance(ready.rungs[place].spec, RulesRung | StaleRung):
+        return trace.deadline
     return trace.deadline - sum(need(rung, ready) for rung in ready.rungs[place + 1 :])
 
 
