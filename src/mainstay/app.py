@@ -71,6 +71,7 @@ class Mainstay:
         )
         self.parts = Parts(spool=self._spool, cache=self._cache, flights=Flights(), observers=self.observers)
         self._thread: _LoopThread | None = None
+        self._closed = False
 
     # Answering
 
@@ -236,22 +237,27 @@ class Mainstay:
     # Ending
 
     async def close(self) -> None:
-        """Let go of connections and write out what is left."""
+        """Let go of connections and write out what is left. A second time does nothing."""
         await self._http.close()
-        if self._thread is not None:
-            self._thread.close(self._http.close())
+        self._end_thread()
         await asyncio.to_thread(self._shut)
 
     def close_sync(self) -> None:
         """As `close`, for code that is not async."""
-        if self._thread is not None:
-            self._thread.close(self._http.close())
+        self._end_thread()
         self._shut()
 
+    def _end_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close(self._http.close())
+
     def _shut(self) -> None:
-        self._spool.close()
-        self._cache.close()
-        self._ledger.close()
+        if not self._closed:
+            self._closed = True
+            self._spool.close()
+            self._cache.close()
+            self._ledger.close()
 
     async def __aenter__(self) -> Mainstay:
         return self
