@@ -23,6 +23,8 @@ LONGEST = 1500  # characters of one passage
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_CODE_OR_COMMENT = re.compile(r"^\s*(```|~~~).*?^\s*\1|`[^`\n]+`|<!--.*?-->", re.DOTALL | re.MULTILINE)
+_EMPHASIS = re.compile(r"(?<!\w)_(?=\S)([^_]+)_(?!\w)")
 
 
 class Section(Struct, frozen=True):
@@ -96,7 +98,8 @@ def anchor_of(heading: str) -> str:
 
 
 def sections(text: str) -> list[Section]:
-    """The sections of a Markdown text, long ones in pieces, with offsets into the text."""
+    """The sections of a Markdown text, long ones in pieces, with offsets into the text. Comments are nobody's evidence."""
+    text = _CODE_OR_COMMENT.sub(_blank_comment, text)
     front = _FRONT.match(text)
     found: list[Section] = []
     path: list[tuple[int, str]] = []
@@ -115,8 +118,15 @@ def sections(text: str) -> list[Section]:
     return found + _cut(text, start, at, path)
 
 
+def _blank_comment(found: re.Match[str]) -> str:
+    """Spaces for a comment, so that the offsets of what follows stay right; code as it is."""
+    return re.sub(r"[^\n]", " ", found[0]) if found[0].startswith("<!--") else found[0]
+
+
 def _plain(heading: str) -> str:
-    return re.sub(r"[`*_]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading))
+    """A heading without its marks; the `_` inside a name such as `no_evidence` is none."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[`*]", "", _EMPHASIS.sub(r"\1", text))
 
 
 def _cut(text: str, start: int, end: int, path: list[tuple[int, str]]) -> list[Section]:
