@@ -81,6 +81,7 @@ class Mainstay:
             without_secrets=self._without_secrets,
         )
         self._thread: _LoopThread | None = None
+        self._starting = threading.Lock()
         self._closed = False
 
     # Answering
@@ -147,8 +148,9 @@ class Mainstay:
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any thread."""
-        if self._thread is None:
-            self._thread = _LoopThread()
+        with self._starting:
+            if self._thread is None:
+                self._thread = _LoopThread()
         answer: Answer = self._thread.run(self.run(feature, input, **options))
         return answer
 
@@ -329,25 +331,21 @@ class Mainstay:
     # Ending
 
     async def close(self) -> None:
-        """Let go of connections and write out what is left. Once is enough, and twice no harm."""
-        if self._closed:
-            return
-        self._closed = True
-        await self._http.close()
-        if self._thread is not None:
-            self._thread.close(self._http.close())
-        await asyncio.to_thread(self._shut)
+        """Let go of connections and write out what is left. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self._http.close()
+            await asyncio.to_thread(self._shut)
 
     def close_sync(self) -> None:
         """As `close`, for code that is not async."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread is not None:
-            self._thread.close(self._http.close())
-        self._shut()
+        if not self._closed:
+            self._closed = True
+            self._shut()
 
     def _shut(self) -> None:
+        if self._thread is not None:
+            self._thread.close(self._http.close())
         self._spool.close()
         self._cache.close()
         self._ledger.close()

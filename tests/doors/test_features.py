@@ -51,9 +51,7 @@ async def test_progress_is_shown_to_those_who_ask(served):
 
 async def test_a_guard_in_mid_stream_is_a_retract_and_no_text_stays(served):
     """What was shown and must not stand is taken back by name, and the answer holds none of it."""
-    server = await served(
-        scripted('replies = ["We like all who make good coffee. AcmeCo is bad."], chunk = 3'), GUARDED
-    )
+    server = await served(scripted('replies = ["We like all who make good coffee. AcmeCo is bad."], chunk = 3'), GUARDED)
     events = events_of((await server.ask("?", stream=True)).text)
     assert ("retract", {"event": "retract", "reason": "unsafe_output"}) in events
     answer = events[-1][1]

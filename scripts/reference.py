@@ -1,0 +1,259 @@
+"""Writes the generated parts of docs/: tables between `<!-- generated:NAME -->` and `<!-- end -->`, and the two JSON Schemas.
+
+    python scripts/reference.py          # or `make docs`
+
+Every sentence comes from the code: the descriptions of fields, the help of enum members and of commands, the first line of a
+part's docstring. So a table cannot say what the code does not. `tests/test_docs.py` calls `written` and compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import tempfile
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import msgspec
+
+from mainstay.core import feature, project, reasons
+from mainstay.core.errors import ConfigError
+from mainstay.core.units import Seconds, Usd
+from mainstay.doors.cli.main import main as commands
+from mainstay.parts.guards import size, terms
+from mainstay.parts.observers.prometheus import Prometheus
+from mainstay.serve import rules
+from mainstay.spec.feature_file import read_folder
+from mainstay.spec.schemas import feature_schema, settings_schema
+
+ROOT = Path(__file__).parents[1]
+_MARKED = re.compile(r"(<!-- generated:([a-z.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", Seconds: "duration", Usd: "money", dict: "table"}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    head = tuple(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+# Tables and keys of files
+
+
+def keys(kind: type[msgspec.Struct], *, without: Iterable[str] = ()) -> str:
+    """The keys that a table of a file may hold."""
+    left_out = set(without)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    rows = [
+        (f"`{field.encode_name}`", type_of(hints[field.name]), default_of(field), help_of(hints[field.name]))
+        for field in msgspec.structs.fields(kind)
+        if field.encode_name not in left_out
+    ]
+    return table(("key", "type", "default", "what it says"), rows)
+
+
+def type_of(hint: Any) -> str:
+    """A type in the words of the file."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is typing.Annotated:
+        return type_of(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(type_of(a) for a in arguments if a is not type(None)))
+    if origin is Literal:
+        return ", ".join(f'`"{a}"`' for a in arguments)
+    if origin is tuple:
+        return f"list of {type_of(arguments[0])}"
+    if origin is dict or (isinstance(hint, type) and issubclass(hint, msgspec.Struct)):
+        return "table"
+    return _WORDS[hint]
+
+
+def default_of(field: Any) -> str:
+    """A default as it would be written in the file."""
+    if field.required:
+        return "required"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if value is None or value in ("", (), {}) or isinstance(value, msgspec.Struct):
+        return "—"
+    if isinstance(value, Seconds | Usd):
+        return f'`"{value}"`'
+    return f"`{json.dumps(value)}`"
+
+
+def help_of(hint: Any) -> str:
+    """The sentence of a field."""
+    found = [note.description for note in getattr(hint, "__metadata__", ()) if getattr(note, "description", None)]
+    return found[0] if found else ""
+
+
+def rungs() -> str:
+    """The kinds of rungs."""
+    return table(
+        ("kind", "in one sentence", "needs a model", "needs evidence"),
+        [(f"`{r.kind}`", _first(r.__doc__), _yes(r.needs_model), _yes(r.needs_evidence)) for r in feature.RUNGS],
+    )
+
+
+def rung(kind: str) -> str:
+    """The keys of one kind of rung, without those that every rung has."""
+    found = next(r for r in feature.RUNGS if r.kind == kind)
+    return keys(found, without=[f.encode_name for f in msgspec.structs.fields(feature.Rung)])
+
+
+# What the file's types know and this version may not be able to keep: a key, and a line that asks for it.
+PROMISES = {
+    'delivery = "reviewed"': 'delivery = "reviewed"',
+    'stakes = "high"': 'stakes = "high"',
+    "[grounding.slots]": '[grounding.slots.price]\nsql = "select 1"',
+    '[cache] near = "auto"': '[cache]\nnear = "auto"',
+    **{
+        f"[limits] {field.name}": f"[limits]\n{field.name} = {60 if 'minute' in field.name else chr(34) + '1 USD' + chr(34)}"
+        for field in msgspec.structs.fields(feature.Limits)
+    },
+}
+
+
+def refused() -> str:
+    """The promises that a feature file may not make yet: each is tried on the reader."""
+    return table(("what a feature file may not say yet", "what the reader answers"), list(_refused()))
+
+
+def _refused() -> Iterator[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / "tried"
+        folder.mkdir()
+        for name, line in PROMISES.items():
+            (folder / "feature.toml").write_text(f'summary = "Tries"\n{line}\n[[ladder]]\nmessage = "Sorry."\n')
+            try:
+                read_folder(folder, shown="tried")
+            except ConfigError as error:
+                yield f"`{name}`", error.what.partition(",")[0]
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _first(doc: str | None) -> str:
+    return (doc or "").strip().splitlines()[0]
+
+
+# Words, parts, commands, metrics
+
+
+def vocabulary(kind: Any) -> str:
+    """The members of a documented enum."""
+    return table(("value", "what it means"), [(f"`{member}`", member.help) for member in kind])
+
+
+def parts(seam: str) -> str:
+    """Our own parts of a seam, by entry point, each with the first sentence of its module."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
+    return table(("name", "what it is", "where"), list(_parts(points)))
+
+
+def _parts(points: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name, target in points.items():
+        module = target.partition(":")[0]
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            continue
+        doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+        said = " ".join(doc.partition("\n\n")[0].split())
+        said = re.split(r"(?<=[a-z`)])\. ", said.removeprefix(f"`{name}`: "))[0].rstrip(".")
+        yield f"`{name}`", said[0].upper() + said[1:] + ".", f"`{module}`"
+
+
+def command(name: str) -> str:
+    """A command's arguments and options."""
+    context = click.Context(commands.commands[name])
+    rows = []
+    for parameter in commands.commands[name].params:
+        shown = ", ".join(parameter.opts) if isinstance(parameter, click.Option) else parameter.make_metavar(context)
+        what = (parameter.help or "") if isinstance(parameter, click.Option) else "Argument."
+        default = parameter.get_default(context)
+        given = isinstance(default, str | int) and not isinstance(default, bool) and default != "."
+        rows.append((f"`{shown}`", what, "required" if parameter.required else f"`{default}`" if given else "—"))
+    return table(("argument or option", "what it does", "default"), rows)
+
+
+def all_commands() -> str:
+    """The commands, with the first sentence of each."""
+    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in commands.commands.items()]
+    return table(("command", "what it does"), rows)
+
+
+def metrics() -> str:
+    """Every metric with its labels."""
+    rows = []
+    for metric in Prometheus().collect():
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        rows.append((f"`{name}`", metric.type, labels, metric.documentation))
+    return table(("metric", "type", "labels", "what it counts"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": lambda: keys(project.Settings, without=["models", "sources", "server", "plain"]),
+    "settings.models": lambda: keys(project.Model, without=["name"]),
+    "settings.price": lambda: keys(project.Price),
+    "settings.sources": lambda: keys(project.SourceSpec),
+    "settings.server": lambda: keys(project.Server),
+    "settings.plain": lambda: keys(project.Plain),
+    "feature": lambda: keys(
+        feature.Feature, without=["name", "input", "answer", "grounding", "ladder", "guards", "cache", "limits", "gate"]
+    ),
+    "feature.answer": lambda: keys(feature.AnswerShape),
+    "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
+    "feature.guards": lambda: keys(feature.Guards),
+    "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
+    "feature.gate": lambda: keys(feature.Gate),
+    "feature.refused": refused,
+    "rungs": rungs,
+    "rung": lambda: keys(feature.Rung),
+    **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
+    "rung.steps.step": lambda: keys(feature.PromptStep),
+    "rules": lambda: keys(rules.Rule),
+    "guards.size": lambda: keys(size.Size),
+    "guards.terms": lambda: keys(terms.Options),
+    "statuses": lambda: vocabulary(reasons.Status),
+    "reasons": lambda: vocabulary(reasons.Reason),
+    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
+    "commands": all_commands,
+    **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
+    "metrics": metrics,
+}
+
+
+def filled(text: str) -> str:
+    """A page with its generated parts made anew."""
+    return _MARKED.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}{m[3]}", text)
+
+
+def written() -> dict[Path, str]:
+    """Every generated file and page, as it has to be."""
+    pages = {p: p.read_text(encoding="utf-8") for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+    found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
+    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
+        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(schema, indent=1) + "\n"
+    return found
+
+
+def main() -> None:
+    for path, text in written().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
