@@ -1,11 +1,12 @@
 """Full text search over passages, and the judgement whether any of them answers: SQLite FTS5 (BM25, Porter stemming), in memory.
 
-FTS5 finds candidates; they are then ranked by how much of the question they cover: the whole passage, its headings, and its best
-single sentence, each word counted by how rare it is. Whether a passage is evidence at all is a separate question, asked of its
-best sentence together with its headings: the weight of the question's words found there, less a part of the weight of those
-that are missing anywhere in the passage, has to reach a threshold. Words of one topic stand together; words that a passage
-shares with a question by chance stand scattered. The figures were fitted on product documentation that is not ours
-(docs/performance.md has what they reach on ours).
+FTS5 finds candidates; they are then ranked by how much of the question they cover: the whole passage, its headings, and its
+best single sentence, each word counted by how rare it is; and by how much their own heading is the question (Dice). Whether a
+passage is evidence at all is a separate question, asked of its best sentence together with its headings: the weight of the
+question's words found there, less a part of the weight of those that are missing anywhere in the passage, has to reach a
+threshold. Words of one topic stand together; words that a passage shares with a question by chance stand scattered. A name with
+`_` or `-` in it is found by its parts and as a whole: `over_deadline` is rarer than what it is made of, and time-out is
+timeout. The figures were fitted on product documentation that is not ours (docs/performance.md has what they reach on ours).
 
 Limits: words are compared, not meanings; Porter stemming is English, and a language without spaces is not cut into words.
 """
@@ -24,31 +25,24 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.evidence import Passage
+from mainstay.core.words import telling
 
 CANDIDATES = 30
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
-BM25, COVERED, IN_HEADING, IN_SENTENCE = 0.5, 1.0, 0.5, 0.5  # weights of the ranking's parts
+BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
 MISSING = 0.25  # how much a word that is missing counts against one that is found
 ENOUGH = 1.15  # evidence that is always enough, in weights of a word that stands in one passage only
 SHARE = 0.55  # evidence that is enough for a short question, as a share of all its words' weight
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
-_WORD = re.compile(r"\w+")
-_STOP = frozenset(
-    """a about actually all also am an and any anyone anything are as at be been being but by can could did do does doing done for
-    from get gets getting give given go goes going got had has have having how i if in into is it its just kind know let like
-    likely look mainly make makes making may me mean means might mine much must my need needs no not of off on one ones onto or
-    our ours out own per please put really same shall she he should so some someone something sort still such take takes tell
-    than that the their them then there these they thing things this those through to too up upon us use used user uses using
-    very via want wanted wants was way ways we well were what whatever when where whether which while who whom whose why will
-    with within without work works would you your yours""".split()
-)
+_NAME = re.compile(r"\w+(?:[_-]\w+)+")
 
 
 class _Stems(Struct, frozen=True):
-    """A passage as sets of stems."""
+    """A passage as sets of stems; `last` is its own heading without those above it."""
 
+    last: dict[str, float]
     heading: frozenset[str]
     sentences: tuple[frozenset[str], ...]
     everything: frozenset[str]
@@ -77,7 +71,7 @@ class FullText:
             title, *rest = passage.heading or ("",)
             self._db.execute(
                 "insert into words(rowid, heading, title, body) values(?,?,?,?)",
-                (len(self._passages), " ".join(rest), title, passage.text),
+                (len(self._passages), _with_names(" ".join(rest)), _with_names(title), _with_names(passage.text)),
             )
 
     async def search(self, query: str, *, limit: int) -> list[Passage]:
@@ -95,7 +89,8 @@ class FullText:
             if self._answers(stems, weights):
                 covered = _weight(stems.everything, weights)
                 total = BM25 * rank + COVERED * covered + IN_HEADING * _weight(stems.heading, weights)
-                ranked.append((total + IN_SENTENCE * _in_sentence(stems, weights), covered, self._passages[number]))
+                total += IN_SENTENCE * _in_sentence(stems, weights) + HEADED * _alike(stems.last, weights)
+                ranked.append((total, covered, self._passages[number]))
         ranked.sort(key=lambda entry: -entry[0])
         best: dict[tuple[str, tuple[str, ...]], Passage] = {}
         for _, covered, passage in ranked:
@@ -106,16 +101,21 @@ class FullText:
 
     def _asked(self, query: str) -> dict[str, str]:
         """The words that carry meaning, by their stems."""
-        words = " ".join(word for word in _WORD.findall(query.casefold()) if word not in _STOP).encode("utf-8", "ignore")
+        known = [name for name in _names(query) if self._known(self._stem(name))]
+        words = " ".join([*telling(query), *known]).encode("utf-8", "ignore")
         tokens = cast(list[Any], self._tokens(words, apsw.FTS5_TOKENIZE_QUERY, None))
         return {stem: words[start:end].decode() for start, end, stem in tokens}
 
     def _weights(self, stems: Collection[str]) -> dict[str, float]:
         """How much each word counts: the rarer in the index the more; one that is not there at all counts most."""
+        known = self._known(stems)
+        return {stem: self._rarity(known.get(stem, 0)) for stem in stems}
+
+    def _known(self, stems: Collection[str]) -> dict[str, int]:
+        """In how many passages each of them stands, of those that stand in any."""
         marks = ",".join("?" * len(stems))
         query = f"select term, doc from vocabulary where term in ({marks})"  # noqa: S608  only question marks are put in
-        known: dict[str, int] = dict(cast(Any, self._db.execute(query, tuple(stems)).fetchall()))
-        return {stem: self._rarity(known.get(stem, 0)) for stem in stems}
+        return dict(cast(Any, self._db.execute(query, tuple(stems)).fetchall()))
 
     def _rarity(self, passages: int) -> float:
         return math.log(1 + (len(self) + 1) / (passages + 0.5))
@@ -143,17 +143,34 @@ class FullText:
         if stems is None:
             passage = self._passages[number]
             heading = frozenset(self._stem(" ".join(passage.heading)))
+            last = self._weights(self._asked(passage.heading[-1] if passage.heading else ""))
             sentences = tuple([frozenset(self._stem(sentence)) for sentence in _SENTENCE.split(passage.text)])
-            stems = self._stems[number] = _Stems(heading, sentences, heading.union(*sentences))
+            stems = self._stems[number] = _Stems(last, heading, sentences, heading.union(*sentences))
         return stems
 
     def _stem(self, text: str) -> list[str]:
-        tokens = cast(list[Any], self._tokens(text.encode("utf-8", "ignore"), apsw.FTS5_TOKENIZE_QUERY, None))
+        tokens = cast(list[Any], self._tokens(_with_names(text).encode("utf-8", "ignore"), apsw.FTS5_TOKENIZE_QUERY, None))
         return [token[2] for token in tokens]
+
+
+def _with_names(text: str) -> str:
+    return " ".join([text, *_names(text)])
+
+
+def _names(text: str) -> list[str]:
+    """Each name that has several parts, in one."""
+    return [re.sub("[_-]", "", name).casefold() for name in _NAME.findall(text)]
 
 
 def _weight(stems: frozenset[str], weights: Mapping[str, float]) -> float:
     return sum(weight for stem, weight in weights.items() if stem in stems)
+
+
+def _alike(heading: Mapping[str, float], asked: Mapping[str, float]) -> float:
+    """How much a heading says what was asked and nothing else (Dice), scaled to the question's weight."""
+    both = sum(weight for stem, weight in asked.items() if stem in heading)
+    total = sum(asked.values())
+    return total * 2 * both / (total + sum(heading.values()) or 1.0)
 
 
 def _in_sentence(stems: _Stems, weights: Mapping[str, float]) -> float:

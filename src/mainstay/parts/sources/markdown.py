@@ -41,11 +41,12 @@ _CODE_OR_COMMENT = re.compile(
 )
 _YAML = re.compile(r"""\s*$|\s*#|\s+\S|-(\s|$)|[\w"'][^:]*:(\s|$)""")
 _EMPHASIS = re.compile(r"(?<!\w)(_+)(?=\S)([^_]+|[^_].*?[^_])\1(?!\w)|(\*+)(?=\S)(.*?\S)\3")
+_BLANK = re.compile(r"\n(?:[ \t]*\n)+")
 _SENTENCE_END = re.compile(r"[.!?。！？]+(?:\s|(?<=[。！？]))")
 
 
 class Section(Struct, frozen=True):
-    """A passage as it is cut from its file: `text` is what stands from `start` to `end`, without blanks around it or comments."""
+    """A passage as it is cut from its file: `text` is what stands from `start` to `end`, less comments and blanks."""
 
     heading: tuple[str, ...]
     anchor: str
@@ -231,7 +232,7 @@ def _cut(text: str, start: int, end: int, path: list[tuple[int, str]], anchor: s
             continue
         joins = pieces and b - pieces[-1].start <= LONGEST
         first = pieces.pop().start if joins else a
-        pieces.append(Section(heading, anchor, text[first:b].strip(), first, b))
+        pieces.append(Section(heading, anchor, _BLANK.sub("\n\n", text[first:b]).strip(), first, b))
     return pieces
 
 
