@@ -27,13 +27,12 @@ from msgspec import Struct
 from mainstay.core.evidence import Passage
 from mainstay.core.words import telling
 
-CANDIDATES = 30
+CANDIDATES, LOOKED_AT = 30, 3  # passages that are ranked, and sections that may be evidence
+NEAR = 0.5  # of the best one's relevance, that a passage has to have
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
-MISSING = 0.25  # how much a word that is missing counts against one that is found
-ENOUGH = 1.15  # evidence that is always enough, in weights of a word that stands in one passage only
-SHARE = 0.55  # evidence that is enough for a short question, as a share of all its words' weight
+ALIKE, UNKNOWN, ENOUGH = 2.75, 2.2, 1.45  # what makes evidence, in weights of a word that stands in one passage only
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NAME = re.compile(r"\w+(?:[_-]\w+)+")
@@ -82,22 +81,27 @@ class FullText:
 
     def _search(self, query: str, limit: int) -> list[Passage]:
         asked = self._asked(query)
-        weights = self._weights(asked)
-        ranked: list[tuple[float, float, Passage]] = []
+        known = self._known(asked)
+        weights = {stem: self._rarity(known.get(stem, 0)) for stem in asked}
+        best: dict[tuple[str, tuple[str, ...]], tuple[float, int]] = {}
         for number, rank in self._candidates(asked, weights):
-            stems = self._stems_of(number)
-            if self._answers(stems, weights):
-                covered = _weight(stems.everything, weights)
-                total = BM25 * rank + COVERED * covered + IN_HEADING * _weight(stems.heading, weights)
-                total += IN_SENTENCE * _in_sentence(stems, weights) + HEADED * _alike(stems.last, weights)
-                ranked.append((total, covered, self._passages[number]))
-        ranked.sort(key=lambda entry: -entry[0])
-        best: dict[tuple[str, tuple[str, ...]], Passage] = {}
-        for _, covered, passage in ranked:
+            passage = self._passages[number]
             place = (passage.document, passage.heading)
-            if place not in best:
-                best[place] = msgspec.structs.replace(passage, score=round(covered / sum(weights.values()), 4))
-        return list(best.values())[:limit]
+            best[place] = max(best.get(place, (0.0, number)), (self._relevance(number, rank, weights), number))
+        ranked = sorted(best.values(), key=lambda entry: -entry[0])
+        unknown = sum(weight for stem, weight in weights.items() if stem not in known)
+        if not any(self._answers(number, weights, unknown) for _, number in ranked[:LOOKED_AT]):
+            return []
+        return [self._scored(number, weights) for total, number in ranked[:limit] if total >= NEAR * ranked[0][0]]
+
+    def _relevance(self, number: int, rank: float, weights: Mapping[str, float]) -> float:
+        stems = self._stems_of(number)
+        total = BM25 * rank + COVERED * _weight(stems.everything, weights) + IN_HEADING * _weight(stems.heading, weights)
+        return total + IN_SENTENCE * _in_sentence(stems, weights) + HEADED * _alike(stems.last, weights)
+
+    def _scored(self, number: int, weights: Mapping[str, float]) -> Passage:
+        covered = _weight(self._stems_of(number).everything, weights) / sum(weights.values())
+        return msgspec.structs.replace(self._passages[number], score=round(covered, 4))
 
     def _asked(self, query: str) -> dict[str, str]:
         """The words that carry meaning, by their stems."""
@@ -132,11 +136,12 @@ class FullText:
         scale = sum(weights.values()) / max(rows[0][1], 1e-9) if rows else 0.0
         return [(number - 1, rank * scale) for number, rank in rows]
 
-    def _answers(self, stems: _Stems, weights: Mapping[str, float]) -> bool:
-        """Whether the passage is evidence for the question."""
-        total = sum(weights.values())
-        found = _in_sentence(stems, weights) - MISSING * (total - _weight(stems.everything, weights))
-        return found >= min(ENOUGH * self._rarity(1), SHARE * total)
+    def _answers(self, number: int, weights: Mapping[str, float], unknown: float) -> bool:
+        """Whether the passage is evidence for the question; always if one sentence, with its headings, holds all of it."""
+        stems, total = self._stems_of(number), sum(weights.values())
+        found = _in_sentence(stems, weights)
+        like = (ALIKE * _alike(stems.last, weights) - UNKNOWN * unknown) / total
+        return found >= total or found / self._rarity(1) + like >= ENOUGH
 
     def _stems_of(self, number: int) -> _Stems:
         stems = self._stems.get(number)
