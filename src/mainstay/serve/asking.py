@@ -201,7 +201,8 @@ async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: Attemp
         raise _translated(error, notes.model) from error
     finally:
         notes.waited += time.monotonic() - before
-    watch.settle(_too_slow(notes))
+    if watch.fired():
+        raise TooSlow(_too_slow(notes))
     return chunk
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
-from mainstay.core.draft import Action, Draft, Verdict, refuse
+from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
@@ -34,8 +34,11 @@ async def screen(trace: Trace) -> Answer | None:
         return None
     draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input")
     for guard in trace.ready.input_guards:
-        verdict = await _asked(guard, draft)
-        if verdict.action == "allow":
+        try:
+            verdict = await guard.guard.check(draft)
+        except Exception as error:
+            verdict = _broken(guard, draft, error)
+        if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
             continue
         trace.guard(guard.name, "input", verdict)
         return refusal(trace, verdict.reason or Reason.UNSAFE_INPUT, verdict.detail or None)
@@ -53,8 +56,11 @@ class Checked(Struct, frozen=True):
 async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: str | None) -> Checked:
     """Show a draft to the guards in order; each sees what the ones before it made of it."""
     for guard in guards:
-        verdict = await _asked(guard, draft)
-        if verdict.action == "allow":
+        try:
+            verdict = await guard.guard.check(draft)
+        except Exception as error:
+            verdict = _broken(guard, draft, error)
+        if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
             continue
         trace.guard(guard.name, draft.stage, verdict, rung)
         if verdict.action != "replace":
@@ -74,19 +80,24 @@ def replaced(draft: Draft, verdict: Verdict) -> Draft:
     )
 
 
-async def _asked(guard: ReadyGuard, draft: Draft) -> Verdict:
-    """What the guard says. Nothing leaves unchecked: what fails, gives no verdict, or changes what was shown stops the draft."""
-    reason = Reason.UNSAFE_INPUT if draft.stage == "input" else Reason.UNSAFE_OUTPUT
-    try:
-        verdict = await guard.guard.check(draft)
-    except Exception as error:
-        log.exception("the guard %s failed", guard.name)
-        return refuse(reason, f"the guard {guard.name} failed: {type(error).__name__}: {error}")
+def _sound(verdict: Verdict, guard: ReadyGuard, draft: Draft) -> Verdict:
+    """The verdict, if it is one that this draft can have; what is none, or changes what was shown, stops the draft."""
     if not isinstance(verdict, Verdict) or verdict.action not in ACTIONS:
-        return refuse(reason, f"the guard {guard.name} gave no verdict but {verdict!r:.100}")
+        return _fault(guard, draft, f"gave no verdict but {verdict!r:.100}")
     if verdict.text is not None and not verdict.text.startswith(draft.text[: draft.shown]):
-        return refuse(reason, f"the guard {guard.name} changed what was shown already")
+        return _fault(guard, draft, "changed what was shown already")
     return verdict
+
+
+def _broken(guard: ReadyGuard, draft: Draft, error: Exception) -> Verdict:
+    log.error("the guard %s failed", guard.name, exc_info=error)
+    return _fault(guard, draft, f"failed: {type(error).__name__}: {error}")
+
+
+def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
+    """Nothing leaves unchecked."""
+    reason = Reason.UNSAFE_INPUT if draft.stage == "input" else Reason.UNSAFE_OUTPUT
+    return refuse(reason, f"the guard {guard.name} {what}")
 
 
 class Screening:

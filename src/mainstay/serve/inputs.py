@@ -68,9 +68,8 @@ def nothing(kind: str) -> Any:
 
 def spoken(call: Call, feature: Feature) -> Call:
     """The call with None for its images, which are no text to read or to search for."""
-    if not feature.images:
-        return call
-    return msgspec.structs.replace(call, input={n: None if n in feature.images else v for n, v in call.input.items()})
+    images = feature.images if feature.input.fields else ()
+    return msgspec.structs.replace(call, input={n: None if n in images else v for n, v in call.input.items()}) if images else call
 
 
 def _shown(value: Any) -> str:

@@ -51,6 +51,8 @@ def limit_of(place: int, trace: Trace) -> float:
     nothing from those below it, and has whatever time its guards need; the message a little even where no time is left.
     """
     rungs, now = trace.ready.rungs, time.monotonic()
+    if place == len(rungs) - 1 and not isinstance(rungs[place].spec, MessageRung):
+        return trace.deadline
     if not _timed(rungs[place]):
         return max(trace.deadline, now + LITTLE) if isinstance(rungs[place].spec, MessageRung) else trace.deadline
     left, share = trace.deadline - now, share_of(trace)

@@ -81,7 +81,7 @@ class Terms:
         self._pattern = _pattern(words)
         self._action = action
         # Most texts hold no term at all, which plain containment sees sooner than a pattern does.
-        self._firsts = tuple({word.split()[0] for word in words}) if len(words) <= FEW else ()
+        self._hints = tuple({max(word.split(), key=len) for word in words}) if len(words) <= FEW else ()
         self._longest = max(2 * len(word) + 3 * word.count(" ") + 4 for word in words)
         self.hold = self._longest + HIDDEN + 1
 
@@ -142,7 +142,7 @@ class Terms:
         start = _piece_before(text, shown - self._longest - 1)
         folded = _fold(text[start:] if start else text)
         view, settled = (folded.text, len(folded.text)) if complete else (folded.view(), folded.settled)
-        if self._firsts and not any(first in view for first in self._firsts):
+        if self._hints and not any(hint in view for hint in self._hints):
             return
         # A blank stands for the text's own ends; in the middle of a text the first piece is there to be seen before a term.
         padded = (" " if start == 0 else "") + view + (" " if complete else "")
