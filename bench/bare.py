@@ -19,6 +19,10 @@ class Bare:
         self.endpoint = Http().endpoint(url, {"content-type": "application/json"})
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        if scope["method"] != "POST":
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
         body = (await receive())["body"]
         asked = msgspec.json.decode(body)
         async with self.endpoint.post(msgspec.json.encode(asked)) as reply:

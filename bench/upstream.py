@@ -76,10 +76,11 @@ class Upstream(asyncio.Protocol):
 
     async def stream(self, gap: float) -> None:
         self.transport.write(HEAD)
-        for _ in range(CHUNKS):
-            # The moment of sending is in the text, so that whoever reads it knows how late it is.
-            self.transport.write(chunk({"content": f"t{time.monotonic_ns():019d} "}))
+        # The moment of sending is in the first text, which is longer than what a guard may hold back of it.
+        self.transport.write(chunk({"content": f"t{time.monotonic_ns():019d} {TEXT}"}))
+        for _ in range(CHUNKS - 1):
             await asyncio.sleep(gap)
+            self.transport.write(chunk({"content": " words"}))
         self.transport.write(TAIL)
 
 

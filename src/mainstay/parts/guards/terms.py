@@ -94,6 +94,8 @@ class Terms:
                 return self._stop(written)
         if draft.data is not None:
             return self._judge_data(draft.data)
+        if self._plainly_clean(draft.text, draft.shown):
+            return ALLOW
         found = list(self._in_text(draft.text, shown=draft.shown, complete=draft.complete, once=self._action != "redact"))
         if not found:
             return ALLOW
@@ -102,6 +104,16 @@ class Terms:
         if found[0].start < draft.shown:
             return refuse(Reason.UNSAFE_OUTPUT, "a term that must not appear could not be blacked out")
         return replace(text=_blacked_out(draft.text, found), detail=f"{len(found)} term(s) blacked out")
+
+    def _plainly_clean(self, text: str, shown: int) -> bool:
+        """Whether what was not shown yet is ASCII without any of the hints, which is seen much sooner than a match."""
+        if not self._hints:
+            return False
+        rest = text[max(0, shown - self._longest - 1) :]
+        if not rest.isascii():
+            return False
+        folded = rest.lower()
+        return all(hint not in folded for hint in self._hints)
 
     def _stop(self, written: str) -> Verdict:
         detail = f"the term {written!r} must not appear"
