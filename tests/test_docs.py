@@ -2,7 +2,8 @@
 
 A block's info string may name a file: `toml feature.toml`, `python shop/guards.py`. A name with a folder is written to the page's
 project, which is what `mainstay init` writes; the bare names `feature.toml`, `mainstay.toml` and `rules.toml` are fragments,
-which are completed with what they leave out and loaded in a copy. A comment `<!-- not run: reason -->` above a block leaves it out.
+which are completed with what they leave out and loaded in a copy. A comment `<!-- not run: reason -->` above a block leaves it
+out.
 """
 
 from __future__ import annotations
@@ -300,10 +301,12 @@ def served(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[
 
 
 def as_feature(text: str) -> str:
-    """A fragment of a feature file with a summary before it and a message after it, where it has none."""
+    """A fragment of a feature file with the summary, the source and the last message that it leaves out."""
     data = tomllib.loads(text)
     if "summary" not in data:
         text = 'summary = "An example"\n' + text
+    if "grounding" not in data:
+        text += '\n[grounding]\nsources = ["knowledge"]\n'
     if not any("message" in rung for rung in data.get("ladder", ())):
         text += '\n[[ladder]]\nmessage = "Sorry."\n'
     return text
@@ -401,14 +404,16 @@ def assert_body(expected: list[str], body: str, command: str) -> None:
 
 
 def missing(shown: Any, real: Any, place: str = "$") -> str | None:
-    """What of the shown value the real one does not have; `"…"` is anything."""
+    """What of the shown value the real one does not have; `"…"` is anything, and a list may hold more than is shown."""
     if shown == "…":
         return None
     if isinstance(shown, Mapping) and isinstance(real, Mapping):
         absent = next((f"{place}.{key} is not there" for key in shown if key not in real), None)
         return absent or next((d for k, v in shown.items() if (d := missing(v, real[k], f"{place}.{k}"))), None)
-    if isinstance(shown, list) and isinstance(real, list) and len(shown) <= len(real):
-        return next((d for i, v in enumerate(shown) if (d := missing(v, real[i], f"{place}[{i}]"))), None)
+    if isinstance(shown, list) and isinstance(real, list):
+        rest = iter(real)
+        absent = next((i for i, v in enumerate(shown) if all(missing(v, r) for r in rest)), None)
+        return None if absent is None else f"{place}[{absent}] as shown is not, in its order, in {real!r}"
     return None if shown == real else f"{place} is {real!r}, not {shown!r}"
 
 
