@@ -23,13 +23,14 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from mainstay.core import feature, project, reasons
+from mainstay.core import errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.serve import rules
+from mainstay.serve.asking import NotRecorded
 from mainstay.spec.feature_file import read_folder
 from mainstay.spec.schemas import feature_schema, settings_schema
 
@@ -108,17 +109,16 @@ def rung(kind: str) -> str:
     return keys(found, without=[f.encode_name for f in msgspec.structs.fields(feature.Rung)])
 
 
-# What the file's types know and this version may not be able to keep: a key, and a line that asks for it.
-PROMISES = {
-    'delivery = "reviewed"': 'delivery = "reviewed"',
-    'stakes = "high"': 'stakes = "high"',
-    "[grounding.slots]": '[grounding.slots.price]\nsql = "select 1"',
-    '[cache] near = "auto"': '[cache]\nnear = "auto"',
-    **{
-        f"[limits] {field.name}": f"[limits]\n{field.name} = {60 if 'minute' in field.name else chr(34) + '1 USD' + chr(34)}"
-        for field in msgspec.structs.fields(feature.Limits)
-    },
-}
+def promise(path: tuple[str, ...], value: str | None) -> tuple[str, str]:
+    """A promise of `feature.NOT_YET`: its name in the table, and lines of a feature file that make it."""
+    *tables, key = path
+    if path == ("grounding", "slots"):
+        return "[grounding.slots]", '[grounding.slots.price]\nsql = "select 1"'
+    line = f'{key} = "{value or "1 USD"}"' if "minute" not in key else f"{key} = 60"
+    if not tables:
+        return line, line
+    head = f"[{'.'.join(tables)}]"
+    return f"{head} {key if value is None else line}", f"{head}\n{line}"
 
 
 def refused() -> str:
@@ -130,7 +130,7 @@ def _refused() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "tried"
         folder.mkdir()
-        for name, line in PROMISES.items():
+        for name, line in (promise(*unkept) for unkept in feature.NOT_YET):
             (folder / "feature.toml").write_text(f'summary = "Tries"\n{line}\n[[ladder]]\nmessage = "Sorry."\n')
             try:
                 read_folder(folder, shown="tried")
@@ -152,6 +152,13 @@ def _first(doc: str | None) -> str:
 def vocabulary(kind: Any) -> str:
     """The members of a documented enum."""
     return table(("value", "what it means"), [(f"`{member}`", member.help) for member in kind])
+
+
+def outcomes() -> str:
+    """What an attempt at a model may end as, if not `ok`, `guarded` or `abandoned`: the kinds of errors."""
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.ModelError)]
+    rows = sorted((f"`{k.kind}`", _first(k.__doc__), _yes(k.retryable)) for k in [*kinds, NotRecorded])
+    return table(("outcome", "what it means", "tried again on the same model"), rows)
 
 
 def parts(seam: str) -> str:
@@ -227,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
     **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
+    "outcomes": outcomes,
     "commands": all_commands,
     **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
     "metrics": metrics,

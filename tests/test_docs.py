@@ -2,7 +2,8 @@
 
 A block's info string may name a file: `toml feature.toml`, `python shop/guards.py`. A name with a folder is written to the page's
 project, which is what `mainstay init` writes; the bare names `feature.toml`, `mainstay.toml` and `rules.toml` are fragments,
-which are completed with what they leave out and loaded in a copy. A comment `<!-- not run: reason -->` above a block leaves it out.
+which are completed with what they leave out and loaded in a copy. A comment `<!-- not run: reason -->` above a block leaves it
+out.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from mainstay.parts.sources.markdown import anchor_of
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+TO_COME = ROOT / "docs" / "performance.md"  # the figures of `make bench`, written when they are measured
 SECRETS = {name for name in os.environ if name.endswith(("_API_KEY", "_MODEL_URL", "_MODEL_KEY", "_MODEL_NAME"))}
 ENVIRON = {name: value for name, value in os.environ.items() if name not in SECRETS} | {"PORT": "0"}
 MAINSTAY = [sys.executable, "-m", "mainstay"]
@@ -110,6 +112,8 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
+        if file == TO_COME:
+            continue
         if not file.exists() or (anchor and anchor not in anchors(file)):
             dead.append(target)
     assert dead == []
@@ -126,6 +130,26 @@ def test_headings_of_a_page_differ(page: Path) -> None:
     """Two sections of one name would be one place for links and citations."""
     headings = Counter(_HEADING.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))))
     assert [heading for heading, count in headings.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda p: p.name)
+def test_sections_begin_with_a_sentence(page: Path) -> None:
+    """What is found for a question is quoted by its sentences, so none begins with code, a table or a list, or ends without one."""
+    _, *sections = re.split(r"^## ", re.sub(_FENCE, "```", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    wrong = []
+    for section in sections:
+        heading, _, text = section.partition("\n")
+        first = text.lstrip().partition("\n")[0]
+        if not re.match(r"[`*\[(]?[A-Z`]", first) or first.startswith("```") or first[-1] not in ".:":
+            wrong.append(f"{heading}: {first!r}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_nothing_is_said_twice_on_a_page(page: Path) -> None:
+    """A sentence that stands twice was moved and not taken away, and is quoted twice."""
+    lines = Counter(line for line in prose(page).splitlines() if len(line) > 60 and not line.startswith("|"))
+    assert [line for line, count in lines.items() if count > 1] == []
 
 
 # Blocks
@@ -300,10 +324,12 @@ def served(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[
 
 
 def as_feature(text: str) -> str:
-    """A fragment of a feature file with a summary before it and a message after it, where it has none."""
+    """A fragment of a feature file with the summary, the source and the last message that it leaves out."""
     data = tomllib.loads(text)
     if "summary" not in data:
         text = 'summary = "An example"\n' + text
+    if "grounding" not in data:
+        text += '\n[grounding]\nsources = ["knowledge"]\n'
     if not any("message" in rung for rung in data.get("ladder", ())):
         text += '\n[[ladder]]\nmessage = "Sorry."\n'
     return text
@@ -401,14 +427,16 @@ def assert_body(expected: list[str], body: str, command: str) -> None:
 
 
 def missing(shown: Any, real: Any, place: str = "$") -> str | None:
-    """What of the shown value the real one does not have; `"…"` is anything."""
+    """What of the shown value the real one does not have; `"…"` is anything, and a list may hold more than is shown."""
     if shown == "…":
         return None
     if isinstance(shown, Mapping) and isinstance(real, Mapping):
         absent = next((f"{place}.{key} is not there" for key in shown if key not in real), None)
         return absent or next((d for k, v in shown.items() if (d := missing(v, real[k], f"{place}.{k}"))), None)
-    if isinstance(shown, list) and isinstance(real, list) and len(shown) <= len(real):
-        return next((d for i, v in enumerate(shown) if (d := missing(v, real[i], f"{place}[{i}]"))), None)
+    if isinstance(shown, list) and isinstance(real, list):
+        rest = iter(real)
+        absent = next((i for i, v in enumerate(shown) if all(missing(v, r) for r in rest)), None)
+        return None if absent is None else f"{place}[{absent}] as shown is not, in its order, in {real!r}"
     return None if shown == real else f"{place} is {real!r}, not {shown!r}"
 
 
