@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-wire bench-handbook docs lock prices clean
+.PHONY: help install demo test check bench bench-peers bench-wire bench-handbook docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,10 @@ check: install    ## Style, types, and the direction of the floors
 
 bench: install    ## Every benchmark that runs on this machine alone
 	$(BIN)/python -m bench
+
+bench-peers: install  ## The same beside two Rust gateways from the registry, which it installs under bench/out
+	$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench.everything
 
 bench-wire: install  ## Recorded exchanges of real providers through the adapters (DATA=DIR)
 	$(BIN)/python -m bench.wire $(DATA)
