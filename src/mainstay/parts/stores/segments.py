@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-BATCH = 64 * 1024  # bytes read at a time; a longer line is read whole
+BATCH = 32 * 1024  # bytes read at a time; a longer line is read whole
 FRESH = 60.0  # seconds in which a file without an owner may still be about to get one
 
 

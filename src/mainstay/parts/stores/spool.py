@@ -34,6 +34,7 @@ from mainstay.parts.stores.tail import Tail
 log = logging.getLogger("mainstay.spool")
 
 TICK = 0.1  # seconds between a first append and the batch that drains it
+REST = 0.001  # seconds between two batches: on a busy core a thread is not interrupted before some milliseconds are over
 SYNC = 1.0  # seconds between fsyncs while there is something to sync
 ADOPT = 15.0  # seconds between looks for the files of dead processes
 AGAIN = 1.0  # seconds until what failed is tried again
@@ -152,11 +153,14 @@ class Spool:
 
     # Draining
 
-    def drain(self) -> None:
-        """Bring the ledger up to date with everything appended so far. Raises `StoreError` if it cannot take it."""
+    def drain(self, *, rest: float = 0.0) -> None:
+        """Bring the ledger up to date with everything appended so far. Raises `StoreError` if it cannot take it.
+
+        With `rest`, after every batch the processor is left to others for so many seconds.
+        """
         with self._draining:
             for segment in self._segments():
-                self._tail.drain(segment)
+                self._tail.drain(segment, rest=rest)
             for segment in self._segments()[:-1]:
                 if not segment.owes():
                     with self._writing:
@@ -219,7 +223,7 @@ class Spool:
 
     def _tick(self) -> bool:
         """Every duty once, each on its own; false if one of them failed."""
-        done = [self._tried("owed", self._pay), self._tried("ledger", self.drain), self._tried("also", self._also)]
+        done = [self._tried("owed", self._pay), self._tried("ledger", self._drain_gently), self._tried("also", self._also)]
         done.append(self._tried("spare", self._prepare))
         now = time.monotonic()
         if now - self._synced >= SYNC:
@@ -228,6 +232,9 @@ class Spool:
         if now - self._adopted >= self._adopt_every:
             done.append(self._tried("adoption", self._look))
         return all(done)
+
+    def _drain_gently(self) -> None:
+        self.drain(rest=REST)
 
     def _tried(self, name: str, duty: Callable[[], None]) -> bool:
         try:

@@ -32,6 +32,7 @@ CAPACITY = 100_000
 RECENT = 2_000
 SWEEP = 60.0
 NOTICE = 1.0
+SOME, REST = 32, 0.001  # answers in one transaction, and seconds between two, for which the processor is left to others
 
 
 class SqliteCache:
@@ -90,15 +91,12 @@ class SqliteCache:
         now = time.time()
         sweep = now - self._swept >= SWEEP
 
-        def write(db: apsw.Connection) -> None:
-            if new:
-                _insert(db, new)
-            if sweep:
-                self._sweep(db, now)
-
-        if new or sweep:
-            self._database.write(write)
+        for start in range(0, len(new), SOME):
+            some = new[start : start + SOME]
+            self._database.write(lambda db, some=some: _insert(db, some))  # type: ignore[misc]
+            time.sleep(REST)
         if sweep:
+            self._database.write(lambda db: self._sweep(db, now))
             self._swept = now
 
     def _sweep(self, db: apsw.Connection, now: float) -> None:

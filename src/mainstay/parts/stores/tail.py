@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,8 +55,11 @@ class Tail:
         self._ledger, self._refused = ledger, folder / REFUSED
         self._waiting: dict[bytes, tuple[bytes, Segment]] = {}
 
-    def drain(self, segment: Segment) -> None:
-        """Write all that is new in the segment. Raises what the ledger raises; then nothing of the batch counts as read."""
+    def drain(self, segment: Segment, *, rest: float = 0.0) -> None:
+        """Write all that is new in the segment. Raises what the ledger raises; then nothing of the batch counts as read.
+
+        `rest` is for how many seconds to sleep between two batches.
+        """
         while data := segment.read():
             rows: list[LedgerRow] = []
             begun: dict[bytes, bytes] = {}
@@ -79,6 +83,8 @@ class Tail:
             if strange:
                 self._set_aside(strange, f"no records, in {segment.path.name}")
             segment.place += len(data)
+            if rest:
+                time.sleep(rest)
 
     def _lines(self, data: bytes, segment: Segment) -> list[bytes]:
         """Without the zeros of pages that a power cut took. A line that itself has holes was promised to nobody."""
