@@ -27,6 +27,7 @@ from mainstay.core import errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
+from mainstay.learn.faults import FAULTS
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.serve import rules
@@ -161,6 +162,12 @@ def outcomes() -> str:
     return table(("outcome", "what it means", "tried again on the same model"), rows)
 
 
+def faults() -> str:
+    """What a drill does to a feature."""
+    rows = [(f"`{f.name}`", f.help[0].upper() + f.help[1:] + ".") for f in FAULTS]
+    return table(("fault", "what the provider does"), rows)
+
+
 def parts(seam: str) -> str:
     """Our own parts of a seam, by entry point, each with the first sentence of its module."""
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
@@ -235,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasons": lambda: vocabulary(reasons.Reason),
     **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
     "outcomes": outcomes,
+    "faults": faults,
     "commands": all_commands,
     **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
     "metrics": metrics,

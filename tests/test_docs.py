@@ -134,7 +134,7 @@ def test_headings_of_a_page_differ(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda p: p.name)
 def test_sections_begin_with_a_sentence(page: Path) -> None:
-    """What is found for a question is quoted by its sentences, so none begins with code, a table or a list, or ends without one."""
+    """What is found for a question is quoted by its sentences, so none begins with code or a table."""
     _, *sections = re.split(r"^## ", re.sub(_FENCE, "```", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
     wrong = []
     for section in sections:
