@@ -205,6 +205,12 @@ def all_commands() -> str:
     return table(("command", "what it does"), rows)
 
 
+def recipes() -> str:
+    """What `make` offers."""
+    found = re.findall(r"^([a-z-]+): .*?## (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return table(("recipe", "what it does"), [(f"`make {name}`", f"{what}.".replace("?.", "?")) for name, what in found])
+
+
 def metrics() -> str:
     """Every metric with its labels."""
     rows = []
@@ -246,6 +252,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": all_commands,
     **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
     "metrics": metrics,
+    "make": recipes,
 }
 
 
@@ -256,7 +263,8 @@ def filled(text: str) -> str:
 
 def written() -> dict[Path, str]:
     """Every generated file and page, as it has to be."""
-    pages = {p: p.read_text(encoding="utf-8") for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = {p: p.read_text(encoding="utf-8") for p in files}
     found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
     for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
         found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(schema, indent=1) + "\n"
