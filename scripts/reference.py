@@ -27,6 +27,7 @@ from mainstay.core import errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
+from mainstay.learn.faults import FAULTS
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.serve import rules
@@ -161,6 +162,12 @@ def outcomes() -> str:
     return table(("outcome", "what it means", "tried again on the same model"), rows)
 
 
+def faults() -> str:
+    """What a drill does to a feature."""
+    rows = [(f"`{f.name}`", f.help[0].upper() + f.help[1:] + ".") for f in FAULTS]
+    return table(("fault", "what the provider does"), rows)
+
+
 def parts(seam: str) -> str:
     """Our own parts of a seam, by entry point, each with the first sentence of its module."""
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
@@ -196,6 +203,12 @@ def all_commands() -> str:
     """The commands, with the first sentence of each."""
     rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in commands.commands.items()]
     return table(("command", "what it does"), rows)
+
+
+def recipes() -> str:
+    """What `make` offers."""
+    found = re.findall(r"^([a-z-]+): .*?## (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return table(("recipe", "what it does"), [(f"`make {name}`", f"{what}.".replace("?.", "?")) for name, what in found])
 
 
 def metrics() -> str:
@@ -235,9 +248,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasons": lambda: vocabulary(reasons.Reason),
     **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
     "outcomes": outcomes,
+    "faults": faults,
     "commands": all_commands,
     **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
     "metrics": metrics,
+    "make": recipes,
 }
 
 
@@ -248,7 +263,8 @@ def filled(text: str) -> str:
 
 def written() -> dict[Path, str]:
     """Every generated file and page, as it has to be."""
-    pages = {p: p.read_text(encoding="utf-8") for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = {p: p.read_text(encoding="utf-8") for p in files}
     found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
     for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
         found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(schema, indent=1) + "\n"

@@ -18,7 +18,7 @@ import msgspec
 from mainstay import assembling, prices, registry
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
-from mainstay.core.errors import ConfigError, NotFound, StoreError, nearest
+from mainstay.core.errors import BadRequest, ConfigError, NotFound, StoreError, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
@@ -93,7 +93,8 @@ class Mainstay:
             return fold([event async for event in events])
 
     def stream(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> AsyncGenerator[Event, None]:
-        """The events of a call, the last of which is its `Answer`. Raises `NotFound` for an unknown feature.
+        """The events of a call, the last of which is its `Answer`. Raises `NotFound` for an unknown feature, and `BadRequest`
+        for a history that is none.
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
         `{"role": "user", "text": "…"}`), `tenant`, `user`, `session`, `locale`, `deadline` (seconds; it can only shorten the
@@ -121,7 +122,7 @@ class Mainstay:
             id=new_id(),
             feature=feature,
             input={**(input or {}), **fields},
-            history=tuple([t if isinstance(t, Turn) else msgspec.convert(t, Turn) for t in history]),
+            history=tuple([_turn(i, turn) for i, turn in enumerate(history)]),
             tenant=tenant,
             user=user,
             session=session,
@@ -417,6 +418,15 @@ class _Ids:
 
 
 new_id = _Ids()
+
+
+def _turn(i: int, given: Turn | Mapping[str, str]) -> Turn:
+    """An earlier turn, as the caller tells it. Raises `BadRequest`."""
+    try:
+        return given if isinstance(given, Turn) else msgspec.convert(given, Turn)
+    except msgspec.ValidationError as error:
+        hint = '{"role": "user", "text": "…"}'
+        raise BadRequest(f"`history[{i}]` is no turn: {error}", param=f"history[{i}]", next=hint) from None
 
 
 def _breaker_key(model: Model) -> str:
