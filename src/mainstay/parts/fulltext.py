@@ -32,7 +32,7 @@ NEAR = 0.5  # of the best one's relevance, that a passage has to have
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
-ALIKE, UNKNOWN, ENOUGH = 2.75, 2.2, 1.45  # what makes evidence, in weights of a word that stands in one passage only
+WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 6.0, 6.5, 3.5  # what makes evidence, in weights of a word that stands in one passage only
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NAME = re.compile(r"\w+(?:[_-]\w+)+")
@@ -139,9 +139,10 @@ class FullText:
     def _answers(self, number: int, weights: Mapping[str, float], unknown: float) -> bool:
         """Whether the passage is evidence for the question; always if one sentence, with its headings, holds all of it."""
         stems, total = self._stems_of(number), sum(weights.values())
-        found = _in_sentence(stems, weights)
+        best = max((sentence | stems.heading for sentence in stems.sentences), key=lambda words: _weight(words, weights))
+        found, words = _weight(best, weights), sum(1 for stem in weights if stem in best)
         like = (ALIKE * _alike(stems.last, weights) - UNKNOWN * unknown) / total
-        return found >= total or found / self._rarity(1) + like >= ENOUGH
+        return found >= total or found / self._rarity(1) + WORD * words + like >= ENOUGH
 
     def _stems_of(self, number: int) -> _Stems:
         stems = self._stems.get(number)
