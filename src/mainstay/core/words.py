@@ -6,15 +6,16 @@ import re
 
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(
-    """a able about actually all also am an and any anyone anything are aren as at be been being but by can could couldn d
-    describe did didn do does doesn doing don done every explain for from get gets getting give given go goes going got had happen
-    happened happening happens has hasn have haven having he hello hi how i if in into is isn it its just kind know let like
-    likely ll look m mainly make makes making may me mean means might mine much must my need needs no not of off on one ones
-    onto or ought our ours out own per please possible put re really s same shall she should shouldn so some someone
-    something sort still such t take takes tell than thanks that the their them then there these they thing things this
-    those through to too until up upon us use used user uses using ve very via want wanted wants was wasn way ways we well
-    were what whatever when where whether which while who whom whose why will with within without work works would wouldn
-    you your yours""".split()
+    """a able about actually again ago all already also always am an and any anyone anything are aren as at be been being but by
+    can could couldn d describe did didn do does doesn doing don done during every exactly explain for from get gets
+    getting give given go goes going got had happen happened happening happens has hasn have haven having he hello helpful
+    hi how i if in into is isn it its just kind know later let like likely ll look m mainly make makes making may me mean
+    means might mine much must my need needs no not now of off often on one ones onto or ought our ours out own per please
+    possible put rather re really s same shall she should shouldn since so some someone something sometimes soon sort
+    still such t take takes tell than thanks that the their them then there these they thing things this those through to
+    today tomorrow tonight too until up upon us use used user uses using ve very via want wanted wants was wasn way ways
+    we well were what whatever when where whether which while who whom whose why will with within without work works would
+    wouldn yesterday yet you your yours""".split()
 )
 
 
