@@ -91,3 +91,14 @@ async def test_a_call_without_any_time_is_answered_by_the_message(opened):
     app = opened(small('replies = ["one"]'), CACHED)
     answer = await app.run("answers", question="?", deadline=0.0)
     assert (answer.status, answer.reason, answer.rung) == ("degraded", "over_deadline", "message")
+
+
+async def test_threads_share_no_production(opened):
+    """The same question from `run` and, at the same time, from `run_sync` in a thread: two event loops, two productions."""
+    app = opened(small('replies = ["one"], delay = "300ms"'), CACHED)
+    here = asyncio.create_task(app.run("answers", question="?"))
+    await asyncio.sleep(0.05)
+    there = await asyncio.wait_for(asyncio.to_thread(app.run_sync, "answers", question="?"), 5)
+    assert ((await here).text, there.text) == ("one", "one")
+    assert (there.status, there.reason) == ("answered", None)
+    assert len(app.features.ready["answers"].rungs[0].models[0].provider.requests) == 2

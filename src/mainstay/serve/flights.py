@@ -26,7 +26,7 @@ Produce = Callable[["Flight"], Awaitable[Answer]]
 class Flight:
     """One production. `trace` holds its own notes; `paid` turns true when a record has taken them over."""
 
-    __slots__ = ("_task", "answer", "error", "events", "given_up", "paid", "readers", "trace")
+    __slots__ = ("_loop", "_task", "answer", "error", "events", "given_up", "paid", "readers", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -35,11 +35,12 @@ class Flight:
         self.error: BaseException | None = None
         self.readers: list[Reader] = []
         self.paid = self.given_up = False
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
 
     def start(self, produce: Produce, landed: Callable[[], None]) -> None:
         """Run the production; `landed` is called when it is over."""
-        self._task = asyncio.get_running_loop().create_task(self._run(produce, landed))
+        self._task = self._loop.create_task(self._run(produce, landed))
 
     async def _run(self, produce: Produce, landed: Callable[[], None]) -> None:
         try:
@@ -67,8 +68,8 @@ class Flight:
         return self.answer is not None or self.error is not None
 
     def serves(self, trace: Trace) -> bool:
-        """Whether this call may read along: the production goes on, and was given no less time than the call has."""
-        return not self.given_up and self.trace.budget >= trace.budget
+        """Whether this call may read along: the production goes on, in this event loop, with no less time than the call has."""
+        return not self.given_up and self.trace.budget >= trace.budget and self._loop is asyncio.get_running_loop()
 
     async def cancel(self) -> None:
         """Stop the production and wait a moment for it to let go of its connections, so that its record is whole."""
