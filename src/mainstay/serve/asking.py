@@ -17,6 +17,7 @@ from mainstay.core.project import Price
 from mainstay.core.reasons import Finish, Reason
 from mainstay.core.record import Attempt
 from mainstay.serve.ready import Parts, ServingModel
+from mainstay.serve.redaction import text_for_log
 from mainstay.serve.tracing import AttemptNotes, Trace
 from mainstay.serve.watch import Watch
 
@@ -26,6 +27,7 @@ FAIR, SLACK = 0.5, 0.005  # seconds that a model must have had before its silenc
 LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
+UNSAID = {"ok", "guarded", "abandoned", "not_recorded"}  # outcomes that the log does not mention
 
 
 class NotRecorded(ModelError):
@@ -164,6 +166,9 @@ async def attempt(
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
         _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
+        if outcome not in UNSAID:
+            said = text_for_log(ask.parts.without_secrets(detail), ask.trace.ready.feature.log)
+            ask.parts.complaints.about(model.name, outcome, said)
         if ticket is not None:
             _report(model, ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
 

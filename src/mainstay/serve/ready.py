@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mainstay.core.answer import Answer
 from mainstay.core.draft import Draft, Verdict
@@ -13,6 +13,7 @@ from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
 from mainstay.core.seams import Cache, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
+from mainstay.serve.complaints import Complaints
 from mainstay.serve.pace import Pace
 
 SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
@@ -98,6 +99,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     unwritten: Cache
     flights: Any
     observers: tuple[Observer, ...] = ()
+    complaints: Complaints = field(default_factory=Complaints)
     without_secrets: Callable[[str], str] = str
 
 
