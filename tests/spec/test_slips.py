@@ -488,7 +488,7 @@ FILES_AS_SUCH = [
         "source without files",
         '"docs"',
         '"nowhere"',
-        f'{M}:4 sources.docs: there are no Markdown files in "ROOT/nowhere"\n  next: check its `path`',
+        f'{M}:4 sources.docs: there is no file or folder "ROOT/nowhere"\n  next: check its `path`',
     ),
 ]
 
