@@ -51,8 +51,9 @@ def part(seam: str, name: str, *, where: str) -> Any:
     except MainstayError:
         raise
     except (Exception, SystemExit) as error:
+        whose, next = _whose(name, known.get(name), error)
         raise ConfigError(
-            f'the {kind} "{name}" cannot be imported: {type(error).__name__}: {error}', where=where, next="mainstay doctor"
+            f'the {kind} "{name}"{whose} cannot be imported: {type(error).__name__}: {error}', where=where, next=next
         ) from error
     if found is None:
         raise ConfigError(
@@ -63,6 +64,17 @@ def part(seam: str, name: str, *, where: str) -> Any:
     if not callable(found):
         raise ConfigError(f'the {kind} "{name}" is not a class', where=where)
     return found
+
+
+def _whose(name: str, point: EntryPoint | None, error: BaseException) -> tuple[str, str]:
+    """Which package brought a part, for an error's sentence, and what to type when it cannot be imported."""
+    package = None if point is None else point.dist
+    if package is not None:
+        return f" of the package {package.name} {package.version}", f"pip check, or pip install --force-reinstall {package.name}"
+    if isinstance(error, ModuleNotFoundError):
+        return "", "install it, or put its module beside mainstay.toml"
+    module, _, attribute = name.partition(":")
+    return "", f'python -c "from {module} import {attribute.partition(".")[0]}"'
 
 
 def imported(path: str) -> Any:

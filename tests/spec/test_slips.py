@@ -379,12 +379,12 @@ MISSING = [
     added(
         "part by path",
         '[guards]\ninput = ["nosuchpackage.guards:No"]\n',
-        f"{F}:14 guards.input[0]: the guard \"nosuchpackage.guards:No\" cannot be imported: ModuleNotFoundError: No module named 'nosuchpackage'\n  next: mainstay doctor",
+        f"{F}:14 guards.input[0]: the guard \"nosuchpackage.guards:No\" cannot be imported: ModuleNotFoundError: No module named 'nosuchpackage'\n  next: install it, or put its module beside mainstay.toml",
     ),
     added(
         "class of a part",
         '[guards]\ninput = ["json:NoSuch"]\n',
-        f"{F}:14 guards.input[0]: the guard \"json:NoSuch\" cannot be imported: AttributeError: module 'json' has no attribute 'NoSuch'\n  next: mainstay doctor",
+        f"{F}:14 guards.input[0]: the guard \"json:NoSuch\" cannot be imported: AttributeError: module 'json' has no attribute 'NoSuch'\n  next: python -c \"from json import NoSuch\"",
     ),
 ]
 
@@ -488,7 +488,7 @@ FILES_AS_SUCH = [
         "source without files",
         '"docs"',
         '"nowhere"',
-        f'{M}:4 sources.docs: there are no Markdown files in "ROOT/nowhere"\n  next: check its `path`',
+        f'{M}:4 sources.docs: there is no file or folder "ROOT/nowhere"\n  next: check its `path`',
     ),
 ]
 

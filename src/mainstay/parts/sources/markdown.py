@@ -60,6 +60,8 @@ class Markdown:
 
     def __init__(self, *, name: str, path: str, link: str | None = None) -> None:
         self._name, self._root, self._link = name, Path(path), link
+        if not self._root.exists():
+            raise ConfigError(f'there is no file or folder "{path}"', next="check its `path`")
         files = _files(self._root)
         if not files:
             raise ConfigError(f'there are no Markdown files in "{path}"', next="check its `path`")

@@ -1,0 +1,91 @@
+"""What the log policy `redacted` takes for personal data, and what it leaves."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mainstay.core.personal_data import find, iban, luhn, mask
+
+MASKED = {
+    "Write to ann.lee+shop@mail.example.org, please.": "Write to [email], please.",
+    "Jürgen@bücher.de und иван@почта.рф": "[email] und [email]",
+    "ann@example.org;bob@example.org": "[email];[email]",
+    "ann＠example.org": "[email]",
+    "My card is 4111 1111 1111 1111 (exp. 12/27)": "My card is [card] (exp. 12/27)",
+    "card 4111-1111-1111-1111.": "card [card].",
+    "378282246310005": "[card]",
+    "4111 1111 1111 1111": "[card]",
+    "٤١١١١١١١١١١١١١١١": "[card]",
+    "IBAN DE89 3704 0044 0532 0130 00 at the bank": "IBAN [iban] at the bank",
+    "gb82west12345698765432": "[iban]",
+    "DE89370400440532013000 is mine": "[iban] is mine",
+    "from 203.0.113.7:8080 and 2001:db8::7": "from [ip]:8080 and [ip]",
+    "SSN 123-45-6789": "SSN [ssn]",
+    "Call +44 20 7946 0958 or (555) 123-4567": "Call [phone] or [phone]",
+    "030 1234567": "[phone]",
+    "my phone number is 5551234567": "my phone number is [phone]",
+    "a@b.example, 123-45-6789, 4111111111111111": "[email], [ssn], [card]",
+}
+
+KEPT = [
+    "",
+    "Order 12-3456-78 of 2026-11-21 at 14:30:00 costs 1,234.50 EUR",
+    "version 1.2.3, chapter 10.4, 50% of 1 000 000",
+    "card 4111 1111 1111 1112",
+    "DE89 3704 0044 0532 0130 02",
+    "000-12-3456 666-12-3456 900-12-3456 123-00-6789 123-45-0000",
+    "999.1.2.3",
+    "0000 0000 0000 0000",
+    "see user@localhost and @handle",
+    "21.11.2026",
+    "a::b and std::vector",
+]
+
+
+@pytest.mark.parametrize(("text", "masked"), MASKED.items())
+def test_what_is_personal_is_masked(text, masked):
+    """Each kind is found by its shape, and nothing beside it is taken with it."""
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_not_personal_stays(text):
+    """Order numbers, dates, versions, prices and numbers with a wrong check digit can still be read in a record."""
+    assert mask(text) == text
+
+
+def test_offsets_are_those_of_the_text():
+    """What is found stands where it says, also behind characters of other scripts and lone surrogates."""
+    text = "\U0001f600\ud800 汉字 ann@example.org 4111 1111 1111 1111 \u0660"
+    assert [(f.kind, text[f.start : f.end]) for f in find(text)] == [
+        ("email", "ann@example.org"),
+        ("card", "4111 1111 1111 1111"),
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet=st.sampled_from("0123456789 .-+()@:aDE\u0661\uff20\ud800\n"), max_size=120))
+def test_any_text_is_masked_in_order(text: str):
+    """No text makes it raise, what is found never overlaps, and each find leaves its mark in the masked text."""
+    found = find(text)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    assert all(f.start < f.end for f in found)
+    outside = mask(text)
+    for f in found:
+        assert f"[{f.kind}]" in outside
+
+
+def test_long_texts_take_linear_time():
+    """A hundred thousand characters that look almost like something are read in well under the time of a call."""
+    for text in ("1" * 100_000, "a@" * 50_000, "1 " * 50_000, "DE89 " * 20_000, "1:" * 50_000, "(" * 100_000):
+        mask(text)
+
+
+def test_check_digits():
+    """The published examples of both schemes, and the same with one digit changed."""
+    assert luhn("79927398713") and not luhn("79927398710")
+    assert iban("GB82 WEST 1234 5698 7654 32") and not iban("GB82 WEST 1234 5698 7654 33")

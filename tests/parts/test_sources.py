@@ -1,0 +1,198 @@
+"""The shipped source `markdown`: it keeps its seam's promises, whatever its folder holds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mainstay
+from mainstay import testing
+from mainstay.core.errors import ConfigError
+from mainstay.core.evidence import Passage
+from mainstay.parts.sources.markdown import LONGEST, Markdown
+
+SHIPPING = (
+    "# Shipping\n\nParcels leave our warehouse within two working days.\n\n## Abroad\n\nCustoms may add a week to Norway.\n"
+)
+RETURNS = (
+    "---\ntitle: Returns\n---\n# Returns\n\nSend items back within thirty days.\n\n## Refunds\n\nMoney arrives in five days.\n"
+)
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """`folder({"a.md": "text"})` writes a folder of knowledge and gives it."""
+
+    def make(files: dict[str, str | bytes], name: str = "knowledge") -> Path:
+        root = tmp_path / name
+        root.mkdir(exist_ok=True)
+        for file, text in files.items():
+            path = root / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return root
+
+    return make
+
+
+def source(path: Path, **options: str) -> Markdown:
+    return Markdown(name="help", path=str(path), **options)
+
+
+async def first(source: Markdown, query: str) -> Passage:
+    return (await source.search(query, limit=3))[0]
+
+
+async def test_it_keeps_the_seams_promises(folder: Folder):
+    """What every source promises: well-formed passages, best first, the same each time, none where nothing answers."""
+    root = folder({"shipping.md": SHIPPING, "sub/returns.markdown": RETURNS, "notes.txt": "Nobody reads this zebra.\n"})
+    found = await testing.check_source(
+        source(root, link="https://example.com/"),
+        finds=["when do parcels leave the warehouse?", "how long does customs take to Norway", "when does the money arrive?"],
+        misses=["zebra", "do you sell tickets to the opera?", "title returns yaml"],
+    )
+    assert {p.document for p in found} == {"shipping.md", "sub/returns.markdown"}
+
+
+async def test_passages_say_where_they_stand(folder: Folder):
+    """A reader can open the file at the place that was quoted: offsets, headings, anchor and link are those of the file."""
+    crlf = SHIPPING.replace("\n", "\r\n").encode()
+    files = {"sub/übersicht neu.md": SHIPPING, "bom.md": b"\xef\xbb\xbf" + RETURNS.encode(), "crlf.md": crlf}
+    root = folder(files)
+    knowledge = source(root, link="https://example.com/docs/")
+    found = await knowledge.search("customs week Norway; money arrives in five days", limit=9)
+    assert {p.document for p in found} == set(files)
+    for passage in found:
+        text = (root / passage.document).read_text(encoding="utf-8-sig")
+        assert text[passage.start : passage.end].strip() == passage.text
+    abroad = next(p for p in found if p.document.startswith("sub/"))
+    assert abroad.heading == ("Shipping", "Abroad") and abroad.id == "sub/übersicht neu.md#abroad"
+    assert abroad.link == "https://example.com/docs/sub/%C3%BCbersicht%20neu.md#abroad"
+
+
+async def test_a_path_may_be_one_file(folder: Folder):
+    """One file is knowledge too, whatever its ending, and its document is its name."""
+    root = folder({"faq.txt": SHIPPING, "other.md": RETURNS})
+    passages = await source(root / "faq.txt").search("customs Norway", limit=3)
+    assert [p.document for p in passages] == ["faq.txt"]
+    assert not await source(root / "faq.txt").search("refunds money", limit=3)
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "said"),
+    [
+        ({}, "knowledge", "no Markdown files"),
+        ({"notes.txt": "text", ".hidden/a.md": "text"}, "knowledge", "no Markdown files"),
+        ({"a.md": "text"}, "knowledg", "there is no file or folder"),
+        ({"a.md": b"caf\xe9 au lait"}, "knowledge", '"a.md" is not UTF-8'),
+        ({"sub/a.md": b"\xff\xfeh\x00i\x00"}, "knowledge", '"sub/a.md" is not UTF-8'),
+    ],
+)
+def test_a_folder_that_holds_no_knowledge_is_said_at_load(folder: Folder, files, path, said):
+    """An empty folder, a mistyped one and a file in another encoding are errors of the project, not answers of nothing."""
+    root = folder(files)
+    with pytest.raises(ConfigError, match=said) as caught:
+        source(root.parent / path)
+    assert caught.value.next
+
+
+async def test_a_file_without_words_is_no_harm(folder: Folder):
+    """An empty file, one of blanks and one of comments hold no passages and hide none."""
+    root = folder({"a.md": "", "b.md": " \n\n\t\n", "c.md": "<!-- nothing -->\n", "d.md": "# Only a heading\n", "e.md": SHIPPING})
+    assert (await first(source(root), "customs Norway")).document == "e.md"
+
+
+async def test_a_folder_of_empty_files_answers_nothing(folder: Folder):
+    """Knowledge that is still to be written is searched without an error."""
+    assert await source(folder({"a.md": "", "b.md": "# Title\n"})).search("title", limit=3) == []
+
+
+async def test_a_huge_file_is_cut_into_passages(folder: Folder):
+    """A file of some megabytes, a line of a hundred thousand characters, and a thousand headings are read, cut and found."""
+    filler = "Some words that say little about anything at all. " * 40
+    headings = "".join(f"## Part {i}\n\n{filler}\n\n" for i in range(1000))
+    needle = "word " * 10_000 + "The zebra crossing is closed. " + "word " * 10_000
+    root = folder({"huge.md": f"# Everything\n\n{headings}## The needle\n\n{needle}\n"})
+    found = await first(source(root), "is the zebra crossing closed?")
+    assert "zebra crossing is closed" in found.text and len(found.text) <= LONGEST
+    assert found.heading == ("Everything", "The needle")
+
+
+async def test_weird_names_are_documents_like_others(folder: Folder):
+    """Blanks, signs, other scripts and capital endings in names are kept as they are."""
+    names = ["a b#c?.md", "Ünïcode 汉字.MD", "-dash.md", "per%20cent.Markdown", "quo\"te'.md"]
+    root = folder({name: f"# Title {i}\n\nThe animal number {i} is called animal{i}x.\n" for i, name in enumerate(names)})
+    knowledge = source(root, link="https://example.com/")
+    for i, name in enumerate(names):
+        found = await first(knowledge, f"animal{i}x")
+        assert found.document == name
+        assert found.link is not None and " " not in found.link and found.link.count("#") == 1 and "?" not in found.link
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need rights there")
+async def test_links_in_circles_end(folder: Folder):
+    """A link to the folder above it, one to itself and one to nowhere neither hang the load nor fail it."""
+    root = folder({"a.md": SHIPPING, "sub/b.md": RETURNS})
+    (root / "sub" / "up").symlink_to(root, target_is_directory=True)
+    (root / "self.md").symlink_to(root / "self.md")
+    (root / "nowhere.md").symlink_to(root / "gone.md")
+    passages = await source(root).search("customs week Norway", limit=9)
+    assert [p.document for p in passages] == ["a.md"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="everything can be read by root")
+def test_a_file_that_cannot_be_read_is_named(folder: Folder):
+    """A page that is silently left out would be a question that is silently refused."""
+    root = folder({"a.md": SHIPPING})
+    (root / "a.md").chmod(0)
+    with pytest.raises(ConfigError, match=r'"a\.md" cannot be read'):
+        source(root)
+
+
+async def test_its_version_is_that_of_its_content(folder: Folder):
+    """Answers are cached under the version: it stays with the content, and changes with every edit, new name or other link."""
+    root = folder({"a.md": SHIPPING})
+    before = source(root)
+    assert source(root).version == before.version
+    assert source(root, link="https://example.com/").version != before.version
+    versions = {before.version}
+    for file, text in [("a.md", SHIPPING + "More.\n"), ("a.md", SHIPPING.replace("two", "ten")), ("b.md", "New.\n")]:
+        folder({file: text})
+        versions.add(source(root).version)
+    (root / "b.md").rename(root / "c.md")
+    versions.add(source(root).version)
+    assert len(versions) == 5
+
+
+async def test_an_edit_counts_after_a_reload(opened: Callable[..., mainstay.Mainstay]):
+    """What is on disk now is served from the next load on, and an answer cached before it is not served again."""
+    settings = '[sources.help]\npath = "help"\n'
+    feature = """
+        summary = "Answers"
+        deadline = "2s"
+
+        [[ladder]]
+        search = "help"
+
+        [[ladder]]
+        message = "Sorry."
+
+        [cache]
+        keep = "1h"
+    """
+    app = opened(settings, feature, {"help/a.md": SHIPPING})
+    asked = "When do parcels leave the warehouse?"
+    before = app.features.ready["answers"].sources["help"].version
+    assert "two working days" in (await app.run("answers", question=asked)).text
+    (app.root / "help" / "a.md").write_text(SHIPPING.replace("two", "seven"), encoding="utf-8")
+    assert "two working days" in (await app.run("answers", question=asked)).text
+    app.reload()
+    assert app.features.ready["answers"].sources["help"].version != before
+    answer = await app.run("answers", question=asked)
+    assert "seven working days" in answer.text and answer.status == "answered"
