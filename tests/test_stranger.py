@@ -7,11 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
-
-from conftest import write
 
 STRANGER = Path(__file__).parent / "stranger"
 
@@ -77,7 +76,11 @@ def root(tmp_path: Path) -> Path:
         "facts.txt": "A rung is one way of answering.\nA ladder holds rungs.\n",
         "features/answers/prompt.md": "{{ question }}\n",
     }
-    write(root, {"mainstay.toml": SETTINGS, "features/answers/feature.toml": FEATURE, **files})
+    files |= {"mainstay.toml": SETTINGS, "features/answers/feature.toml": FEATURE}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip(), encoding="utf-8")
     return root
 
 

@@ -40,6 +40,8 @@ from mainstay.spec.settings_file import asleep, document_of, read_settings, secr
 
 log = logging.getLogger("mainstay")
 T = TypeVar("T")
+LEDGER = "ledger.db"  # in the state folder
+LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -67,7 +69,7 @@ class Mainstay:
         self._breakers: dict[str, Breaker] = {}
         self._secrets: tuple[str, ...] = ()
         self.features = self._load(settings)
-        self._ledger = SqliteLedger(self.state / "ledger.db")
+        self._ledger = SqliteLedger(self.state / LEDGER)
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
@@ -228,7 +230,7 @@ class Mainstay:
         document = document_of(self.root)
         models, sleeping = self._models(settings, document)
         secrets = [secret_of(model, self._environ) for model in settings.models.values()]
-        self._secrets = tuple({*self._secrets, *filter(None, secrets)})
+        self._secrets = tuple({*self._secrets, *[secret for secret in secrets if len(secret) >= LEAST_SECRET]})
         project = assembling.Project(
             models=models, settings=settings.models, sources=self._sources(settings, document), asleep=frozenset(sleeping)
         )
@@ -400,7 +402,7 @@ def _absent_keys(root: Path) -> dict[str, str]:
 
 def history(path: Path, state: Path | None = None) -> SqliteLedger:
     """The ledger of the project in that folder, without loading its features. Close it after use."""
-    return SqliteLedger((state or path / read_settings(path, os.environ).state) / "ledger.db")
+    return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
 
 
 class _Ids:

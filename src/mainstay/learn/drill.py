@@ -136,9 +136,14 @@ async def drill(
                 return await rehearsal.call(server, fault, delivery)
 
         tasks = [asyncio.create_task(one(fault, delivery)) for fault in FAULTS for delivery in both]
-        for done, task in enumerate(asyncio.as_completed(tasks), len(control) + 1):
-            await task
-            seen(done, of)
+        try:
+            for done, task in enumerate(asyncio.as_completed(tasks), len(control) + 1):
+                await task
+                seen(done, of)
+        finally:  # whoever interrupts it closes what the calls still use
+            for pending in tasks:
+                pending.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return rehearsal.report(control + [task.result() for task in tasks])
 
 

@@ -133,7 +133,7 @@ def _no_secrets(document: Document, place: Place, value: Any) -> None:
 
 
 def _check_address(document: Document, place: Place, url: str) -> None:
-    if not ADDRESS.fullmatch(url):
+    if not _is_address(url):
         raise document.error(place, f"expected an address such as https://api.example.com/v1, got {documents.quoted(url)}")
     parts = urlsplit(url)
     if parts.password is not None or _SECRET_LOOK.search(url):
@@ -142,11 +142,19 @@ def _check_address(document: Document, place: Place, url: str) -> None:
         raise _secret(document, place)
 
 
+def _is_address(url: str) -> bool:
+    """Whether a request could be sent there: a host, and a port that there is."""
+    try:
+        return ADDRESS.fullmatch(url) is not None and bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 def _discovered(model: Model, environ: Mapping[str, str]) -> Model:
     replace = msgspec.structs.replace
     named = environ.get("MAINSTAY_MODEL_NAME", "").strip() or model.model
     if url := environ.get("MAINSTAY_MODEL_URL", "").strip():
-        if not ADDRESS.fullmatch(url):
+        if not _is_address(url):
             raise ConfigError(
                 f"expected an address such as http://127.0.0.1:11434/v1, got {documents.quoted(url)}",
                 where="environment MAINSTAY_MODEL_URL",

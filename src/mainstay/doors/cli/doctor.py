@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -21,10 +22,12 @@ from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.reasons import Status
-from mainstay.doors.cli.printing import as_json, reported
+from mainstay.doors.cli.printing import as_json, one_line, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
+from mainstay.doors.http.door import is_loopback
 
 LITTLE_DISK = 200 * 1024 * 1024
+ELSEWHERE = "move what is there away, or name another folder as `state` in mainstay.toml"
 MARKS = {"well": "ok  ", "note": "note", "ill": "FAIL"}
 
 
@@ -58,7 +61,8 @@ def _findings(root: Path, ask: bool) -> Iterator[Finding]:
     try:
         app = mainstay.open(root)
     except MainstayError as error:
-        yield Finding(state="ill", what=error.what + (f" ({error.where})" if error.where else ""), next=error.next)
+        next = error.next if error.next != "mainstay doctor" else ELSEWHERE
+        yield Finding(state="ill", what=error.what + (f" ({error.where})" if error.where else ""), next=next)
         return
     try:
         yield from _features(app)
@@ -114,7 +118,9 @@ async def _asked(app: mainstay.Mainstay, name: str) -> Finding:
     if answer.status is Status.ANSWERED:
         return Finding(state="well", what=f"model {name} answered {answer.text.strip()[:40]!r}")
     return Finding(
-        state="ill", what=f"model {name} did not answer: {answer.detail or answer.reason}", next="check its url, key and model"
+        state="ill",
+        what=f"model {name} did not answer: {one_line(answer.detail or str(answer.reason))}",
+        next="check its url, key and model",
     )
 
 
@@ -131,18 +137,18 @@ def _state(app: mainstay.Mainstay) -> Iterator[Finding]:
 
 
 def _port(app: mainstay.Mainstay) -> Finding:
-    server = app.settings.server
-    return _checked(
-        lambda: socket.create_server((server.host, server.port)).close(),
-        well=f"{server.host}:{server.port} can be bound",
-        ill=f"{server.host}:{server.port} cannot be bound",
-        next="choose another port: mainstay serve --port 0",
-    )
-
-
-def _checked(check: Callable[[], None], *, well: str, ill: str, next: str) -> Finding:
+    """Whether the server could start. A port that is taken is no fault: the server itself may be running there."""
+    host, port = app.settings.server.host, app.settings.server.port
+    if not is_loopback(host) and not os.environ.get("MAINSTAY_API_KEY", "").strip():
+        what = f"without a key only loopback is served, not {host} (server.host)"
+        return Finding(state="ill", what=what, next="export MAINSTAY_API_KEY=…")
     try:
-        check()
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        return Finding(state="note", what=f"{ill}: {os.strerror(error.errno) if error.errno else error}", next=next)
-    return Finding(state="well", what=well)
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        return Finding(
+            state="note" if taken else "ill",
+            what=f"{host}:{port} cannot be bound: {error.strerror or error}",
+            next=f"mainstay serve {'--port 0' if taken else '--host 127.0.0.1'}",
+        )
+    return Finding(state="well", what=f"{host}:{port} can be bound")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import shutil
-import sys
+import shlex
 from pathlib import Path
 
 import click
 
+from mainstay.core.errors import BadRequest
 from mainstay.doors.cli.printing import reported
 from mainstay.spec.feature_file import NAME
 from mainstay.spec.schemas import feature_schema, settings_schema
@@ -25,29 +25,36 @@ def init(folder: str, feature: str) -> None:
     """Write a project with one feature that answers from a folder of Markdown. It runs, and drills, as it is."""
     target = Path(folder)
     if not NAME.fullmatch(feature):
-        click.echo(f'error: a feature\'s name is lower-case letters, digits and "_", not {feature!r}', err=True)
-        sys.exit(2)
-    template = Path(str(importlib.resources.files("mainstay"))) / "template"
-    written = [_target(path.relative_to(template), feature) for path in sorted(template.rglob("*")) if path.is_file()]
-    taken = [path for path in written if (target / path).exists()]
-    if taken:
-        click.echo(
-            f"error: {target / taken[0]} is there already; nothing was written\n  next: mainstay init another-folder", err=True
+        raise BadRequest(
+            f'a feature\'s name is lower-case letters, digits and "_", not {feature!r}',
+            where="--feature",
+            next=f"mainstay init {shlex.quote(folder)} --feature {FEATURE}",
         )
-        sys.exit(2)
-    for path in sorted(template.rglob("*")):
-        if path.is_file():
-            to = target / _target(path.relative_to(template), feature)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, to)
-    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
-        (target / "schemas").mkdir(exist_ok=True)
-        (target / "schemas" / f"{name}.schema.json").write_text(json.dumps(schema, indent=1) + "\n", encoding="utf-8")
-    for path in written:
-        click.echo(f"wrote {target / path}")
-    there = "" if folder == "." else f" -C {folder}"
+    files = _files(feature)
+    taken = next((target / path for path in files if (target / path).exists()), None)
+    if taken is not None:
+        raise BadRequest("it is there already; nothing was written", where=str(taken), next="mainstay init another-folder")
+    for path, text in files.items():
+        to = target / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {to}")
+    there = "" if folder == "." else f" -C {shlex.quote(folder)}"
     commands = (f'run {feature} "How do I return an item?"', f"drill {feature}", "serve --dev")
     click.echo("\n".join(["Try:", *(f"  mainstay {command}{there}" for command in commands)]))
+
+
+def _files(feature: str) -> dict[Path, str]:
+    """What the project's files hold, by their paths in it."""
+    template = Path(str(importlib.resources.files("mainstay"))) / "template"
+    files = {
+        _target(path.relative_to(template), feature): path.read_text(encoding="utf-8").replace(FEATURE, feature)
+        for path in sorted(template.rglob("*"))
+        if path.is_file()
+    }
+    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
+        files[Path("schemas", f"{name}.schema.json")] = json.dumps(schema, indent=1) + "\n"
+    return files
 
 
 def _target(path: Path, feature: str) -> Path:

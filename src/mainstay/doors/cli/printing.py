@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,9 @@ T = TypeVar("T")
 
 
 def reported(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose `MainstayError`s become a message and exit code 2, and whose Ctrl-C is quiet."""
+    """A command whose `MainstayError`s, and files that cannot be used, become a message and exit code 2, and whose Ctrl-C is
+    quiet. A reader that has enough, such as `head`, is left to click.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -25,6 +28,12 @@ def reported(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except MainstayError as error:
             click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror or error}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)
@@ -42,6 +51,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """A text on one line, cut where it is longer; what an error says to type next is left out."""
+    line = " ".join(text.partition("\n  next: ")[0].split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def money(nano: int | None) -> str:

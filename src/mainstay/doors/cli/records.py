@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import history
+from mainstay.app import LEDGER, history
+from mainstay.core.errors import NotFound
+from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record
 from mainstay.doors.cli.printing import as_json, milliseconds, money, reported, table
 from mainstay.doors.cli.serve import PROJECT
@@ -19,10 +21,10 @@ from mainstay.doors.cli.serve import PROJECT
 @PROJECT
 @click.option("--state", type=click.Path(file_okay=False), help="The folder of the ledger, if not the project's.")
 @click.option("--feature", help="Only this feature's.")
-@click.option("--status", help="Only with this status.")
-@click.option("--reason", help="Only with this reason.")
+@click.option("--status", type=click.Choice([s.value for s in Status]), metavar="STATUS", help="Only with this status.")
+@click.option("--reason", type=click.Choice([r.value for r in Reason]), metavar="REASON", help="Only with this reason.")
 @click.option("--tenant", help="Only this tenant's.")
-@click.option("--limit", default=20, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @reported
 def records(
@@ -37,6 +39,8 @@ def records(
     json_: bool,
 ) -> None:
     """The newest records, or with an ID one in full with its scores."""
+    if state is not None and not (Path(state) / LEDGER).is_file():
+        raise NotFound("there is no ledger in that folder", where=state, next="mainstay records, for the project's own")
     ledger = history(Path(project), None if state is None else Path(state))
     try:
         if id is not None:
@@ -52,6 +56,8 @@ def records(
             as_json(rows)
         else:
             table(["when", "feature", "status", "reason", "rung", "took", "cost", "id"], [_row(record) for record in rows])
+            if not rows:
+                click.echo("There are no such records." if any(wanted.values()) else "There are no records yet.", err=True)
     finally:
         ledger.close()
 

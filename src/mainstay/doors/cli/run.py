@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from typing import Any
 
@@ -13,7 +14,7 @@ import mainstay
 from mainstay.core.answer import Answer, Retract, Step, Text
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.reasons import Status
-from mainstay.doors.cli.printing import as_json, milliseconds, money, reported
+from mainstay.doors.cli.printing import as_json, milliseconds, money, one_line, reported
 from mainstay.doors.cli.serve import PROJECT
 
 GOOD = (Status.ANSWERED, Status.CACHED, Status.DEGRADED)
@@ -50,9 +51,11 @@ def input_of(app: mainstay.Mainstay, feature: str, fields: tuple[str, ...], comm
     for field in fields:
         name, equals, value = field.partition("=")
         if not equals:
-            raise BadRequest(
-                f"not NAME=VALUE: {field!r}", next=f"mainstay {command} {feature} {(declared or ['question'])[0]}={field!r}"
-            )
+            text = shlex.quote(" ".join(fields) if not any("=" in f for f in fields) else field)
+            given = text if len(declared) == 1 else f"{(declared or ['question'])[0]}={text}"
+            raise BadRequest(f"not NAME=VALUE: {field!r}", next=f"mainstay {command} {feature} {given}")
+        if name in values:
+            raise BadRequest(f"the input `{name}` is given twice", param=name)
         values[name] = _value(value, ready.feature.input.fields.get(name, ""))
     return values
 
@@ -93,8 +96,15 @@ async def _finish(app: mainstay.Mainstay, answer: Answer) -> None:
         click.echo(answer.text)
     for number, citation in enumerate(answer.citations, 1):
         click.echo(f"\n[{number}] {citation.document} > {' > '.join(citation.heading)}", nl=False)
+    click.echo()
     record = await app.record(answer.id)
     outcome = None if record is None else record.outcome
     facts = [answer.status, answer.reason or "", f"by {answer.rung}" if answer.rung else "", answer.detail or ""]
     facts += [] if outcome is None else [milliseconds(outcome.took_us), money(outcome.cost_nano_usd), answer.id]
-    click.echo(f"\n\n-- {', '.join(fact for fact in facts if fact)}", err=True)
+    click.echo(f"\n-- {', '.join(fact for fact in facts if fact)}", err=True)
+    if outcome is not None and answer.status not in (Status.ANSWERED, Status.CACHED):
+        for attempt in outcome.attempts:
+            if attempt.outcome != "ok":
+                click.echo(
+                    f"   {attempt.rung}: {attempt.outcome}{': ' if attempt.detail else ''}{one_line(attempt.detail)}", err=True
+                )
