@@ -91,3 +91,15 @@ async def test_a_call_without_any_time_is_answered_by_the_message(opened):
     app = opened(small('replies = ["one"]'), CACHED)
     answer = await app.run("answers", question="?", deadline=0.0)
     assert (answer.status, answer.reason, answer.rung) == ("degraded", "over_deadline", "message")
+
+
+async def test_who_wants_the_whole_is_not_cut_off_with_a_stream(opened):
+    """A production that is shown word by word breaks; who asked the same for the whole, and saw no word, has the next rung."""
+    app = opened(small('replies = [{ text = "one two three", chunk = 4, gap = "100ms", fault = "cut_off" }]'), CACHED)
+    events = app.stream("answers", question="?")
+    assert isinstance(await anext(events), Started)
+    assert isinstance(await anext(events), Text)
+    whole = await app.run("answers", question="?")
+    assert (whole.status, whole.rung, whole.text) == ("degraded", "message", "Sorry.")
+    streamed = [event async for event in events][-1]
+    assert (streamed.status, streamed.text) == ("interrupted", "one two three")

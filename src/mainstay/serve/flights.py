@@ -131,21 +131,33 @@ class Reader:
 
 
 class Flights:
-    """The productions in the air, by cache key."""
+    """The productions in the air, by event loop, delivery and cache key.
+
+    No call joins one of another event loop, which cannot wake it. Nor does one that wants the whole join one that is shown word
+    by word: after the first word that has no rung to fall back on, and who has seen no word still has.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[bytes, Flight] = {}
+        self._open: dict[tuple[asyncio.AbstractEventLoop, bool, bytes], Flight] = {}
 
     def board(self, key: bytes | None, trace: Trace, produce: Produce) -> Flight:
         """Join the production with that key, if it serves this call too, or start one. Without a key every call has its own."""
-        flight = self._open.get(key) if key is not None else None
-        if flight is None or not flight.serves(trace):
+        if key is None:
             flight = Flight(trace.fork())
-            if key is not None:
-                self._open[key] = flight
-            flight.start(produce, lambda: self._landed(key, flight))
+            flight.start(produce, _nothing)
+            return flight
+        place = (asyncio.get_running_loop(), trace.streams, key)
+        joined = self._open.get(place)
+        if joined is not None and joined.serves(trace):
+            return joined
+        flight = self._open[place] = Flight(trace.fork())
+        flight.start(produce, lambda: self._landed(place, flight))
         return flight
 
-    def _landed(self, key: bytes | None, flight: Flight) -> None:
-        if key is not None and self._open.get(key) is flight:
-            del self._open[key]
+    def _landed(self, place: tuple[asyncio.AbstractEventLoop, bool, bytes], flight: Flight) -> None:
+        if self._open.get(place) is flight:
+            del self._open[place]
+
+
+def _nothing() -> None:
+    """Nobody waits for a production without a key."""

@@ -96,7 +96,7 @@ async def climb(
         watch.until(limit)
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
-        ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=_streams(trace), values=values)
+        ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
         if place:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
@@ -114,10 +114,6 @@ async def climb(
     return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
 
 
-def _streams(trace: Trace) -> bool:
-    return trace.call.stream and trace.ready.feature.shows_early
-
-
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
     """One rung, asked again after an error or a guard's remark as often as its `tries` allow; steps each have theirs."""
     turn = finished = 0
@@ -128,7 +124,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
             evidence=ask.evidence,
-            early=_streams(ask.trace),
+            early=ask.stream,
             release=lambda text: flight.emit(Text(text)),
         )
         ask.guarded = False

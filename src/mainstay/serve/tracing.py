@@ -86,6 +86,11 @@ class Trace:
         fork.start, fork.deadline, fork.on_disk = self.start, self.deadline, self.on_disk
         return fork
 
+    @property
+    def streams(self) -> bool:
+        """Whether words are shown as they come."""
+        return self.call.stream and self.ready.feature.shows_early
+
     def spoke(self) -> None:
         """Something was shown to the reader."""
         if self.first_word is None:
