@@ -82,7 +82,7 @@ class Mainstay:
         )
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
 
     # Answering
 
@@ -133,7 +133,8 @@ class Mainstay:
         )
 
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
-        """The events of a call that a door has made. Raises `NotFound`."""
+        """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
+        self._check_process()
         return serve(call, self.release_of(call), self.parts)
 
     def release_of(self, call: Call) -> Ready:
@@ -148,17 +149,25 @@ class Mainstay:
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any thread."""
+        self._check_process()
         with self._starting:
             if self._thread is None:
                 self._thread = _LoopThread()
         answer: Answer = self._thread.run(self.run(feature, input, **options))
         return answer
 
+    def _check_process(self) -> None:
+        """Databases, files and threads do not outlive a fork. Raises `StoreError` in the child."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                "this process was forked from the one that opened the project", next="open the project after the fork"
+            )
+
     # What was answered
 
     async def record(self, id: str) -> Record | None:
         """The record of a call, also one that ended a moment ago; None where there is none."""
-        return self._ledger.record(id) or await asyncio.to_thread(self._fresh, self._ledger.record, id)
+        return await asyncio.to_thread(self._ended, id)
 
     async def records(self, *, limit: int = 20, **where: Any) -> list[Record]:
         """The newest records, by any of the ledger's columns: feature, tenant, origin, release, status, reason, rung."""
@@ -179,8 +188,13 @@ class Mainstay:
         """What was thought of a record, oldest first."""
         return await asyncio.to_thread(self._fresh, self._ledger.scores, record)
 
+    def _ended(self, id: str) -> Record | None:
+        self._check_process()
+        return self._ledger.record(id) or self._fresh(self._ledger.record, id)
+
     def _fresh(self, read: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """What the ledger says with everything in it that has happened; without the latest, if it takes nothing just now."""
+        self._check_process()
         if not self._spool.trouble:
             with contextlib.suppress(StoreError):
                 self._spool.drain()
@@ -344,6 +358,8 @@ class Mainstay:
             self._shut()
 
     def _shut(self) -> None:
+        if os.getpid() != self._process:
+            return  # everything is the parent's
         if self._thread is not None:
             self._thread.close(self._http.close())
         self._spool.close()
@@ -409,14 +425,22 @@ class _Ids:
         self._random: list[str] = []
 
     def __call__(self) -> str:
-        """The next id."""
-        if not self._random:
-            bits = os.urandom(8 * 512).hex()
-            self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
-        return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
+        """The next id. Any thread may ask."""
+        while True:
+            try:
+                return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
+            except IndexError:  # another thread may have taken the last one
+                bits = os.urandom(8 * 512).hex()
+                self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
+
+    def forget(self) -> None:
+        """This is a child that was forked: what is left are the parent's next ids."""
+        self._random = []
 
 
 new_id = _Ids()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=new_id.forget)
 
 
 def _breaker_key(model: Model) -> str:
