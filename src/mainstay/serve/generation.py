@@ -142,7 +142,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
         if isinstance(result, Stopped) or not again or turn >= rung.tries:
             return result
         if error is None:
-            flight.emit(Step("asked_again", ask.remark))
+            flight.emit(Step("asked_again", rung.name))
         elif not await _pause(error, turn, ask):
             return result
 
