@@ -234,6 +234,8 @@ class Mainstay:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
+            cut = next((n for n in range(len(secret) - 1, 3, -1) if text.endswith(secret[:n])), 0)  # long messages are cut
+            text = f"{text[:-cut]}[secret]" if cut else text
         return text
 
     def _load(self, settings: Settings) -> Features:
