@@ -75,10 +75,12 @@ class Flight:
         self.given_up = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=LETTING_GO)
-            if not self._task.done():
-                log.error("the production of %s was cancelled and does not end", self.trace.call.id)
-                self.trace.hung()
+            try:
+                await asyncio.wait([self._task], timeout=LETTING_GO)
+            finally:  # also when the one who waits is cancelled again
+                if not self._task.done():
+                    log.error("the production of %s was cancelled and has not ended", self.trace.call.id)
+                    self.trace.hung()
 
 
 class Reader:

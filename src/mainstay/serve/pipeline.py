@@ -176,8 +176,10 @@ class _Sealing:
     async def reader_left(self) -> None:
         """The reader is done. If it went before the answer was complete, that is what the record says."""
         if self._answer is None:
-            await self._leave()
-            self._stalled()
+            try:
+                await self._leave()
+            finally:  # also when whoever cancelled the reader does so again
+                self._stalled()
 
     def _stalled(self) -> None:
         if self._answer is None:
