@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doors"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "doors"))  # where `serving` is
 
-from serving import served, spawned, upstream  # noqa: E402  its folder has to be found first
+from serving import served, spawned, upstream
 
 __all__ = ["served", "spawned", "upstream"]

@@ -105,8 +105,8 @@ async def test_refused(served):
     found = await only(server, 3)
     assert sorted(map(told, found)) == [
         ("refused", "input_invalid", 0, "a"),
-        ("refused", "unsafe_input", 0, "a"),
-        ("refused", "unsafe_input", 0, "default"),
+        ("refused", "input_invalid", 0, "a"),
+        ("refused", "input_invalid", 0, "default"),
     ]
     assert server.asked == []
 
