@@ -271,11 +271,18 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 async def served(opened: Callable[..., mainstay.Mainstay]) -> AsyncIterator[Serve]:
-    """`await served(settings, feature, files, key="")` serves a project from this process."""
+    """`await served(settings, feature, files, key="")` serves a project, or an `app` that is open, from this process."""
     running: list[tuple[Served, asyncio.Task[None]]] = []
 
-    async def start(settings: str | None = None, feature: str = TALKING, *args: Any, key: str = "", **kwargs: Any) -> Served:
-        app = opened(scripted() if settings is None else settings, feature, *args, **kwargs)
+    async def start(
+        settings: str | None = None,
+        feature: str = TALKING,
+        *args: Any,
+        key: str = "",
+        app: mainstay.Mainstay | None = None,
+        **kwargs: Any,
+    ) -> Served:
+        app = app or opened(scripted() if settings is None else settings, feature, *args, **kwargs)
         listening = asyncio.Event()
         server = Server(app, key=key, ready=lambda port: listening.set())
         task = asyncio.create_task(server.serve())

@@ -1,4 +1,4 @@
-"""Promise 5 with a real server under load and kill -9: what was answered is sealed, what was begun has ended, nothing is twice."""
+"""Promise 5 with a real server under load and kill -9: what was answered is sealed, what was begun has ended, none is twice."""
 
 from __future__ import annotations
 
