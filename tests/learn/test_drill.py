@@ -91,7 +91,7 @@ def test_a_sound_feature_passes(drill: Drill):
     assert f"{broken_off} were broken off after the first word, 0 had the message or nothing." in result.stdout
     lines = {" ".join(line.split()[:2]): line for line in result.stdout.splitlines()}
     assert lines["stalled streamed"].endswith("writes half an answer, then nothing more")
-    assert "No key is set" not in result.stdout
+    assert "No key is set for: small." in result.stdout
 
 
 def test_the_report_is_json_for_scripts(drill: Drill):
