@@ -78,6 +78,7 @@ async def climb(
     """Try the rungs in order. `missing` says why the evidence could not be had, if it could not."""
     trace, ready = flight.trace, flight.trace.ready
     cause: Reason | None = None
+    result: Result | None = None
     detail = ""
     for place, rung in enumerate(ready.rungs):
         if rung.spec.needs_evidence and missing is not None:
@@ -111,6 +112,8 @@ async def climb(
             if result.declined and not ready.laddered:
                 return _declined(trace, rung, result)
             cause, detail = cause or result.reason, detail or result.detail
+    if ready.laddered:  # a guard let not even the message pass
+        return refusal(trace, result.reason if isinstance(result, Failed) else Reason.UNSAFE_OUTPUT)
     return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
 
 
