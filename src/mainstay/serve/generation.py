@@ -218,7 +218,7 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
 def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
     """A rung's template or function failed, or something that nobody expected did: the record says how, and the next is tried."""
     if not isinstance(error, RungFailed):
-        log.exception("the rung %s of %s failed", rung.name, ask.call.feature)
+        ask.trace.failed(log, f"the rung {rung.name} of {ask.call.feature} failed", error)
     detail = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
     ask.trace.skipped(rung.name, RungFailed.kind, detail[:500])
     if screening.shown:

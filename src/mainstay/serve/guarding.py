@@ -34,7 +34,7 @@ async def screen(trace: Trace) -> Answer | None:
         return None
     draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input")
     for guard in trace.ready.input_guards:
-        verdict = await _asked(guard, draft)
+        verdict = await _asked(guard, draft, trace)
         if verdict.action == "allow":
             continue
         trace.guard(guard.name, "input", verdict)
@@ -53,7 +53,7 @@ class Checked(Struct, frozen=True):
 async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: str | None) -> Checked:
     """Show a draft to the guards in order; each sees what the ones before it made of it."""
     for guard in guards:
-        verdict = await _asked(guard, draft)
+        verdict = await _asked(guard, draft, trace)
         if verdict.action == "allow":
             continue
         trace.guard(guard.name, draft.stage, verdict, rung)
@@ -74,13 +74,13 @@ def replaced(draft: Draft, verdict: Verdict) -> Draft:
     )
 
 
-async def _asked(guard: ReadyGuard, draft: Draft) -> Verdict:
+async def _asked(guard: ReadyGuard, draft: Draft, trace: Trace) -> Verdict:
     """What the guard says. Nothing leaves unchecked: what fails, gives no verdict, or changes what was shown stops the draft."""
     reason = Reason.UNSAFE_INPUT if draft.stage == "input" else Reason.UNSAFE_OUTPUT
     try:
         verdict = await guard.guard.check(draft)
     except Exception as error:
-        log.exception("the guard %s failed", guard.name)
+        trace.failed(log, f"the guard {guard.name} failed", error)
         return refuse(reason, f"the guard {guard.name} failed: {type(error).__name__}: {error}")
     if not isinstance(verdict, Verdict) or verdict.action not in ACTIONS:
         return refuse(reason, f"the guard {guard.name} gave no verdict but {verdict!r:.100}")
