@@ -18,7 +18,7 @@ from mainstay.serve.tracing import Trace
 log = logging.getLogger("mainstay.serve")
 GRACE = 0.1  # seconds past its deadline after which a reader no longer waits for a production that should have ended
 LETTING_GO = 0.2  # seconds that a reader, whose answer may be late already, waits for a production that is given up
-STALLED = 30.0  # seconds past a finished production after which a reader that takes nothing is dropped
+STALLED = 30.0  # seconds past its deadline after which a reader that takes nothing is dropped
 
 Produce = Callable[["Flight"], Awaitable[Answer]]
 
@@ -86,8 +86,8 @@ class Flight:
 class Reader:
     """One call's place in a production.
 
-    `late` turns true when the production has outlasted this reader's own deadline. `stalled` is called when the answer has
-    been ready for long and the reader has not come to take it.
+    `late` turns true when the production has outlasted this reader's own deadline. `stalled` is called when the deadline is long
+    past and the reader has not come to take its answer.
     """
 
     __slots__ = ("_flight", "_loop", "_place", "_stalled", "_timer", "_waiter", "late")
@@ -101,9 +101,8 @@ class Reader:
         flight.readers.append(self)
 
     def _ring(self) -> None:
-        if self._flight.over:
-            self._timer = self._loop.call_later(STALLED, self._stalled)
-        else:
+        self._timer = self._loop.call_later(STALLED, self._stalled)
+        if not self._flight.over:
             self.late = True
             self.wake()
 
