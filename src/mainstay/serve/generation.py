@@ -102,7 +102,8 @@ async def climb(
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
         if isinstance(result, Drafted):
-            rung.pace.add(time.monotonic() - began)
+            if trace.call.origin == "user":
+                rung.pace.add(time.monotonic() - began)
             if isinstance(rung.spec, MessageRung):
                 cause = cause or (Reason.MODEL_UNAVAILABLE if ready.asleep else Reason.NOTHING_FITS)
             return _answer(trace, rung, result, cause, flight)
