@@ -93,6 +93,18 @@ async def test_a_wrong_key_is_said_everywhere_and_shown_nowhere(opened, refusing
     assert WHOLE not in await everything(app, answer, caplog)
 
 
+async def test_a_key_that_is_refused_again_and_again_is_in_the_log_once(opened, refusing, caplog):
+    """Who looks into the log at night finds which model does not answer and why: a line when its breaker opens, and no key."""
+    upstream = await refusing(401, f"Incorrect API key provided: {KEY}.")
+    app = opened(model("openai", f"http://127.0.0.1:{upstream.port}/v1"), environ={"UPSTREAM_KEY": KEY})
+    for _ in range(8):
+        answer = await app.run("answers", question="?")
+    assert len(upstream.heads) == 5
+    said = [record.getMessage() for record in caplog.records if record.name == "mainstay.models"]
+    assert said == ["the breaker of small is open, after an attempt that was unauthorized"]
+    assert WHOLE not in await everything(app, answer, caplog)
+
+
 @pytest.mark.parametrize("length", [430, 440])
 async def test_a_key_that_an_error_message_is_cut_in_is_not_shown_in_part(opened, refusing, caplog, length):
     """Long messages of providers are cut; where the cut goes through the key, its first half is not left standing."""

@@ -302,5 +302,8 @@ def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str,
     hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
     if hurried or outcome in ("abandoned", NotRecorded.kind):
         model.breaker.release(ticket)
-    else:
-        model.breaker.report(ticket, outcome in HEALTHY, now)
+        return
+    before = model.breaker.state
+    model.breaker.report(ticket, outcome in HEALTHY, now)
+    if model.breaker.state != before:
+        log.warning("the breaker of %s is %s, after an attempt that was %s", model.name, model.breaker.state, outcome)
