@@ -18,7 +18,7 @@ import msgspec
 from mainstay import assembling, prices, registry
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
-from mainstay.core.errors import ConfigError, NotFound, StoreError, nearest
+from mainstay.core.errors import BadRequest, ConfigError, NotFound, StoreError, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
@@ -39,6 +39,8 @@ from mainstay.spec.feature_file import FILE, Folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, read_settings, secret_of
 
 log = logging.getLogger("mainstay")
+ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
+FORKED = "this process was forked from the one that opened the project"
 T = TypeVar("T")
 
 
@@ -148,20 +150,25 @@ class Mainstay:
         return ready
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
-        """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any thread."""
+        """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any other thread.
+
+        `close` cancels what is still waited for.
+        """
         self._check_process()
         with self._starting:
             if self._thread is None:
                 self._thread = _LoopThread()
+        if self._thread.here:
+            raise BadRequest(
+                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
+            )
         answer: Answer = self._thread.run(self.run(feature, input, **options))
         return answer
 
     def _check_process(self) -> None:
         """Databases, files and threads do not outlive a fork. Raises `StoreError` in the child."""
         if os.getpid() != self._process:
-            raise StoreError(
-                "this process was forked from the one that opened the project", next="open the project after the fork"
-            )
+            raise StoreError(FORKED, next="open the project after the fork")
 
     # What was answered
 
@@ -214,7 +221,7 @@ class Mainstay:
 
     def trouble(self) -> str:
         """Why records cannot be kept at the moment; empty when all is well."""
-        return self._spool.trouble
+        return self._spool.trouble if os.getpid() == self._process else f"{FORKED}; open the project after the fork"
 
     # Loading
 
@@ -455,8 +462,23 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="mainstay-sync", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="mainstay-sync", daemon=True)
         self._thread.start()
+
+    def _live(self) -> None:
+        """Until it is stopped; then nobody is left to wait for what still ran."""
+        self._loop.run_forever()
+        running = asyncio.all_tasks(self._loop)
+        for task in running:
+            task.cancel()
+        if running:
+            self._loop.run_until_complete(asyncio.wait(running))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    @property
+    def here(self) -> bool:
+        """Whether this is its own thread, which must not wait for itself."""
+        return threading.current_thread() is self._thread
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -464,5 +486,6 @@ class _LoopThread:
     def close(self, last: Any) -> None:
         self.run(last)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
-        self._loop.close()
+        self._thread.join(timeout=ENDING)
+        if not self._thread.is_alive():
+            self._loop.close()

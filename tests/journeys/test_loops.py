@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
+import importlib
 import multiprocessing
 import threading
+import time
 
 import pytest
 
@@ -78,7 +81,7 @@ def test_ids_are_unique_over_threads():
 def _forked(app: mainstay.Mainstay, told: multiprocessing.Queue) -> None:
     """What the child of a fork gets when it asks, without and with an event loop of its own, and its next ids."""
     ids = [new_id()[12:] for _ in range(20)]
-    said = []
+    said = [app.trouble()]
     for ask in (lambda: app.run_sync("answers", question="?"), lambda: asyncio.run(app.run("answers", question="?"))):
         try:
             said.append(str(ask().status))
@@ -109,3 +112,52 @@ def test_a_child_that_was_forked_is_told_so_at_once(project):
         assert all("open the project after the fork" in what for what in said), said
         assert not set(ids) & {new_id()[12:] for _ in range(20)}
         assert app.run_sync("answers", question="again").status == "answered"
+
+
+@pytest.mark.parametrize("delay", ["400ms", "60s"])
+def test_closing_ends_what_other_threads_wait_for(project, delay):
+    """The application is closed while a thread waits in `run_sync`: that thread comes back, and its call is on record."""
+    root = project(SLOW.replace("300ms", delay), CACHED.replace('"5s"', '"90s"'))
+    came: list[object] = []
+    app = mainstay.open(root, environ={})
+
+    def ask() -> None:
+        try:
+            came.append(app.run_sync("answers", question="?"))
+        except BaseException as error:
+            came.append(error)
+
+    waiting = threading.Thread(target=ask, daemon=True)
+    waiting.start()
+    while not app.features.ready["answers"].rungs[0].models[0].provider.requests:
+        time.sleep(0.01)
+    app.close_sync()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert isinstance(came[0], concurrent.futures.CancelledError)
+    ledger = mainstay.app.history(root)
+    (record,) = ledger.records(where={}, limit=10)
+    ledger.close()
+    assert record.outcome.answer.reason == "reader_left"
+
+
+CALLING = """
+    APP = None
+
+    async def reply(question):
+        return APP.run_sync("inner", question=question).text
+"""
+
+
+def test_run_sync_within_its_own_event_loop_is_an_error_and_no_standstill(project):
+    """A rung's async function that calls `run_sync` would wait for the loop that it holds up: it is told so at once."""
+    inner = 'summary = "Inner"\n[[ladder]]\nmessage = "Inner."\n'
+    feature = CACHED.replace('model = "small"\n    prompt = "prompt.md"', 'call = "calling_back:reply"')
+    files = {"features/inner/feature.toml": inner, "calling_back.py": CALLING}
+    with mainstay.open(project(SLOW, feature, files), environ={}) as app:
+        module = importlib.import_module("calling_back")
+        module.APP = app
+        answer = app.run_sync("answers", question="?")
+        assert (answer.status, answer.reason) == ("degraded", "rung_failed")
+        record = asyncio.run(app.record(answer.id))
+        assert "await app.run" in record.outcome.attempts[0].detail
