@@ -101,7 +101,9 @@ async def test_a_key_that_is_refused_again_and_again_is_in_the_log_once(opened, 
         answer = await app.run("answers", question="?")
     assert len(upstream.heads) == 5
     said = [record.getMessage() for record in caplog.records if record.name == "mainstay.models"]
-    assert said == ["the breaker of small is open, after an attempt that was unauthorized"]
+    assert [line for line in said if "breaker" in line] == [
+        "the breaker of small is open, after an attempt that was unauthorized"
+    ]
     assert WHOLE not in await everything(app, answer, caplog)
 
 
