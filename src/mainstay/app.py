@@ -39,6 +39,8 @@ from mainstay.spec.feature_file import FILE, Folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, read_settings, secret_of
 
 log = logging.getLogger("mainstay")
+ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
+FORKED = "this process was forked from the one that opened the project"
 T = TypeVar("T")
 LEDGER = "ledger.db"  # in the state folder
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
@@ -84,7 +86,7 @@ class Mainstay:
         )
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
 
     # Answering
 
@@ -136,7 +138,8 @@ class Mainstay:
         )
 
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
-        """The events of a call that a door has made. Raises `NotFound`."""
+        """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
+        self._check_process()
         return serve(call, self.release_of(call), self.parts)
 
     def release_of(self, call: Call) -> Ready:
@@ -150,18 +153,31 @@ class Mainstay:
         return ready
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
-        """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any thread."""
+        """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any other thread.
+
+        `close` cancels what is still waited for.
+        """
+        self._check_process()
         with self._starting:
             if self._thread is None:
                 self._thread = _LoopThread()
+        if self._thread.here:
+            raise BadRequest(
+                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
+            )
         answer: Answer = self._thread.run(self.run(feature, input, **options))
         return answer
+
+    def _check_process(self) -> None:
+        """Databases, files and threads do not outlive a fork. Raises `StoreError` in the child."""
+        if os.getpid() != self._process:
+            raise StoreError(FORKED, next="open the project after the fork")
 
     # What was answered
 
     async def record(self, id: str) -> Record | None:
         """The record of a call, also one that ended a moment ago; None where there is none."""
-        return self._ledger.record(id) or await asyncio.to_thread(self._fresh, self._ledger.record, id)
+        return await asyncio.to_thread(self._ended, id)
 
     async def records(self, *, limit: int = 20, **where: Any) -> list[Record]:
         """The newest records, by any of the ledger's columns: feature, tenant, origin, release, status, reason, rung."""
@@ -182,8 +198,13 @@ class Mainstay:
         """What was thought of a record, oldest first."""
         return await asyncio.to_thread(self._fresh, self._ledger.scores, record)
 
+    def _ended(self, id: str) -> Record | None:
+        self._check_process()
+        return self._ledger.record(id) or self._fresh(self._ledger.record, id)
+
     def _fresh(self, read: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """What the ledger says with everything in it that has happened; without the latest, if it takes nothing just now."""
+        self._check_process()
         if not self._spool.trouble:
             with contextlib.suppress(StoreError):
                 self._spool.drain()
@@ -203,7 +224,7 @@ class Mainstay:
 
     def trouble(self) -> str:
         """Why records cannot be kept at the moment; empty when all is well."""
-        return self._spool.trouble
+        return self._spool.trouble if os.getpid() == self._process else f"{FORKED}; open the project after the fork"
 
     # Loading
 
@@ -223,6 +244,8 @@ class Mainstay:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
+            cut = next((n for n in range(len(secret) - 1, 3, -1) if text.endswith(secret[:n])), 0)  # long messages are cut
+            text = f"{text[:-cut]}[secret]" if cut else text
         return text
 
     def _load(self, settings: Settings) -> Features:
@@ -347,6 +370,8 @@ class Mainstay:
             self._shut()
 
     def _shut(self) -> None:
+        if os.getpid() != self._process:
+            return  # everything is the parent's
         if self._thread is not None:
             self._thread.close(self._http.close())
         self._spool.close()
@@ -412,14 +437,22 @@ class _Ids:
         self._random: list[str] = []
 
     def __call__(self) -> str:
-        """The next id."""
-        if not self._random:
-            bits = os.urandom(8 * 512).hex()
-            self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
-        return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
+        """The next id. Any thread may ask."""
+        while True:
+            try:
+                return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
+            except IndexError:  # another thread may have taken the last one
+                bits = os.urandom(8 * 512).hex()
+                self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
+
+    def forget(self) -> None:
+        """This is a child that was forked: what is left are the parent's next ids."""
+        self._random = []
 
 
 new_id = _Ids()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=new_id.forget)
 
 
 def _turn(i: int, given: Turn | Mapping[str, str]) -> Turn:
@@ -441,8 +474,23 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="mainstay-sync", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="mainstay-sync", daemon=True)
         self._thread.start()
+
+    def _live(self) -> None:
+        """Until it is stopped; then nobody is left to wait for what still ran."""
+        self._loop.run_forever()
+        running = asyncio.all_tasks(self._loop)
+        for task in running:
+            task.cancel()
+        if running:
+            self._loop.run_until_complete(asyncio.wait(running))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    @property
+    def here(self) -> bool:
+        """Whether this is its own thread, which must not wait for itself."""
+        return threading.current_thread() is self._thread
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -450,5 +498,6 @@ class _LoopThread:
     def close(self, last: Any) -> None:
         self.run(last)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
-        self._loop.close()
+        self._thread.join(timeout=ENDING)
+        if not self._thread.is_alive():
+            self._loop.close()

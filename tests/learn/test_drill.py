@@ -87,6 +87,11 @@ def test_a_sound_feature_passes(drill: Drill):
         assert any(line.split()[:2] == [name, delivery] for line in result.stdout.splitlines())
     assert "Passed: 38 calls" in result.stdout and "WRONG" not in result.stdout
     assert "Answered above the message:" in result.stdout
+    broken_off = sum("interrupted" in line.split() for line in result.stdout.splitlines())
+    assert f"{broken_off} were broken off after the first word, 0 had the message or nothing." in result.stdout
+    lines = {" ".join(line.split()[:2]): line for line in result.stdout.splitlines()}
+    assert lines["stalled streamed"].endswith("writes half an answer, then nothing more")
+    assert "No key is set for: small." in result.stdout
 
 
 def test_the_report_is_json_for_scripts(drill: Drill):
@@ -105,15 +110,24 @@ def test_the_report_is_json_for_scripts(drill: Drill):
     assert report["above_message"] == pytest.approx(len(answered) / len(ALL))
 
 
+@pytest.mark.parametrize("key", ["", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "MAINSTAY_MODEL_URL"])
 @pytest.mark.parametrize("feature", ["handbook", "triage"])
-def test_the_bundled_example_passes_without_a_key(feature: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """What a newcomer types in an empty folder works, and leaves nothing behind."""
+def test_the_bundled_example_passes_with_any_key_and_without(
+    feature: str, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """What a newcomer types in an empty folder works, whatever key is set, and leaves nothing behind. Without a key it says that
+    live calls go without the model that it drilled."""
     monkeypatch.chdir(tmp_path)
+    if key:
+        monkeypatch.setenv(key, "http://127.0.0.1:9/v1" if key.endswith("URL") else "any-value-will-do")
     state = demo_project() / ".mainstay"
     before = state.exists()
     result = CliRunner().invoke(main, ["drill", feature, "--deadline", "1s"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "bundled example" in result.stderr
+    assert ("No key is set for: default." in result.stdout) is (not key)
+    adapter = key.partition("_")[0].lower() if key.endswith("KEY") else "openai"
+    assert f"default through {adapter};" in result.stdout
     assert list(tmp_path.iterdir()) == [] and state.exists() == before
 
 

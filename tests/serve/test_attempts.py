@@ -361,3 +361,28 @@ class CrashesLater(Crashes):
         if draft.call.id != "load":
             raise ZeroDivisionError
         return ALLOW
+
+
+async def test_a_guard_that_lets_nothing_pass_ends_the_ladder_in_a_refusal(opened):
+    """A guard that fails whatever it is shown stops the message too: the call is refused, for that reason, and shows nothing of
+    any draft nor of what raised. `unavailable` is for plain models, which have no ladder."""
+    guard = """
+        class Broken:
+            hold = 0
+
+            async def check(self, draft):
+                if draft.call.id != "load":
+                    raise ValueError("the inner secret")
+                from mainstay.core.draft import ALLOW
+                return ALLOW
+    """
+    feature = TWO + '    [guards]\n    output = ["broken_guard:Broken"]\n'
+    app = opened(models('replies = ["unchecked"]'), feature, {"broken_guard.py": guard})
+    for stream in (True, False):
+        events = (
+            [event async for event in app.stream("answers", question="?")] if stream else [await app.run("answers", question="?")]
+        )
+        answer = events[-1]
+        assert (answer.status, answer.reason, answer.detail) == ("refused", "unsafe_output", None)
+        assert "unchecked" not in repr(events) and "inner secret" not in repr(events)
+        assert "inner secret" in repr(await app.record(answer.id))

@@ -102,3 +102,49 @@ async def test_threads_share_no_production(opened):
     assert ((await here).text, there.text) == ("one", "one")
     assert (there.status, there.reason) == ("answered", None)
     assert len(app.features.ready["answers"].rungs[0].models[0].provider.requests) == 2
+
+
+async def test_who_wants_the_whole_is_not_cut_off_with_a_stream(opened):
+    """A production that is shown word by word breaks; who asked the same for the whole, and saw no word, has the next rung."""
+    app = opened(small('replies = [{ text = "one two three", chunk = 4, gap = "100ms", fault = "cut_off" }]'), CACHED)
+    events = app.stream("answers", question="?")
+    assert isinstance(await anext(events), Started)
+    assert isinstance(await anext(events), Text)
+    whole = await app.run("answers", question="?")
+    assert (whole.status, whole.rung, whole.text) == ("degraded", "message", "Sorry.")
+    streamed = [event async for event in events][-1]
+    assert (streamed.status, streamed.text) == ("interrupted", "one two three")
+
+
+CLINGING = """
+    import asyncio
+    import time
+
+    from mainstay.core.model import Chunk
+
+    class Clinging:
+        def __init__(self, model, *, key, http):
+            pass
+
+        async def generate(self, request, *, stream):
+            yield Chunk(text="one")
+            end = time.monotonic() + 0.8
+            while time.monotonic() < end:
+                try:
+                    await asyncio.sleep(0.05)
+                except asyncio.CancelledError:
+                    pass
+"""
+
+
+async def test_a_reader_that_holds_an_event_past_a_late_production_is_dropped(opened, monkeypatch):
+    """The production outlasts the deadline and its reader takes nothing: the call is on record all the same, while it is held."""
+    monkeypatch.setattr("mainstay.serve.flights.STALLED", 0.5)
+    settings = '[models.small]\nprovider = "clinging_provider:Clinging"\nmodel = "m"\n'
+    app = opened(settings, CACHED.replace('"2s"', '"300ms"'), {"clinging_provider.py": CLINGING})
+    held = app.stream("answers", question="?")
+    assert [type(await anext(held)) for _ in range(2)] == [Started, Text]
+    await asyncio.sleep(1.2)
+    assert [r.outcome.answer.reason for r in await app.records()] == ["reader_left"]
+    await held.aclose()
+    assert len(await app.records()) == 1

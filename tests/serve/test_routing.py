@@ -153,3 +153,12 @@ async def test_what_grounding_took_is_taken_from_all_rungs(opened):
     assert (answer.text, answer.reason) == ("from large", "over_deadline")
     record = await app.record(answer.id)
     assert [a.outcome for a in record.outcome.attempts] == ["too_slow", "ok"]
+
+
+async def test_only_users_calls_teach_the_router_how_long_a_rung_takes(opened):
+    """Evaluations and drills have a pace of their own kind: what they took is not held against, or for, a rung."""
+    app = opened('[models.small]\nprovider = "scripted"\n')
+    for origin, known in (("eval", False), ("user", True)):
+        for n in range(20):
+            assert (await app.run("answers", question=f"{n}", origin=origin)).status == "answered"
+        assert (app.features.ready["answers"].rungs[0].pace.p50 is not None) is known

@@ -29,6 +29,7 @@ from mainstay.core.words import telling
 
 CANDIDATES, LOOKED_AT = 30, 3  # passages that are ranked, and sections that may be evidence
 NEAR = 0.5  # of the best one's relevance, that a passage has to have
+MUCH = 100  # passages of knowledge, in which a word that is missing says something about the question
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
@@ -122,6 +123,8 @@ class FullText:
         return dict(cast(Any, self._db.execute(query, tuple(stems)).fetchall()))
 
     def _rarity(self, passages: int) -> float:
+        if not passages:  # somewhat rarer than the rarest, also where the index is small
+            return 1.2 * self._rarity(1)
         return math.log(1 + (len(self) + 1) / (passages + 0.5))
 
     def _candidates(self, asked: Mapping[str, str], weights: Mapping[str, float]) -> list[tuple[int, float]]:
@@ -141,7 +144,8 @@ class FullText:
         stems, total = self._stems_of(number), sum(weights.values())
         best = max((sentence | stems.heading for sentence in stems.sentences), key=lambda words: _weight(words, weights))
         found, words = _weight(best, weights), sum(1 for stem in weights if stem in best)
-        like = (ALIKE * _alike(stems.last, weights) - UNKNOWN * unknown) / total
+        strange = UNKNOWN * unknown * min(1.0, len(self) / MUCH)  # what little knowledge does not mention says little
+        like = (ALIKE * _alike(stems.last, weights) - strange) / total
         return found >= total or found / self._rarity(1) + WORD * words + like >= ENOUGH
 
     def _stems_of(self, number: int) -> _Stems:

@@ -146,7 +146,7 @@ async def attempt(
     try:
         chunks = _asked(model, request, ask, stream)
         try:
-            while (chunk := await _next(chunks, ask.watch, notes)) is not None:
+            while (chunk := await _next(chunks, ask, notes)) is not None:
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
                     ask.watch.until(end)
@@ -182,10 +182,10 @@ def _asked(model: ServingModel, request: ModelRequest, ask: Ask, stream: bool) -
     except ModelError:
         raise
     except Exception as error:
-        raise _translated(error, model.name) from error
+        raise _translated(error, model.name, ask) from error
 
 
-async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: AttemptNotes) -> Chunk | None:
+async def _next(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptNotes) -> Chunk | None:
     """The next chunk, awaited under the watchdog; None at the end. Whatever comes after the limit is too late to count."""
     before = time.monotonic()
     try:
@@ -194,19 +194,19 @@ async def _next(chunks: AsyncGenerator[Chunk, None], watch: Watch, notes: Attemp
         chunk, notes.over = None, True
     except asyncio.CancelledError:
         notes.over = True
-        watch.settle(_too_slow(notes))
+        ask.watch.settle(_too_slow(notes))
         raise
     except ModelError:
         notes.over = True
-        watch.settle(_too_slow(notes))
+        ask.watch.settle(_too_slow(notes))
         raise
     except Exception as error:
         notes.over = True
-        watch.settle(_too_slow(notes))
-        raise _translated(error, notes.model) from error
+        ask.watch.settle(_too_slow(notes))
+        raise _translated(error, notes.model, ask) from error
     finally:
         notes.waited += time.monotonic() - before
-    if watch.fired():
+    if ask.watch.fired():
         raise TooSlow(_too_slow(notes))
     return chunk
 
@@ -216,8 +216,8 @@ def _too_slow(notes: AttemptNotes) -> str:
     return f"{notes.model} passed the time for its {limit}"
 
 
-def _translated(error: Exception, model: str) -> ModelError:
-    log.error("the provider of %s broke its promise to raise ModelError only", model, exc_info=error)
+def _translated(error: Exception, model: str, ask: Ask) -> ModelError:
+    ask.trace.failed(log, f"the provider of {model} broke its promise to raise ModelError only", error)
     return ModelError(f"{type(error).__name__}: {error}", where=model)
 
 
@@ -230,8 +230,8 @@ async def _let_go(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptN
         if not ask.watch.fired():
             raise
         log.error("the provider of %s did not let go of its connection", notes.model)
-    except Exception:
-        log.exception("the provider of %s could not be closed", notes.model)
+    except Exception as error:
+        ask.trace.failed(log, f"the provider of {notes.model} could not be closed", error)
     ask.watch.until(ask.limit)
 
 
@@ -308,5 +308,8 @@ def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str,
     hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
     if hurried or outcome in ("abandoned", NotRecorded.kind):
         model.breaker.release(ticket)
-    else:
-        model.breaker.report(ticket, outcome in HEALTHY, now)
+        return
+    before = model.breaker.state
+    model.breaker.report(ticket, outcome in HEALTHY, now)
+    if model.breaker.state != before:
+        log.warning("the breaker of %s is %s, after an attempt that was %s", model.name, model.breaker.state, outcome)

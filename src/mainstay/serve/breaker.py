@@ -59,7 +59,7 @@ class Breaker:
         self._outcomes.append((now, ok))
         if ok:
             return
-        recent = [good for at, good in self._outcomes if now - at <= MEMORY]
+        recent = [good for at, good in list(self._outcomes) if now - at <= MEMORY]
         if len(recent) >= LEAST and recent.count(False) >= RATE * len(recent):
             self._open(now)
 

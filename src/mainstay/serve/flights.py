@@ -18,7 +18,7 @@ from mainstay.serve.tracing import Trace
 log = logging.getLogger("mainstay.serve")
 GRACE = 0.1  # seconds past its deadline after which a reader no longer waits for a production that should have ended
 LETTING_GO = 0.2  # seconds that a reader, whose answer may be late already, waits for a production that is given up
-STALLED = 30.0  # seconds past a finished production after which a reader that takes nothing is dropped
+STALLED = 30.0  # seconds past its deadline after which a reader that takes nothing is dropped
 
 Produce = Callable[["Flight"], Awaitable[Answer]]
 
@@ -26,7 +26,7 @@ Produce = Callable[["Flight"], Awaitable[Answer]]
 class Flight:
     """One production. `trace` holds its own notes; `paid` turns true when a record has taken them over."""
 
-    __slots__ = ("_loop", "_task", "answer", "error", "events", "given_up", "paid", "readers", "trace")
+    __slots__ = ("_task", "answer", "error", "events", "given_up", "paid", "readers", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -35,12 +35,11 @@ class Flight:
         self.error: BaseException | None = None
         self.readers: list[Reader] = []
         self.paid = self.given_up = False
-        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
 
     def start(self, produce: Produce, landed: Callable[[], None]) -> None:
         """Run the production; `landed` is called when it is over."""
-        self._task = self._loop.create_task(self._run(produce, landed))
+        self._task = asyncio.get_running_loop().create_task(self._run(produce, landed))
 
     async def _run(self, produce: Produce, landed: Callable[[], None]) -> None:
         try:
@@ -68,25 +67,27 @@ class Flight:
         return self.answer is not None or self.error is not None
 
     def serves(self, trace: Trace) -> bool:
-        """Whether this call may read along: the production goes on, in this event loop, with no less time than the call has."""
-        return not self.given_up and self.trace.budget >= trace.budget and self._loop is asyncio.get_running_loop()
+        """Whether this call may read along: the production goes on, with no less time than the call has."""
+        return not self.given_up and self.trace.budget >= trace.budget
 
     async def cancel(self) -> None:
         """Stop the production and wait a moment for it to let go of its connections, so that its record is whole."""
         self.given_up = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=LETTING_GO)
-            if not self._task.done():
-                log.error("the production of %s was cancelled and does not end", self.trace.call.id)
-                self.trace.hung()
+            try:
+                await asyncio.wait([self._task], timeout=LETTING_GO)
+            finally:  # also when the one who waits is cancelled again
+                if not self._task.done():
+                    log.error("the production of %s was cancelled and has not ended", self.trace.call.id)
+                    self.trace.hung()
 
 
 class Reader:
     """One call's place in a production.
 
-    `late` turns true when the production has outlasted this reader's own deadline. `stalled` is called when the answer has
-    been ready for long and the reader has not come to take it.
+    `late` turns true when the production has outlasted this reader's own deadline. `stalled` is called when the deadline is long
+    past and the reader has not come to take its answer.
     """
 
     __slots__ = ("_flight", "_loop", "_place", "_stalled", "_timer", "_waiter", "late")
@@ -100,9 +101,8 @@ class Reader:
         flight.readers.append(self)
 
     def _ring(self) -> None:
-        if self._flight.over:
-            self._timer = self._loop.call_later(STALLED, self._stalled)
-        else:
+        self._timer = self._loop.call_later(STALLED, self._stalled)
+        if not self._flight.over:
             self.late = True
             self.wake()
 
@@ -132,21 +132,33 @@ class Reader:
 
 
 class Flights:
-    """The productions in the air, by cache key."""
+    """The productions in the air, by event loop, delivery and cache key.
+
+    No call joins one of another event loop, which cannot wake it. Nor does one that wants the whole join one that is shown word
+    by word: after the first word that has no rung to fall back on, and who has seen no word still has.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[bytes, Flight] = {}
+        self._open: dict[tuple[asyncio.AbstractEventLoop, bool, bytes], Flight] = {}
 
     def board(self, key: bytes | None, trace: Trace, produce: Produce) -> Flight:
         """Join the production with that key, if it serves this call too, or start one. Without a key every call has its own."""
-        flight = self._open.get(key) if key is not None else None
-        if flight is None or not flight.serves(trace):
+        if key is None:
             flight = Flight(trace.fork())
-            if key is not None:
-                self._open[key] = flight
-            flight.start(produce, lambda: self._landed(key, flight))
+            flight.start(produce, _nothing)
+            return flight
+        place = (asyncio.get_running_loop(), trace.streams, key)
+        joined = self._open.get(place)
+        if joined is not None and joined.serves(trace):
+            return joined
+        flight = self._open[place] = Flight(trace.fork())
+        flight.start(produce, lambda: self._landed(place, flight))
         return flight
 
-    def _landed(self, key: bytes | None, flight: Flight) -> None:
-        if key is not None and self._open.get(key) is flight:
-            del self._open[key]
+    def _landed(self, place: tuple[asyncio.AbstractEventLoop, bool, bytes], flight: Flight) -> None:
+        if self._open.get(place) is flight:
+            del self._open[place]
+
+
+def _nothing() -> None:
+    """Nobody waits for a production without a key."""

@@ -78,6 +78,7 @@ async def climb(
     """Try the rungs in order. `missing` says why the evidence could not be had, if it could not."""
     trace, ready = flight.trace, flight.trace.ready
     cause: Reason | None = None
+    result: Result | None = None
     detail = ""
     for place, rung in enumerate(ready.rungs):
         if rung.spec.needs_evidence and missing is not None:
@@ -96,12 +97,13 @@ async def climb(
         watch.until(limit)
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
-        ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=_streams(trace), values=values)
+        ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
         if place:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
         if isinstance(result, Drafted):
-            rung.pace.add(time.monotonic() - began)
+            if trace.call.origin == "user":
+                rung.pace.add(time.monotonic() - began)
             if isinstance(rung.spec, MessageRung):
                 cause = cause or (Reason.MODEL_UNAVAILABLE if ready.asleep else Reason.NOTHING_FITS)
             return _answer(trace, rung, result, cause, flight)
@@ -111,11 +113,9 @@ async def climb(
             if result.declined and not ready.laddered:
                 return _declined(trace, rung, result)
             cause, detail = cause or result.reason, detail or result.detail
+    if ready.laddered:  # a guard let not even the message pass
+        return refusal(trace, result.reason if isinstance(result, Failed) else Reason.UNSAFE_OUTPUT)
     return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
-
-
-def _streams(trace: Trace) -> bool:
-    return trace.call.stream and trace.ready.feature.shows_early
 
 
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
@@ -128,7 +128,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
             evidence=ask.evidence,
-            early=_streams(ask.trace),
+            early=ask.stream,
             release=lambda text: flight.emit(Text(text)),
         )
         ask.guarded = False
@@ -146,7 +146,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
         if isinstance(result, Stopped) or not again or turn >= rung.tries:
             return result
         if error is None:
-            flight.emit(Step("asked_again", ask.remark))
+            flight.emit(Step("asked_again", rung.name))
         elif not await _pause(error, turn, ask):
             return result
 
@@ -219,7 +219,7 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
 def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
     """A rung's template or function failed, or something that nobody expected did: the record says how, and the next is tried."""
     if not isinstance(error, RungFailed):
-        log.exception("the rung %s of %s failed", rung.name, ask.call.feature)
+        ask.trace.failed(log, f"the rung {rung.name} of {ask.call.feature} failed", error)
     detail = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
     ask.trace.skipped(rung.name, RungFailed.kind, detail[:500])
     if screening.shown:

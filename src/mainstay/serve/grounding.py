@@ -38,7 +38,7 @@ async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
             return NOTHING, Reason.OVER_DEADLINE
         raise
     except Exception as error:
-        log.exception("a source failed")
+        trace.failed(log, f"a source of {call.feature} failed", error)
         trace.skipped("grounding", "failed", f"{type(error).__name__}: {error}")
         return NOTHING, Reason.RUNG_FAILED
     return Evidence(passages=tuple(passages), searched=True), None

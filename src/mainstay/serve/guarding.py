@@ -37,7 +37,7 @@ async def screen(trace: Trace) -> Answer | None:
         try:
             verdict = await guard.guard.check(draft)
         except Exception as error:
-            verdict = _broken(guard, draft, error)
+            verdict = _broken(guard, draft, trace, error)
         if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
             continue
         trace.guard(guard.name, "input", verdict)
@@ -59,7 +59,7 @@ async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: 
         try:
             verdict = await guard.guard.check(draft)
         except Exception as error:
-            verdict = _broken(guard, draft, error)
+            verdict = _broken(guard, draft, trace, error)
         if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
             continue
         trace.guard(guard.name, draft.stage, verdict, rung)
@@ -89,8 +89,8 @@ def _sound(verdict: Verdict, guard: ReadyGuard, draft: Draft) -> Verdict:
     return verdict
 
 
-def _broken(guard: ReadyGuard, draft: Draft, error: Exception) -> Verdict:
-    log.error("the guard %s failed", guard.name, exc_info=error)
+def _broken(guard: ReadyGuard, draft: Draft, trace: Trace, error: Exception) -> Verdict:
+    trace.failed(log, f"the guard {guard.name} failed", error)
     return _fault(guard, draft, f"failed: {type(error).__name__}: {error}")
 
 

@@ -96,7 +96,7 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
                 raise
             answer = _last_resort(trace, Reason.OVER_DEADLINE)
         except Exception as error:
-            log.exception("a guard of %s failed", trace.call.feature)
+            trace.failed(log, f"a guard of {trace.call.feature} failed", error)
             trace.skipped("screen", "failed", f"{type(error).__name__}: {error}")
             answer = _last_resort(trace, Reason.RUNG_FAILED)
     return answer, key
@@ -122,7 +122,7 @@ def _landed(reader: Reader, flight: Flight, trace: Trace) -> tuple[Answer, list[
     shown = "".join([event.text for event in flight.events if isinstance(event, Text)])
     reason = Reason.OVER_DEADLINE if reader.late else Reason.RUNG_FAILED
     if flight.error is not None:
-        log.error("the production of %s failed", trace.call.id, exc_info=flight.error)
+        trace.failed(log, f"the production of {trace.call.id} failed", flight.error)
     if shown:
         return ending(trace, Status.INTERRUPTED, reason, text=shown), []
     answer = _last_resort(trace, reason)
@@ -176,8 +176,10 @@ class _Sealing:
     async def reader_left(self) -> None:
         """The reader is done. If it went before the answer was complete, that is what the record says."""
         if self._answer is None:
-            await self._leave()
-            self._stalled()
+            try:
+                await self._leave()
+            finally:  # also when whoever cancelled the reader does so again
+                self._stalled()
 
     def _stalled(self) -> None:
         if self._answer is None:

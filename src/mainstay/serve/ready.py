@@ -52,7 +52,6 @@ class ReadyRung(Struct, frozen=True, kw_only=True):
     models: tuple[ServingModel, ...]
     writer: Callable[..., Any]
     pace: Pace
-    stream: bool = False
 
 
 class Ready(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ def _line(half: Begun | Outcome) -> bytes:
     except UnicodeEncodeError:
         line = _encode(through(half, lambda text: text.encode("utf-8", "replace").decode()))
     except Exception as error:  # nested too deep, or an object that cannot say what it is
-        log.error("the record %s is kept without its texts, which cannot be written: %s", half.id, error)
+        log.error("the record %s is kept without its texts, which cannot be written: %s", half.id, type(error).__name__)
         bare = (
             {"call": call_for_log(half.call, "none")}
             if isinstance(half, Begun)

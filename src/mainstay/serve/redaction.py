@@ -55,7 +55,7 @@ def _redacted(value: Call | Answer, *names: str) -> dict[str, Any] | None:
     try:
         return {name: through(getattr(value, name), _masked) for name in names}
     except Exception as error:  # nested too deep, no JSON, or an object that cannot say what it is
-        log.error("the texts of %s cannot be masked, so none is kept: %s", value.id, error)
+        log.error("the texts of %s cannot be masked, so none is kept: %s", value.id, type(error).__name__)
         return None
 
 

@@ -6,7 +6,9 @@ trace of its own, which the call that pays for it takes over.
 
 from __future__ import annotations
 
+import logging
 import time
+import traceback
 from collections.abc import Iterator
 
 from mainstay.core.call import Call
@@ -85,6 +87,20 @@ class Trace:
         fork = Trace(self.call, self.ready)
         fork.start, fork.deadline, fork.on_disk = self.start, self.deadline, self.on_disk
         return fork
+
+    @property
+    def streams(self) -> bool:
+        """Whether words are shown as they come."""
+        return self.call.stream and self.ready.feature.shows_early
+
+    def failed(self, log: logging.Logger, what: str, error: BaseException) -> None:
+        """Tell the program's log that something of the team's, or of ours, raised. Where the feature's log policy keeps no texts,
+        the error's message, which may quote them, stays out of it too.
+        """
+        if self.ready.feature.log == "full":
+            log.error("%s", what, exc_info=error)
+        else:
+            log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
 
     def spoke(self) -> None:
         """Something was shown to the reader."""

@@ -451,16 +451,16 @@ class StreamWriter:
 
     def text(self, text: str) -> bytes:
         """More text; the first piece also names the role."""
-        return self._chunk(_OutMessage(content=text), None)
+        return self._chunk(_OutMessage(content=text))
 
     def tool_calls(self, calls: tuple[ToolCall, ...]) -> bytes:
         """The tool calls, each whole."""
         deltas = [_OutCallDelta(i, c.id, _OutFunction(c.name, c.arguments)) for i, c in enumerate(calls)]
-        return self._chunk(_OutMessage(content=None, tool_calls=deltas), None)
+        return self._chunk(_OutMessage(content=None, tool_calls=deltas))
 
     def refusal(self, text: str) -> bytes:
         """Why nothing more comes, where the client shows refusals."""
-        return self._chunk(_OutMessage(content=None, refusal=text), None)
+        return self._chunk(_OutMessage(content=None, refusal=text))
 
     def end(self, answer: Answer, *, include_usage: bool) -> bytes:
         """The finish reason, the usage if it was asked for, and the end mark."""
@@ -468,7 +468,7 @@ class StreamWriter:
         usage = self._head + b'],"usage":' + _encode(write_usage(answer.usage)) + b"}\n\n" if include_usage else b""
         return last + usage + b"data: [DONE]\n\n"
 
-    def _chunk(self, delta: _OutMessage, finish: str | None) -> bytes:
+    def _chunk(self, delta: _OutMessage) -> bytes:
         if self._first:
             delta.role, self._first = "assistant", False
         return self._head + b'{"index":0,"delta":' + _encode(delta) + b',"logprobs":null,"finish_reason":null}]}\n\n'

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mainstay.app import rehearsal
-from mainstay.core.errors import BadRequest
+from mainstay.core.errors import BadRequest, ConfigError
+from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.run import input_of
 from mainstay.doors.cli.serve import PROJECT, demo_project
 from mainstay.learn.drill import DEADLINE, Report, Seen
+from mainstay.learn.faults import FAULTS, HEALTHY
 from mainstay.spec.feature_file import FILE as FEATURE
 from mainstay.spec.settings_file import FILE as SETTINGS
+from mainstay.spec.settings_file import asleep, read_settings
 
-HEAD = ["fault", "delivery", "status", "reason", "rung", "took", "attempts", ""]
+HEAD = ["fault", "delivery", "status", "reason", "rung", "took", "attempts", "", "what the provider does"]
+HELP = {fault.name: fault.help for fault in (HEALTHY, *FAULTS)}
 
 
 @click.command()
@@ -40,10 +46,11 @@ def drill(feature: str, fields: tuple[str, ...], project: str, deadline: str, js
     """
     root = _project(project, feature)
     report = asyncio.run(_drill(root, feature, fields, _seconds(deadline)))
+    keyless = _keyless(root, report)
     if json_:
-        as_json({**_facts(report), "calls": report.calls})
+        as_json({**_facts(report), "keyless": keyless, "calls": report.calls})
     else:
-        _print(report)
+        _print(report, keyless)
     sys.exit(3 if report.inconclusive else 0 if report.passed else 1)
 
 
@@ -64,6 +71,15 @@ def _seconds(text: str) -> float:
     if not seconds > 0:
         raise BadRequest("a deadline is longer than nothing", where="--deadline", next=f"--deadline {DEADLINE}")
     return seconds
+
+
+def _keyless(root: Path, report: Report) -> list[str]:
+    """The models that were drilled and that live calls have to go without, because the environment holds no key for them."""
+    try:
+        models = read_settings(root, os.environ).models
+    except ConfigError:  # a key that is not set, and not optional: then nothing is live
+        return list(report.adapters)
+    return [name for name in report.adapters if asleep(models[name], os.environ)]
 
 
 async def _drill(root: Path, feature: str, fields: tuple[str, ...], deadline: float) -> Report:
@@ -92,7 +108,7 @@ def _facts(report: Report) -> dict[str, Any]:
     }
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, keyless: Sequence[str]) -> None:
     table(HEAD, [_row(call, report) for call in report.calls])
     click.echo()
     for call in report.calls:
@@ -100,18 +116,29 @@ def _print(report: Report) -> None:
             click.echo(f"WRONG  {call.fault}, {call.delivery}: {wrong}")
     through = ", ".join(f"{name} through {adapter}" for name, adapter in report.adapters.items())
     click.echo(f"Models: {through or 'none'}; asked at a faulty server on this machine.")
+    if keyless:
+        click.echo(f"No key is set for: {', '.join(keyless)}. Live calls go without, until there is one.")
     share = f", {report.scale:.0%} of the feature's, and its rungs' limits shortened alike" if report.scale < 1 else ""
     click.echo(f"Deadline: {Seconds(report.deadline)}{share}; late is {Seconds(report.margin)} after it.")
     if report.pinned:
         click.echo("Evidence: the sources hold nothing for the drill's input, so it brought a passage of its own.")
+        click.echo(f"  next: mainstay drill {report.feature} NAME=VALUE, with a question that they answer")
     if report.inconclusive:
         click.echo(f"Inconclusive: {report.inconclusive}.\n  next: mainstay drill {report.feature} NAME=VALUE")
         return
-    faulty = [call for call in report.calls if call.fault != "healthy"]
-    click.echo(f"Answered above the message: {report.above_message:.0%} of {len(faulty)} calls with a fault.")
+    click.echo(_seen_by_users(report))
     broken = sum(1 for call in report.calls if call.wrong)
     verdict = "every call was on time, typed, checked and recorded" if report.passed else f"{broken} broke a promise"
     click.echo(f"{'Passed' if report.passed else 'FAILED'}: {len(report.calls)} calls; {verdict}.")
+
+
+def _seen_by_users(report: Report) -> str:
+    """What became of the calls with a fault, in one sentence."""
+    faulty = [call for call in report.calls if call.fault != HEALTHY.name]
+    broken_off = sum(1 for call in faulty if call.status is Status.INTERRUPTED)
+    rest = len(faulty) - round(report.above_message * len(faulty)) - broken_off
+    others = f"; {broken_off} were broken off after the first word, {rest} had the message or nothing"
+    return f"Answered above the message: {report.above_message:.0%} of {len(faulty)} calls with a fault{others}."
 
 
 def _row(call: Seen, report: Report) -> list[str]:
@@ -120,4 +147,5 @@ def _row(call: Seen, report: Report) -> list[str]:
         f"{call.took:.2f} of {report.deadline:g} s",
         ", ".join(call.attempts) or "-",
         "WRONG" if call.wrong else "",
+        HELP[call.fault] if call.delivery == "streamed" else "",
     ]

@@ -25,11 +25,15 @@ from mainstay.wire import sse
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+class GivenTurn(Turn, frozen=True, forbid_unknown_fields=True):
+    """An earlier turn as a body may hold it: nothing of it is dropped in silence."""
+
+
 class FeatureRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /v1/features/{feature}`."""
 
     input: Annotated[dict[str, Any], Meta(description="The fields that the feature declares.")]
-    history: Annotated[tuple[Turn, ...], Meta(description="Earlier turns, oldest first.")] = ()
+    history: Annotated[tuple[GivenTurn, ...], Meta(description="Earlier turns, oldest first.")] = ()
     stream: Annotated[bool, Meta(description="Answer as server-sent events.")] = False
     progress: Annotated[bool, Meta(description="With `stream`: `step` events too.")] = False
     deadline: Annotated[Seconds | None, Meta(description='Shorten the feature\'s deadline: "2s".')] = None

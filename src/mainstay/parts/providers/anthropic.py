@@ -37,21 +37,21 @@ class Anthropic:
         self._model, self._max_output = model.model, model.max_output
         base = (model.url or OFFICIAL).rstrip("/")
         base = base if base.endswith("/v1") else base + "/v1"
-        self._url = base + "/messages" + ("?" + urlencode(model.query) if model.query else "")
+        url = base + "/messages" + ("?" + urlencode(model.query) if model.query else "")
         headers = {"content-type": "application/json", "anthropic-version": VERSION}
         if key:
             headers["x-api-key"] = key
-        self._messages = http.endpoint(self._url, headers | model.headers)
+        self._messages = http.endpoint(url, headers | model.headers)
 
     async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
-        body = write_request(request, model=self._model, stream=stream, max_output=self._max_output, where=self._url)
+        body = write_request(request, model=self._model, stream=stream, max_output=self._max_output, where=self._messages.url)
         async with self._messages.post(body) as reply:
             if reply.status >= 300:
-                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._url)
+                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._messages.url)
             if not reply.streams:
-                yield read_response(await reply.read(), where=self._url)
+                yield read_response(await reply.read(), where=self._messages.url)
                 return
-            reader = StreamReader(where=self._url)
+            reader = StreamReader(where=self._messages.url)
             async for data in reply.chunks():
                 chunk = reader.feed(data)
                 if chunk is not None:

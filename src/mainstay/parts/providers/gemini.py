@@ -38,25 +38,25 @@ class Gemini:
         self._model, self._max_output = model.model, model.max_output
         base = (model.url or OFFICIAL).rstrip("/")
         named = model.model if "/" in model.model else f"models/{model.model}"  # as in tunedModels/NAME
-        self._url = f"{base}/{quote(named)}"
+        url = f"{base}/{quote(named)}"
         headers = {"content-type": "application/json"}
         if key:
             headers |= {"authorization": f"Bearer {key}"} if key.startswith(TOKEN) else {"x-goog-api-key": key}
         whole = ":generateContent" + ("?" + urlencode(model.query) if model.query else "")
         streamed = ":streamGenerateContent?" + urlencode({**model.query, "alt": "sse"})
-        self._whole = http.endpoint(self._url + whole, headers | model.headers)
-        self._streamed = http.endpoint(self._url + streamed, headers | model.headers)
+        self._whole = http.endpoint(url + whole, headers | model.headers)
+        self._streamed = http.endpoint(url + streamed, headers | model.headers)
 
     async def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
-        body = write_request(request, model=self._model, max_output=self._max_output, where=self._url)
         endpoint = self._streamed if stream else self._whole
+        body = write_request(request, model=self._model, max_output=self._max_output, where=endpoint.url)
         async with endpoint.post(body) as reply:
             if reply.status >= 300:
-                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._url)
+                raise failures.failure(reply.status, reply.headers, await reply.read(), where=endpoint.url)
             if not reply.streams:
-                yield read_response(await reply.read(), where=self._url)
+                yield read_response(await reply.read(), where=endpoint.url)
                 return
-            reader = StreamReader(where=self._url)
+            reader = StreamReader(where=endpoint.url)
             async for data in reply.chunks():
                 chunk = reader.feed(data)
                 if chunk is not None:

@@ -44,11 +44,11 @@ class OpenAI:
         host = urlsplit(base).hostname or ""
         azure = host.endswith(".azure.com")
         self._base = base if urlsplit(base).path else base + "/v1"
-        self._url = self._base + "/chat/completions" + ("?" + urlencode(model.query) if model.query else "")
+        url = self._base + "/chat/completions" + ("?" + urlencode(model.query) if model.query else "")
         headers = {"content-type": "application/json"}
         if key:
             headers |= {"api-key": key} if azure else {"authorization": f"Bearer {key}"}
-        self._completions = http.endpoint(self._url, headers | model.headers)
+        self._completions = http.endpoint(url, headers | model.headers)
         self._models = http.endpoint(self._base + "/models", headers | model.headers)
         own = azure or base == OFFICIAL
         self._max_tokens_field = options.max_tokens_field or ("max_completion_tokens" if own else "max_tokens")
@@ -67,11 +67,11 @@ class OpenAI:
         )
         async with self._completions.post(body) as reply:
             if reply.status >= 300:
-                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._url)
+                raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._completions.url)
             if not reply.streams:
-                yield read_response(await reply.read(), where=self._url)
+                yield read_response(await reply.read(), where=self._completions.url)
                 return
-            reader = StreamReader(where=self._url)
+            reader = StreamReader(where=self._completions.url)
             async for data in reply.chunks():
                 chunk = reader.feed(data)
                 if chunk is not None:
