@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"\w+")
+_HOW = re.compile(r"\bhow (?:far|fast|few|long|many|much|often|soon)\b")  # they ask for a figure, and say not of what
 _STOP = frozenset(
     """a able about actually again ago all already also always am an and any anyone anything are aren as at be been being but by
     can could couldn d describe did didn do does doesn doing don done during every exactly explain for from get gets
@@ -22,7 +23,7 @@ _STOP = frozenset(
 def telling(text: str) -> list[str]:
     """The words without those that say nothing about the subject, in lower case.
 
-    >>> telling("How do I get the deadline?")
+    >>> telling("How long is the deadline?")
     ['deadline']
     """
-    return [word for word in _WORD.findall(text.casefold()) if word not in _STOP]
+    return [word for word in _WORD.findall(_HOW.sub("", text.casefold())) if word not in _STOP]

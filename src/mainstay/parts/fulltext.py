@@ -29,7 +29,7 @@ from mainstay.core.words import telling
 
 CANDIDATES, LOOKED_AT = 30, 3  # passages that are ranked, and sections that may be evidence
 NEAR = 0.5  # of the best one's relevance, that a passage has to have
-MUCH = 100  # passages of knowledge, in which a word that is missing says something about the question
+MUCH = 50  # passages of knowledge, in which a word that is missing says something about the question
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts

@@ -166,7 +166,7 @@ async def attempt(
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
         _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
-        if outcome not in UNSAID:
+        if outcome not in UNSAID and ask.call.origin != "drill":
             said = text_for_log(ask.parts.without_secrets(detail), ask.trace.ready.feature.log)
             ask.parts.complaints.about(model.name, outcome, said)
         if ticket is not None:
