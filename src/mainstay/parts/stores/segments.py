@@ -110,13 +110,15 @@ class Segment:
             self._synced = size
 
     def close(self) -> None:
-        """Let go of the file, and of its lock. Nothing can be appended any more."""
+        """Let go of the file, and of its lock. Nothing can be appended any more; a second time does nothing."""
         self._room = self.size = self.place = 0
         self.open = set()
         if self._map is not None:
             self._map.close()
             self._map = None
-        os.close(self.file)
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1  # the number is another file's from now on
 
     def remove(self) -> None:
         """Delete the file: all that it holds is in the ledger."""
