@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-peers bench-wire bench-handbook docs lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-peers bench-wire bench-handbook docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ bench: install    ## Every benchmark that runs on this machine alone
 bench-peers: install  ## The same beside two Rust gateways from the registry, which it installs under bench/out
 	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.everything
+
+bench-clients: install  ## A pass-through with our HTTP client, aiohttp and httpx
+	$(BIN)/python -m bench.clients
 
 bench-wire: install  ## Recorded exchanges of real providers through the adapters (DATA=DIR)
 	$(BIN)/python -m bench.wire $(DATA)
