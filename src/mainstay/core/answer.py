@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from mainstay.core.evidence import Passage
 from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
 
@@ -25,6 +26,20 @@ class Citation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     quote: str = ""
     start: int = 0
     end: int = 0
+
+    @classmethod
+    def of(cls, passage: Passage, *, start: int, end: int, quote: str = "") -> Citation:
+        """A citation of that passage for that stretch of the text."""
+        return cls(
+            passage=passage.id,
+            source=passage.source,
+            document=passage.document,
+            heading=passage.heading,
+            link=passage.link,
+            quote=quote,
+            start=start,
+            end=end,
+        )
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag="answer", tag_field="event"):

@@ -20,18 +20,8 @@ def cite(text: str, evidence: Evidence) -> tuple[Citation, ...]:
         number = int(mark[1])
         if not 1 <= number <= len(evidence.passages):
             continue
-        passage = evidence.passages[number - 1]
-        citations.append(
-            Citation(
-                passage=passage.id,
-                source=passage.source,
-                document=passage.document,
-                heading=passage.heading,
-                link=passage.link,
-                start=_sentence_start(text, mark.start()),
-                end=mark.start(),
-            )
-        )
+        start = _sentence_start(text, mark.start())
+        citations.append(Citation.of(evidence.passages[number - 1], start=start, end=mark.start()))
     return tuple(citations)
 
 

@@ -46,18 +46,7 @@ def quote(query: str, passages: Sequence[Passage]) -> tuple[str, tuple[Citation,
         text += "\n\n" if text else ""
         start = len(text)
         text += best
-        citations.append(
-            Citation(
-                passage=passage.id,
-                source=passage.source,
-                document=passage.document,
-                heading=passage.heading,
-                link=passage.link,
-                quote=best,
-                start=start,
-                end=len(text),
-            )
-        )
+        citations.append(Citation.of(passage, start=start, end=len(text), quote=best))
         text += f"\n— {_place(passage)} [{number}]"
     return text, tuple(citations)
 
