@@ -8,7 +8,7 @@ _WORD = re.compile(r"\w+")
 _HOW = re.compile(r"\bhow (?:far|fast|few|long|many|much|often|soon)\b")  # they ask for a figure, and say not of what
 _STOP = frozenset(
     """a able about actually again ago all already also always am an and any anyone anything are aren as at be been being but by
-    can could couldn d describe did didn do does doesn doing don done during every exactly explain for from get gets
+    can could couldn d describe did didn difference do does doesn doing don done during every exactly explain for from get gets
     getting give given go goes going got had happen happened happening happens has hasn have haven having he hello helpful
     hi how i if in into is isn it its just kind know later let like likely ll look m mainly make makes making may me mean
     means might mine much must my need needs no not now of off often on one ones onto or ought our ours out own per please
