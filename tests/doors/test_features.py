@@ -141,6 +141,7 @@ async def test_a_malformed_body_is_told_where(served, body, param, word):
     assert error["param"] == param
     assert word in error["message"]
     assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_request")
+    assert 'send for example {"input": {"question": "…"}}' in error["message"]
     assert response.headers["x-should-retry"] == "false"
 
 

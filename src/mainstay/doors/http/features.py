@@ -70,15 +70,16 @@ _id = re.compile(ANSWER_ID).fullmatch
 _NAMED = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
 
-def decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
-    """A body as its type. Raises `HttpError` 400 with the field at fault."""
+def decoded(decoder: msgspec.json.Decoder[Any], body: bytes, *, example: str) -> Any:
+    """A body as its type. Raises `HttpError` 400 with the field at fault and an `example` of what would do."""
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what, _, place = str(error).partition(" - at `$")
         named = _NAMED.search(what)
         param = ".".join(filter(None, [place.rstrip("`").lstrip("."), named and named[1]])) or None
-        raise HttpError(400, f"{param}: {what}" if param else what, code="invalid_request", param=param) from None
+        said = f"{f'{param}: ' if param else ''}{what}; send for example {example}"
+        raise HttpError(400, said, code="invalid_request", param=param) from None
 
 
 def headers_of(answer: Answer) -> Headers:
@@ -93,7 +94,8 @@ def headers_of(answer: Answer) -> Headers:
 
 async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled: float) -> None:
     """`POST /v1/features/{feature}`"""
-    asked: FeatureRequest = decoded(_request, await request.body(limit=limit))
+    body = await request.body(limit=limit)
+    asked: FeatureRequest = decoded(_request, body, example='{"input": {"question": "…"}}')
     call = Call(
         id=new_id(),
         feature=feature,
@@ -158,7 +160,7 @@ async def score(app: Mainstay, request: Request, id: str, limit: int) -> None:
     unless both carry the same `Idempotency-Key`.
     """
     record = _answer_id(id)
-    said: ScoreRequest = decoded(_score, await request.body(limit=limit))
+    said: ScoreRequest = decoded(_score, await request.body(limit=limit), example='{"name": "thumb", "value": 1}')
     once = request.headers.get(b"idempotency-key")
     key = None if once is None else blake2b(once, key=record.encode(), digest_size=16).hexdigest()
     kept = await app.score(record, said.name, said.value, reason=said.reason, who=said.who, id=key)
