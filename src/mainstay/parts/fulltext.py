@@ -29,11 +29,11 @@ from mainstay.core.words import telling
 
 CANDIDATES, LOOKED_AT = 30, 3  # passages that are ranked, and sections that may be evidence
 NEAR = 0.5  # of the best one's relevance, that a passage has to have
-MUCH = 50  # passages of knowledge, in which a word that is missing says something about the question
+MUCH = 30  # passages of knowledge, in which a word that is missing says something about the question
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
-WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 6.0, 6.5, 3.5  # what makes evidence, in weights of a word that stands in one passage only
+WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 6.0, 4.0, 3.5  # what makes evidence, in weights of a word that stands in one passage only
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NAME = re.compile(r"\w+(?:[_-]\w+)+")
