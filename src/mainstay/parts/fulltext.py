@@ -33,7 +33,7 @@ MUCH = 30  # passages of knowledge, in which a word that is missing says somethi
 MANY = 3000  # passages above which a search leaves the event loop
 HEADING, TITLE, BODY = 6.0, 3.0, 1.0  # weights of BM25's columns
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
-WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 6.0, 4.0, 3.5  # what makes evidence, in weights of a word that stands in one passage only
+WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 5.0, 3.0, 3.5  # what makes evidence, in weights of a word that stands in one passage only
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NAME = re.compile(r"\w+(?:[_-]\w+)+")
