@@ -298,8 +298,8 @@ async def test_a_prompt_that_cannot_be_filled_gives_way_to_the_next_rung(opened)
     assert "the template cannot be filled" in record.outcome.attempts[0].detail
 
 
-async def test_a_function_that_raises_is_named_in_the_record(opened):
-    """A `call` rung that fails says so as `rung_failed`, and its exception stands in the record."""
+async def test_a_function_that_raises_is_named_in_the_record(opened, caplog):
+    """A `call` rung that fails says so as `rung_failed`; its exception stands in the record, and its traceback in the log."""
     feature = TWO.replace('model = "small"\n    prompt = "prompt.md"', 'call = "own.py:reply"')
     app = opened(models(""), feature, {"features/answers/own.py": "def reply(question):\n    return {}[question]\n"})
     answer = await app.run("answers", question="key")
@@ -307,6 +307,7 @@ async def test_a_function_that_raises_is_named_in_the_record(opened):
     record = await app.record(answer.id)
     assert (record.outcome.attempts[0].rung, record.outcome.attempts[0].outcome) == ("call", "failed")
     assert "KeyError" in record.outcome.attempts[0].detail
+    assert 'File "own.py", line 2, in reply' in caplog.text
 
 
 async def test_a_function_that_swallows_its_time_out_is_too_slow(opened):

@@ -218,8 +218,9 @@ def _failure(error: ModelError, screening: Screening) -> Failed | Stopped:
 
 def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -> Failed | Stopped:
     """A rung's template or function failed, or something that nobody expected did: the record says how, and the next is tried."""
-    if not isinstance(error, RungFailed):
-        ask.trace.failed(log, f"the rung {rung.name} of {ask.call.feature} failed", error)
+    raised = error.__cause__ if isinstance(error, RungFailed) else error  # what the team's function raised, or nothing
+    if raised is not None:
+        ask.trace.failed(log, f"the rung {rung.name} of {ask.call.feature} failed", raised)
     detail = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
     ask.trace.skipped(rung.name, RungFailed.kind, detail[:500])
     if screening.shown:
