@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,13 @@ log = logging.getLogger("mainstay")
 ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
 FORKED = "this process was forked from the one that opened the project"
 T = TypeVar("T")
+EXAMPLES = {  # of what `run` takes, for who gave something else; all the rest are texts
+    "input": 'a mapping, or keywords: question="…"',
+    "history": 'history=[{"role": "user", "text": "…"}]',
+    "deadline": "deadline=2.0, in seconds",
+    "origin": 'origin="user"',
+    "progress": "progress=True",
+}
 LEDGER = "ledger.db"  # in the state folder
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 
@@ -98,7 +106,7 @@ class Mainstay:
 
     def stream(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> AsyncGenerator[Event, None]:
         """The events of a call, the last of which is its `Answer`. Raises `NotFound` for an unknown feature, and `BadRequest`
-        for a history that is none.
+        for an input that is no mapping and for a keyword whose value is of the wrong type; `param` names it.
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
         `{"role": "user", "text": "…"}`), `tenant`, `user`, `session`, `locale`, `deadline` (seconds; it can only shorten the
@@ -122,20 +130,24 @@ class Mainstay:
         progress: bool = False,
         **fields: Any,
     ) -> Call:
-        return Call(
-            id=new_id(),
-            feature=feature,
-            input={**(input or {}), **fields},
-            history=tuple([_turn(i, turn) for i, turn in enumerate(history)]),
-            tenant=tenant,
-            user=user,
-            session=session,
-            locale=locale,
-            deadline=deadline,
-            origin=origin,
-            stream=True,
-            progress=progress,
-        )
+        call = {
+            "id": new_id(),
+            "feature": feature,
+            "input": fields if input is None else {**input, **fields} if isinstance(input, Mapping) else input,
+            "history": tuple(history) if isinstance(history, Iterable) else history,
+            "tenant": tenant,
+            "user": user,
+            "session": session,
+            "locale": locale,
+            "deadline": deadline,
+            "origin": origin,
+            "stream": True,
+            "progress": progress,
+        }
+        try:
+            return msgspec.convert(call, Call)
+        except msgspec.ValidationError as error:
+            raise _no_call(error) from None
 
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
         """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
@@ -455,13 +467,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=new_id.forget)
 
 
-def _turn(i: int, given: Turn | Mapping[str, str]) -> Turn:
-    """An earlier turn, as the caller tells it. Raises `BadRequest`."""
-    try:
-        return given if isinstance(given, Turn) else msgspec.convert(given, Turn)
-    except msgspec.ValidationError as error:
-        hint = '{"role": "user", "text": "…"}'
-        raise BadRequest(f"`history[{i}]` is no turn: {error}", param=f"history[{i}]", next=hint) from None
+def _no_call(error: msgspec.ValidationError) -> BadRequest:
+    """Which argument of `run` or `stream` is of the wrong type, and what it looks like when it is right."""
+    what, _, place = str(error).partition(" - at ")
+    param = place.rpartition("$.")[2].rstrip("`")
+    name = re.split(r"[.\[]", param)[0]
+    return BadRequest(what[:1].lower() + what[1:], param=param, where=param, next=EXAMPLES.get(name, f'{name}="…"'))
 
 
 def _breaker_key(model: Model) -> str:
