@@ -368,6 +368,22 @@ def test_the_doctor_names_what_is_broken(cli: Cli, shop: Path, broken: str):
     assert asked.exit_code == (0 if "loopback" in broken or "host" in broken else 2), asked.output
 
 
+def test_a_broken_cache_keeps_nobody_from_answering_and_a_broken_ledger_is_said(cli: Cli, shop: Path):
+    """The cache is disposable: features load and answer. Records are not: the file is named, with a way out, and stays."""
+    state = shop / ".mainstay"
+    state.mkdir()
+    (state / "cache.db").write_bytes(b"Dear diary, " * 500)
+    assert cli("run", "help_desk", "hi").exit_code == 0
+    assert (state / "cache.db.broken").read_bytes() == b"Dear diary, " * 500
+    (state / "ledger.db").write_bytes(b"Dear diary, " * 500)
+    for command in (["run", "help_desk", "hi"], ["records"], ["serve", "--port", "0"]):
+        result = cli(*command)
+        assert result.exit_code == 2
+        assert "ledger.db: the database cannot be opened: file is not a database" in result.stderr
+    assert "next: move what is there away" in cli("doctor").stdout
+    assert (state / "ledger.db").read_bytes() == b"Dear diary, " * 500
+
+
 def test_a_port_that_is_taken_is_no_fault(cli: Cli, shop: Path):
     """The server itself may be running there; the doctor says so and `serve` names a way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
