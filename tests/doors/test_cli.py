@@ -142,14 +142,42 @@ def test_what_init_writes_runs_at_once(cli: Cli, tmp_path: Path, monkeypatch: py
     assert "Passed" in drilled.stdout
 
 
-@pytest.mark.parametrize("taken", ["README.md", "mainstay.toml", "features/help_desk/rules.toml", "schemas/feature.schema.json"])
-def test_init_overwrites_nothing(cli: Cli, tmp_path: Path, taken: str):
-    """A file that is there already is named, keeps its text, and nothing else is written beside it."""
+@pytest.mark.parametrize("taken", ["mainstay.toml", "features/help_desk/rules.toml"])
+def test_init_makes_no_project_of_a_project(cli: Cli, tmp_path: Path, taken: str):
+    """Settings or a feature that is there already is named, keeps its text, and nothing else is written beside it."""
     write(tmp_path, {taken: "mine"})
     result = cli("init")
-    assert result.exit_code == 2 and taken in result.stderr and "nothing was written" in result.stderr
+    place = taken.removesuffix("/rules.toml")
+    assert result.exit_code == 2 and f"{place}: it is there already" in result.stderr and "nothing was written" in result.stderr
     assert (tmp_path / taken).read_text() == "mine"
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / taken]
+
+
+def test_init_in_a_repository_keeps_what_is_there(cli: Cli, tmp_path: Path):
+    """A team begins in the repository that it has: what is there stays and is named, the rest is written, and it runs."""
+    mine = {
+        "README.md": "mine",
+        ".gitignore": "*.pyc",
+        ".git/config": "mine",
+        "knowledge/returns.md": "# Mine\n\nWe take our bread back on Sundays.\n",
+    }
+    mine |= {"features/other/feature.toml": 'summary = "Other"\n[[ladder]]\nmessage = "Other."\n'}
+    write(tmp_path, mine)
+    result = cli("init")
+    assert result.exit_code == 0
+    kept = {line.removeprefix("kept ") for line in result.stdout.splitlines() if line.startswith("kept ")}
+    assert kept == {"README.md", ".gitignore", "knowledge/returns.md"}
+    assert "next: add the line .mainstay/ to it" in result.stdout
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+    assert cli("run", "help_desk", "hi").exit_code == 0
+    assert "[1] returns.md > Mine" in cli("run", "help_desk", "When do you take bread back?").stdout
+
+
+def test_init_says_nothing_of_a_list_that_holds_the_line(cli: Cli, tmp_path: Path):
+    """Whoever ignores the records already has nothing to add."""
+    write(tmp_path, {".gitignore": "*.pyc\n/.mainstay/\n"})
+    result = cli("init")
+    assert (result.exit_code, "next:" in result.stdout) == (0, False)
 
 
 # run
