@@ -104,8 +104,8 @@ def test_a_child_that_was_forked_is_told_so_at_once(project):
         child = context.Process(target=_forked, args=(app, told))
         child.start()
         try:
-            ids, said = told.get(timeout=15)
-            child.join(15)
+            ids, said = told.get(timeout=60)
+            child.join(60)
         finally:
             child.kill()
         assert child.exitcode == 0
