@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -514,6 +515,39 @@ def test_ctrl_c_in_run_is_quiet(shell: Shell, cli: Cli):
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130 and "Traceback" not in err
     assert json.loads(cli("records", "--json").stdout)[0]["outcome"]["answer"]["reason"] == "reader_left"
+
+
+BEGINNINGS = {
+    "module": ["-m", "mainstay"],
+    "script": ["-c", "import sys; from mainstay.__main__ import main; sys.exit(main())"],  # as installers write it
+}
+
+
+def test_the_script_begins_where_ctrl_c_is_seen_to():
+    """The installed command is the function that the next test stops."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"mainstay": "mainstay.__main__:main"}
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("imported", ["msgspec", "mainstay.core.errors", "mainstay.app", "click", "mainstay.doors.cli.main"])
+def test_ctrl_c_at_the_beginning_is_quiet(shell: Shell, begin: str, imported: str):
+    """Whoever typed the wrong command and takes it back at once sees the prompt, not the inside of our imports."""
+    environ = {k: v for k, v in os.environ.items() if k not in KEYS} | {"PYTHONPROFILEIMPORTTIME": "1"}
+    said = shell.root / "said.txt"
+    with said.open("w") as err:
+        command = [sys.executable, *BEGINNINGS[begin], "run", "help_desk", QUESTION]
+        process = subprocess.Popen(command, cwd=shell.root, env=environ, stdout=subprocess.PIPE, stderr=err, text=True)
+    end = time.monotonic() + 15
+    while not re.search(rf"\| +{re.escape(imported)}$", said.read_text(), re.MULTILINE) and time.monotonic() < end:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    try:
+        out, _ = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert [line for line in said.read_text().splitlines() if not line.startswith("import time:")] == []
 
 
 def test_a_killed_run_is_in_the_records(shell: Shell, cli: Cli):
