@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import re
 import tempfile
@@ -43,12 +44,13 @@ log = logging.getLogger("mainstay")
 ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
 FORKED = "this process was forked from the one that opened the project"
 T = TypeVar("T")
-EXAMPLES = {  # of what `run` takes, for who gave something else; all the rest are texts
+EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all the rest are texts
     "input": 'a mapping, or keywords: question="…"',
     "history": 'history=[{"role": "user", "text": "…"}]',
     "deadline": "deadline=2.0, in seconds",
     "origin": 'origin="user"',
     "progress": "progress=True",
+    "value": "a number, 1 for good and 0 for bad, or a word",
 }
 LEDGER = "ledger.db"  # in the state folder
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
@@ -144,10 +146,7 @@ class Mainstay:
             "stream": True,
             "progress": progress,
         }
-        try:
-            return msgspec.convert(call, Call)
-        except msgspec.ValidationError as error:
-            raise _no_call(error) from None
+        return _typed(call, Call)
 
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
         """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
@@ -200,9 +199,13 @@ class Mainstay:
     ) -> Score:
         """Keep what somebody thinks of a record. It may arrive before the record does; what has the same `id` is kept once.
 
-        Its texts obey the feature's log policy. Raises `StoreError` when it cannot be written.
+        Its texts obey the feature's log policy. Raises `BadRequest` for what is of the wrong type, and `StoreError` when it
+        cannot be written.
         """
-        score = Score(id=id or new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
+        given = {"id": id or new_id(), "record": record, "at": time.time(), "name": name, "value": value}
+        score = _typed({**given, "reason": reason, "who": who, "is": "score"}, Score)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadRequest(f"expected a number, got {value}", param="value", where="value", next=EXAMPLES["value"])
         self._spool.append(msgspec.json.encode(score_for_log(score, await self._log_policy(record))))
         return score
 
@@ -467,12 +470,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=new_id.forget)
 
 
-def _no_call(error: msgspec.ValidationError) -> BadRequest:
-    """Which argument of `run` or `stream` is of the wrong type, and what it looks like when it is right."""
-    what, _, place = str(error).partition(" - at ")
-    param = place.rpartition("$.")[2].rstrip("`")
-    name = re.split(r"[.\[]", param)[0]
-    return BadRequest(what[:1].lower() + what[1:], param=param, where=param, next=EXAMPLES.get(name, f'{name}="…"'))
+def _typed(given: Mapping[str, Any], kind: type[T]) -> T:
+    """What a program handed over, as ours. Raises `BadRequest`, which names what is of the wrong type and shows a right one."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at ")
+        param = place.rpartition("$.")[2].rstrip("`")
+        name = re.split(r"[.\[]", param)[0]
+        what, next = what[:1].lower() + what[1:], EXAMPLES.get(name, f'{name}="…"')
+        raise BadRequest(what, param=param, where=param, next=next) from None
 
 
 def _breaker_key(model: Model) -> str:

@@ -246,6 +246,35 @@ async def test_an_argument_of_the_wrong_type_is_an_error_of_ours(opened, given, 
     assert await app.records() == []
 
 
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"value": None}, "value"),
+        ({"value": True}, "value"),
+        ({"value": [1]}, "value"),
+        ({"value": float("nan")}, "value"),
+        ({"value": float("inf")}, "value"),
+        ({"value": object()}, "value"),
+        ({"name": 5}, "name"),
+        ({"record": 5}, "record"),
+        ({"reason": None}, "reason"),
+        ({"who": 5}, "who"),
+        ({"id": 5}, "id"),
+    ],
+)
+async def test_a_score_of_the_wrong_type_is_an_error_of_ours(opened, given, param):
+    """What the ledger could not give back is not taken, so that it hides none of the scores beside it."""
+    app = opened()
+    answer = await app.run("answers", question="?")
+    with pytest.raises(BadRequest) as caught:
+        await app.score(**{"record": answer.id, "name": "thumb", "value": 1, **given})
+    assert caught.value.param == caught.value.where == param
+    assert caught.value.next
+    for value in (1, 0.5, "good"):
+        await app.score(answer.id, "thumb", value)
+    assert [s.value for s in await app.scores(answer.id)] == [1, 0.5, "good"]
+
+
 async def test_the_arguments_of_run_may_be_what_python_programs_have(opened):
     """A turn of our type, a history as a deque or an iterator, a read-only mapping and whole seconds are all right."""
     app = opened(models('replies = ["fine"]'), ANSWERS.replace('deadline = "2s"', 'deadline = "2s"\n    history = 2'))
