@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import mainstay
+from mainstay.core.errors import StoreError
 
 
 def test_closing_twice_is_harmless(project, tmp_path):
@@ -20,6 +22,19 @@ def test_closing_twice_is_harmless(project, tmp_path):
         others = [os.open(tmp_path, os.O_RDONLY) for _ in range(20)]  # they get the numbers of the files just closed
     for file in others:
         os.close(file)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_after_the_close_run_sync_says_so(project, before: bool):
+    """Whoever kept an application over its end gets our error, not the event loop's, and no thread is left behind."""
+    app = mainstay.open(project(), environ={})
+    if before:
+        app.run_sync("answers", question="?")
+    app.close_sync()
+    with pytest.raises(StoreError, match="closed") as told:
+        app.run_sync("answers", question="?")
+    assert told.value.next
+    assert [thread.name for thread in threading.enumerate() if thread.name == "mainstay-sync"] == []
 
 
 def is_open(file: int) -> bool:

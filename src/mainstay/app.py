@@ -166,10 +166,12 @@ class Mainstay:
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any other thread.
 
-        `close` cancels what is still waited for.
+        `close` cancels what is still waited for; afterwards there is no event loop any more, which is a `StoreError`.
         """
         self._check_process()
         with self._starting:
+            if self._closed:
+                raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
                 self._thread = _LoopThread()
         if self._thread.here:
