@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import re
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +44,14 @@ log = logging.getLogger("mainstay")
 ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
 FORKED = "this process was forked from the one that opened the project"
 T = TypeVar("T")
+EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all the rest are texts
+    "input": 'a mapping, or keywords: question="…"',
+    "history": 'history=[{"role": "user", "text": "…"}]',
+    "deadline": "deadline=2.0, in seconds",
+    "origin": 'origin="user"',
+    "progress": "progress=True",
+    "value": "a number, 1 for good and 0 for bad, or a word",
+}
 LEDGER = "ledger.db"  # in the state folder
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 
@@ -98,7 +108,7 @@ class Mainstay:
 
     def stream(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> AsyncGenerator[Event, None]:
         """The events of a call, the last of which is its `Answer`. Raises `NotFound` for an unknown feature, and `BadRequest`
-        for a history that is none.
+        for an input that is no mapping and for a keyword whose value is of the wrong type; `param` names it.
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
         `{"role": "user", "text": "…"}`), `tenant`, `user`, `session`, `locale`, `deadline` (seconds; it can only shorten the
@@ -122,20 +132,21 @@ class Mainstay:
         progress: bool = False,
         **fields: Any,
     ) -> Call:
-        return Call(
-            id=new_id(),
-            feature=feature,
-            input={**(input or {}), **fields},
-            history=tuple([_turn(i, turn) for i, turn in enumerate(history)]),
-            tenant=tenant,
-            user=user,
-            session=session,
-            locale=locale,
-            deadline=deadline,
-            origin=origin,
-            stream=True,
-            progress=progress,
-        )
+        call = {
+            "id": new_id(),
+            "feature": feature,
+            "input": fields if input is None else {**input, **fields} if isinstance(input, Mapping) else input,
+            "history": tuple(history) if isinstance(history, Iterable) else history,
+            "tenant": tenant,
+            "user": user,
+            "session": session,
+            "locale": locale,
+            "deadline": deadline,
+            "origin": origin,
+            "stream": True,
+            "progress": progress,
+        }
+        return _typed(call, Call)
 
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
         """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
@@ -155,10 +166,12 @@ class Mainstay:
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any other thread.
 
-        `close` cancels what is still waited for.
+        `close` cancels what is still waited for; afterwards there is no event loop any more, which is a `StoreError`.
         """
         self._check_process()
         with self._starting:
+            if self._closed:
+                raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
                 self._thread = _LoopThread()
         if self._thread.here:
@@ -188,9 +201,13 @@ class Mainstay:
     ) -> Score:
         """Keep what somebody thinks of a record. It may arrive before the record does; what has the same `id` is kept once.
 
-        Its texts obey the feature's log policy. Raises `StoreError` when it cannot be written.
+        Its texts obey the feature's log policy. Raises `BadRequest` for what is of the wrong type, and `StoreError` when it
+        cannot be written.
         """
-        score = Score(id=id or new_id(), record=record, at=time.time(), name=name, value=value, reason=reason, who=who)
+        given = {"id": id or new_id(), "record": record, "at": time.time(), "name": name, "value": value}
+        score = _typed({**given, "reason": reason, "who": who, "is": "score"}, Score)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadRequest(f"expected a number, got {value}", param="value", where="value", next=EXAMPLES["value"])
         self._spool.append(msgspec.json.encode(score_for_log(score, await self._log_policy(record))))
         return score
 
@@ -455,13 +472,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=new_id.forget)
 
 
-def _turn(i: int, given: Turn | Mapping[str, str]) -> Turn:
-    """An earlier turn, as the caller tells it. Raises `BadRequest`."""
+def _typed(given: Mapping[str, Any], kind: type[T]) -> T:
+    """What a program handed over, as ours. Raises `BadRequest`, which names what is of the wrong type and shows a right one."""
     try:
-        return given if isinstance(given, Turn) else msgspec.convert(given, Turn)
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        hint = '{"role": "user", "text": "…"}'
-        raise BadRequest(f"`history[{i}]` is no turn: {error}", param=f"history[{i}]", next=hint) from None
+        what, _, place = str(error).partition(" - at ")
+        param = place.rpartition("$.")[2].rstrip("`")
+        name = re.split(r"[.\[]", param)[0]
+        what, next = what[:1].lower() + what[1:], EXAMPLES.get(name, f'{name}="…"')
+        raise BadRequest(what, param=param, where=param, next=next) from None
 
 
 def _breaker_key(model: Model) -> str:

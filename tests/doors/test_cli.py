@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,14 +143,42 @@ def test_what_init_writes_runs_at_once(cli: Cli, tmp_path: Path, monkeypatch: py
     assert "Passed" in drilled.stdout
 
 
-@pytest.mark.parametrize("taken", ["README.md", "mainstay.toml", "features/help_desk/rules.toml", "schemas/feature.schema.json"])
-def test_init_overwrites_nothing(cli: Cli, tmp_path: Path, taken: str):
-    """A file that is there already is named, keeps its text, and nothing else is written beside it."""
+@pytest.mark.parametrize("taken", ["mainstay.toml", "features/help_desk/rules.toml"])
+def test_init_makes_no_project_of_a_project(cli: Cli, tmp_path: Path, taken: str):
+    """Settings or a feature that is there already is named, keeps its text, and nothing else is written beside it."""
     write(tmp_path, {taken: "mine"})
     result = cli("init")
-    assert result.exit_code == 2 and taken in result.stderr and "nothing was written" in result.stderr
+    place = taken.removesuffix("/rules.toml")
+    assert result.exit_code == 2 and f"{place}: it is there already" in result.stderr and "nothing was written" in result.stderr
     assert (tmp_path / taken).read_text() == "mine"
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / taken]
+
+
+def test_init_in_a_repository_keeps_what_is_there(cli: Cli, tmp_path: Path):
+    """A team begins in the repository that it has: what is there stays and is named, the rest is written, and it runs."""
+    mine = {
+        "README.md": "mine",
+        ".gitignore": "*.pyc",
+        ".git/config": "mine",
+        "knowledge/returns.md": "# Mine\n\nWe take our bread back on Sundays.\n",
+    }
+    mine |= {"features/other/feature.toml": 'summary = "Other"\n[[ladder]]\nmessage = "Other."\n'}
+    write(tmp_path, mine)
+    result = cli("init")
+    assert result.exit_code == 0
+    kept = {line.removeprefix("kept ") for line in result.stdout.splitlines() if line.startswith("kept ")}
+    assert kept == {"README.md", ".gitignore", "knowledge/returns.md"}
+    assert "next: add the line .mainstay/ to it" in result.stdout
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+    assert cli("run", "help_desk", "hi").exit_code == 0
+    assert "[1] returns.md > Mine" in cli("run", "help_desk", "When do you take bread back?").stdout
+
+
+def test_init_says_nothing_of_a_list_that_holds_the_line(cli: Cli, tmp_path: Path):
+    """Whoever ignores the records already has nothing to add."""
+    write(tmp_path, {".gitignore": "*.pyc\n/.mainstay/\n"})
+    result = cli("init")
+    assert (result.exit_code, "next:" in result.stdout) == (0, False)
 
 
 # run
@@ -368,6 +397,22 @@ def test_the_doctor_names_what_is_broken(cli: Cli, shop: Path, broken: str):
     assert asked.exit_code == (0 if "loopback" in broken or "host" in broken else 2), asked.output
 
 
+def test_a_broken_cache_keeps_nobody_from_answering_and_a_broken_ledger_is_said(cli: Cli, shop: Path):
+    """The cache is disposable: features load and answer. Records are not: the file is named, with a way out, and stays."""
+    state = shop / ".mainstay"
+    state.mkdir()
+    (state / "cache.db").write_bytes(b"Dear diary, " * 500)
+    assert cli("run", "help_desk", "hi").exit_code == 0
+    assert (state / "cache.db.broken").read_bytes() == b"Dear diary, " * 500
+    (state / "ledger.db").write_bytes(b"Dear diary, " * 500)
+    for command in (["run", "help_desk", "hi"], ["records"], ["serve", "--port", "0"]):
+        result = cli(*command)
+        assert result.exit_code == 2
+        assert "ledger.db: the database cannot be opened: file is not a database" in result.stderr
+    assert "next: move what is there away" in cli("doctor").stdout
+    assert (state / "ledger.db").read_bytes() == b"Dear diary, " * 500
+
+
 def test_a_port_that_is_taken_is_no_fault(cli: Cli, shop: Path):
     """The server itself may be running there; the doctor says so and `serve` names a way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -470,6 +515,39 @@ def test_ctrl_c_in_run_is_quiet(shell: Shell, cli: Cli):
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130 and "Traceback" not in err
     assert json.loads(cli("records", "--json").stdout)[0]["outcome"]["answer"]["reason"] == "reader_left"
+
+
+BEGINNINGS = {
+    "module": ["-m", "mainstay"],
+    "script": ["-c", "import sys; from mainstay.__main__ import main; sys.exit(main())"],  # as installers write it
+}
+
+
+def test_the_script_begins_where_ctrl_c_is_seen_to():
+    """The installed command is the function that the next test stops."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"mainstay": "mainstay.__main__:main"}
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("imported", ["msgspec", "mainstay.core.errors", "mainstay.app", "click", "mainstay.doors.cli.main"])
+def test_ctrl_c_at_the_beginning_is_quiet(shell: Shell, begin: str, imported: str):
+    """Whoever typed the wrong command and takes it back at once sees the prompt, not the inside of our imports."""
+    environ = {k: v for k, v in os.environ.items() if k not in KEYS} | {"PYTHONPROFILEIMPORTTIME": "1"}
+    said = shell.root / "said.txt"
+    with said.open("w") as err:
+        command = [sys.executable, *BEGINNINGS[begin], "run", "help_desk", QUESTION]
+        process = subprocess.Popen(command, cwd=shell.root, env=environ, stdout=subprocess.PIPE, stderr=err, text=True)
+    end = time.monotonic() + 15
+    while not re.search(rf"\| +{re.escape(imported)}$", said.read_text(), re.MULTILINE) and time.monotonic() < end:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    try:
+        out, _ = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert [line for line in said.read_text().splitlines() if not line.startswith("import time:")] == []
 
 
 def test_a_killed_run_is_in_the_records(shell: Shell, cli: Cli):

@@ -287,6 +287,35 @@ def test_edits_are_served_without_dropping_a_call(project, spawned):
     assert "Traceback" not in process.err
 
 
+QUOTING = """
+    summary = "Quotes"
+    deadline = "2s"
+
+    [[ladder]]
+    search = "beasts"
+
+    [[ladder]]
+    message = "Sorry."
+"""
+
+
+@pytest.mark.parametrize(("path", "file"), [("faq.md", "faq.md"), ("help", "away/lions.md"), (".", "knowledge/lions.md")])
+def test_every_source_is_watched(project, spawned, path: str, file: str):
+    """An edit counts wherever the knowledge lies: in one file, in a folder that is linked, beside the project's own state, whose
+    own changes are no edit."""
+    root = project(f'[sources.beasts]\npath = "{path}"\n', QUOTING, {file: "# Lions\n\nLions sleep here.\n"})
+    (root / "help").mkdir()
+    (root / "help" / "away").symlink_to(root / "away", target_is_directory=True)
+    (root / "help" / "circle").symlink_to(root / "help", target_is_directory=True)
+    process = spawned(root, "--port", "0", "--dev")
+    asked = "What do lions do here?"
+    assert "Lions sleep here" in answered(process, asked)
+    time.sleep(1.2)
+    assert "reloaded" not in process.err
+    (root / file).write_text("# Lions\n\nLions hunt here.\n")
+    process.until(lambda: "Lions hunt here" in answered(process, asked))
+
+
 def test_production_watches_no_files(project, spawned):
     """Without `--dev` what is served is what was loaded."""
     process = spawned(project(), "--port", "0")

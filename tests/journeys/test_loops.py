@@ -7,7 +7,6 @@ import concurrent.futures
 import contextvars
 import importlib
 import multiprocessing
-import os
 import threading
 import time
 
@@ -105,35 +104,14 @@ def test_a_child_that_was_forked_is_told_so_at_once(project):
         child = context.Process(target=_forked, args=(app, told))
         child.start()
         try:
-            ids, said = told.get(timeout=15)
-            child.join(15)
+            ids, said = told.get(timeout=60)
+            child.join(60)
         finally:
             child.kill()
         assert child.exitcode == 0
         assert all("open the project after the fork" in what for what in said), said
         assert not set(ids) & {new_id()[12:] for _ in range(20)}
         assert app.run_sync("answers", question="again").status == "answered"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_after_closing_closes_nothing_of_others(project):
-    """The files of a project that was closed are numbers that others use by now: a forked child leaves those open."""
-    with mainstay.open(project(), environ={}) as app:
-        assert app.run_sync("answers", question="?").status == "answered"
-    later = [os.open("/dev/null", os.O_RDONLY) for _ in range(64)]
-    child = os.fork()
-    if not child:
-        try:
-            for file in later:
-                os.fstat(file)
-        except OSError:
-            os._exit(1)
-        os._exit(0)
-    try:
-        assert os.waitpid(child, 0)[1] == 0
-    finally:
-        for file in later:
-            os.close(file)
 
 
 @pytest.mark.parametrize("delay", ["400ms", "60s"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -135,24 +137,86 @@ async def test_weird_names_are_documents_like_others(folder: Folder):
         assert found.link is not None and " " not in found.link and found.link.count("#") == 1 and "?" not in found.link
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need rights there")
+NO_LINKS = pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need rights there")
+
+
+@NO_LINKS
 async def test_links_in_circles_end(folder: Folder):
-    """A link to the folder above it, one to itself and one to nowhere neither hang the load nor fail it."""
-    root = folder({"a.md": SHIPPING, "sub/b.md": RETURNS})
+    """Links to the folders above them and to each other's neither hang the load nor bring a passage twice."""
+    root = folder({"a.md": SHIPPING, "sub/b.md": RETURNS, "other/c.md": "# Other\n\nNothing.\n"})
     (root / "sub" / "up").symlink_to(root, target_is_directory=True)
-    (root / "self.md").symlink_to(root / "self.md")
-    (root / "nowhere.md").symlink_to(root / "gone.md")
+    (root / "sub" / "aside").symlink_to(root / "other", target_is_directory=True)
+    (root / "other" / "aside").symlink_to(root / "sub", target_is_directory=True)
     passages = await source(root).search("customs week Norway", limit=9)
     assert [p.document for p in passages] == ["a.md"]
+    assert (await first(source(root), "refunds money days")).document == "sub/b.md"
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="everything can be read by root")
-def test_a_file_that_cannot_be_read_is_named(folder: Folder):
+@NO_LINKS
+async def test_a_linked_folder_is_read(folder: Folder):
+    """Knowledge that lies elsewhere and is linked to is knowledge: under the link's name, its own links too, once."""
+    elsewhere = folder({"returns.md": RETURNS, "deep/shipping.md": SHIPPING}, name="elsewhere")
+    root = folder({"a.md": "# A\n\nNothing.\n"})
+    (root / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (root / "linked again").symlink_to(elsewhere, target_is_directory=True)
+    (elsewhere / "deep" / "out").symlink_to(folder({"opera.md": "# Opera\n\nTickets for the opera.\n"}, name="third"))
+    assert [p.document for p in await source(root).search("customs week Norway", limit=9)] == ["linked/deep/shipping.md"]
+    assert (await first(source(root), "opera tickets")).document == "linked/deep/out/opera.md"
+
+
+@NO_LINKS
+@pytest.mark.parametrize("target", ["page.md", "gone.md"])
+def test_a_link_to_nowhere_is_named(folder: Folder, target: str):
     """A page that is silently left out would be a question that is silently refused."""
-    root = folder({"a.md": SHIPPING})
-    (root / "a.md").chmod(0)
-    with pytest.raises(ConfigError, match=r'"a\.md" cannot be read'):
+    root = folder({"a.md": SHIPPING, "sub/b.md": RETURNS})
+    (root / "sub" / "page.md").symlink_to(root / "sub" / target)
+    with pytest.raises(ConfigError, match=r'"sub/page\.md" cannot be read'):
         source(root)
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """The rights of somebody who is not root, for whom everything can be read."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may look into, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
+@pytest.mark.parametrize(("locked", "mode"), [("a.md", 0), ("sub", 0), ("sub", 0o444), ("sub/deep", 0)])
+def test_what_cannot_be_read_is_named(open_folder: Path, locked: str, mode: int):
+    """A page or a folder that is silently left out would be questions that are silently refused."""
+    for file in ("a.md", "b.md", "sub/c.md", "sub/deep/d.md"):
+        (open_folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (open_folder / file).write_text(SHIPPING)
+    (open_folder / locked).chmod(mode)
+    try:
+        with as_nobody(), pytest.raises(ConfigError, match=rf'{locked}[^"]*" cannot be read: Permission denied') as refused:
+            source(open_folder)
+    finally:
+        (open_folder / locked).chmod(0o755)
+    assert refused.value.next
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are none there")
+def test_pipes_are_no_documents(folder: Folder):
+    """What has the name of a page and is none is passed over, without waiting for what it may say."""
+    root = folder({"a.md": SHIPPING})
+    os.mkfifo(root / "pipe.md")
+    assert source(root).version == source(folder({"a.md": SHIPPING})).version
 
 
 async def test_its_version_is_that_of_its_content(folder: Folder):

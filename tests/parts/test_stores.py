@@ -260,31 +260,85 @@ def test_a_ledger_of_the_first_version_is_read(tmp_path: Path):
     ledger.close()
 
 
-@pytest.mark.parametrize(("store", "name"), [(SqliteLedger, "ledger.db"), (SqliteCache, "cache.db")])
-def test_a_file_of_a_later_version_is_refused(tmp_path: Path, store: Any, name: str):
-    """Nothing is guessed at: the error says which version, which file, and what to type; the file stays as it is."""
-    path = tmp_path / name
-    store(path).close()
+def garbage(path: Path) -> None:
+    path.write_bytes(b"Dear diary, " * 500)
+
+
+def later_version(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("pragma user_version=99")
     db.close()
-    with pytest.raises(StoreError, match="version 99") as refused:
-        store(path)
-    assert (refused.value.where, refused.value.next) == (str(path), "pip install --upgrade mainstay")
-    db = sqlite3.connect(path)
-    assert db.execute("pragma user_version").fetchone() == (99,)
+
+
+def other_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("pragma journal_mode=wal")
+        db.execute("create table keys(x)")
+        db.execute("create table records(x)")
     db.close()
 
 
-@pytest.mark.parametrize(("store", "name"), [(SqliteLedger, "ledger.db"), (SqliteCache, "cache.db")])
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path, store: Any, name: str):
-    """A foreign file is named in the error and left alone."""
-    path = tmp_path / name
-    path.write_bytes(b"Dear diary, " * 500)
+def damaged(path: Path) -> None:
+    """Its schema is as it was, its rows are not."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+BREAKS = [garbage, later_version, other_tables, damaged, cut]
+
+
+@pytest.mark.parametrize("breaks", [garbage, later_version, other_tables, cut])
+def test_a_ledger_that_is_none_is_refused(tmp_path: Path, breaks: Callable[[Path], None]):
+    """Records are not to be lost: the error says what is wrong with which file and what to type; the file stays as it is."""
+    path = tmp_path / "ledger.db"
+    SqliteLedger(path).close()
+    breaks(path)
+    before = path.read_bytes()
     with pytest.raises(StoreError) as refused:
-        store(path)
-    assert refused.value.where == str(path)
-    assert path.read_bytes() == b"Dear diary, " * 500
+        SqliteLedger(path)
+    assert (refused.value.where, refused.value.what != "", refused.value.next != "") == (str(path), True, True)
+    if breaks is later_version:
+        assert ("version 99" in refused.value.what, refused.value.next) == (True, "pip install --upgrade mainstay")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if "-" not in p.name] == ["ledger.db"]
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_cache_that_is_none_is_set_aside(tmp_path: Path, breaks: Callable[[Path], None], caplog: pytest.LogCaptureFixture):
+    """Answers can be made again: whatever the file became, a new one is begun, the old one is kept beside it, the log says so."""
+    path = tmp_path / "cache.db"
+    for _ in range(2):  # the second time there is one aside already
+        cache = SqliteCache(path)
+        cache.put(b"k", b"old", keep=100)
+        cache.flush()
+        cache.close()
+        breaks(path)
+        before = path.read_bytes()
+        cache = SqliteCache(path)
+        assert cache.get(b"k") is None
+        cache.put(b"k", b"new", keep=100)
+        cache.flush()
+        cache.close()
+        assert (tmp_path / "cache.db.broken").read_bytes() == before
+        assert "cache.db.broken" in caplog.records[-1].message
+        again = SqliteCache(path)
+        assert again.get(b"k")[1] == b"new"
+        again.close()
+    assert len(caplog.records) == 2
+
+
+def test_a_cache_that_cannot_be_opened_is_not_set_aside(tmp_path: Path):
+    """A place that is no file is nobody's broken cache: it is named in the error and left alone."""
+    (tmp_path / "cache.db").mkdir()
+    with pytest.raises(StoreError) as refused:
+        SqliteCache(tmp_path / "cache.db")
+    assert refused.value.where == str(tmp_path / "cache.db")
+    assert [p.name for p in tmp_path.iterdir()] == ["cache.db"]
 
 
 def test_a_failed_migration_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

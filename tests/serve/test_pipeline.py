@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import re
 import time
+import types
 
 import pytest
 
@@ -208,6 +211,78 @@ async def test_a_history_that_is_none_is_an_error_of_ours(opened, turn):
     app = opened()
     with pytest.raises(BadRequest, match=r"history\[1\]"):
         await app.run("answers", question="?", history=[{"role": "user", "text": "before"}, turn])
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "param", "next"),
+    [
+        ("hello", {}, "input", 'question="…"'),
+        ("", {}, "input", 'question="…"'),
+        ([("question", "?")], {}, "input", 'question="…"'),
+        ({5: "?"}, {}, "input", 'question="…"'),
+        (None, {"deadline": "2s"}, "deadline", "in seconds"),
+        (None, {"deadline": True}, "deadline", "in seconds"),
+        (None, {"tenant": 5}, "tenant", 'tenant="…"'),
+        (None, {"tenant": None}, "tenant", 'tenant="…"'),
+        (None, {"user": 5}, "user", 'user="…"'),
+        (None, {"session": b"s"}, "session", 'session="…"'),
+        (None, {"locale": ["de"]}, "locale", 'locale="…"'),
+        (None, {"origin": "users"}, "origin", 'origin="user"'),
+        (None, {"progress": "no"}, "progress", "progress=True"),
+        (None, {"history": "hi"}, "history[0]", '{"role": "user"'),
+        (None, {"history": 5}, "history", '{"role": "user"'),
+        (None, {"history": [{"role": "user", "text": 5}]}, "history[0].text", '{"role": "user"'),
+    ],
+)
+async def test_an_argument_of_the_wrong_type_is_an_error_of_ours(opened, given, options, param, next):
+    """Whatever is handed to `run` or `stream` in place of an input or an option, the error names it and shows a right one."""
+    app = opened()
+    for ask in (lambda: app.run("answers", given, **options), lambda: app.stream("answers", given, **options)):
+        with pytest.raises(BadRequest) as caught:
+            await ask()
+        assert caught.value.param == caught.value.where == param
+        assert re.match(r"expected `|invalid enum value", caught.value.what)
+        assert next in caught.value.next
+    assert await app.records() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"value": None}, "value"),
+        ({"value": True}, "value"),
+        ({"value": [1]}, "value"),
+        ({"value": float("nan")}, "value"),
+        ({"value": float("inf")}, "value"),
+        ({"value": object()}, "value"),
+        ({"name": 5}, "name"),
+        ({"record": 5}, "record"),
+        ({"reason": None}, "reason"),
+        ({"who": 5}, "who"),
+        ({"id": 5}, "id"),
+    ],
+)
+async def test_a_score_of_the_wrong_type_is_an_error_of_ours(opened, given, param):
+    """What the ledger could not give back is not taken, so that it hides none of the scores beside it."""
+    app = opened()
+    answer = await app.run("answers", question="?")
+    with pytest.raises(BadRequest) as caught:
+        await app.score(**{"record": answer.id, "name": "thumb", "value": 1, **given})
+    assert caught.value.param == caught.value.where == param
+    assert caught.value.next
+    for value in (1, 0.5, "good"):
+        await app.score(answer.id, "thumb", value)
+    assert [s.value for s in await app.scores(answer.id)] == [1, 0.5, "good"]
+
+
+async def test_the_arguments_of_run_may_be_what_python_programs_have(opened):
+    """A turn of our type, a history as a deque or an iterator, a read-only mapping and whole seconds are all right."""
+    app = opened(models('replies = ["fine"]'), ANSWERS.replace('deadline = "2s"', 'deadline = "2s"\n    history = 2'))
+    turn = {"role": "user", "text": "before"}
+    for history in (collections.deque([turn]), iter([mainstay.Turn(**turn)]), (types.MappingProxyType(turn),)):
+        answer = await app.run("answers", types.MappingProxyType({"question": "?"}), history=history, deadline=2)
+        assert answer.status == "answered"
+    assert [len(r.begun.call.history) for r in await app.records()] == [1, 1, 1]
 
 
 async def test_a_hundred_identical_calls_make_one_model_call(opened):

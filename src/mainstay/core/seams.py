@@ -19,7 +19,11 @@ from mainstay.core.record import Record, Score
 
 
 class Provider(Protocol):
-    """Asks one model. Made as `Part(model: Model, http: Http)`."""
+    """Asks one model.
+
+    Made as `Part(model, key=key, http=http)`: `model` are its settings (`core/project.py`), `key` is its secret as the
+    environment holds it, empty where none is named or set, and `http` the HTTP client that all parts share (`parts/http.py`).
+    """
 
     def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
         """Yield what the model writes, one chunk a read; the last carries `finish`.

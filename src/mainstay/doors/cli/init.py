@@ -13,6 +13,7 @@ from mainstay.core.errors import BadRequest
 from mainstay.doors.cli.printing import reported
 from mainstay.spec.feature_file import NAME
 from mainstay.spec.schemas import feature_schema, settings_schema
+from mainstay.spec.settings_file import FILE as SETTINGS
 
 FEATURE = "help_desk"  # the template's own name for its feature
 
@@ -22,7 +23,10 @@ FEATURE = "help_desk"  # the template's own name for its feature
 @click.option("--feature", default=FEATURE, show_default=True, help="The first feature's name.")
 @reported
 def init(folder: str, feature: str) -> None:
-    """Write a project with one feature that answers from a folder of Markdown. It runs, and drills, as it is."""
+    """Write a project with one feature that answers from a folder of Markdown. It runs, and drills, as it is.
+
+    In a folder that holds something already, such as a repository, what is there is kept as it is.
+    """
     target = Path(folder)
     if not NAME.fullmatch(feature):
         raise BadRequest(
@@ -31,17 +35,28 @@ def init(folder: str, feature: str) -> None:
             next=f"mainstay init {shlex.quote(folder)} --feature {FEATURE}",
         )
     files = _files(feature)
-    taken = next((target / path for path in files if (target / path).exists()), None)
+    taken = next((path for path in (target / SETTINGS, target / "features" / feature) if path.exists()), None)
     if taken is not None:
         raise BadRequest("it is there already; nothing was written", where=str(taken), next="mainstay init another-folder")
     for path, text in files.items():
-        to = target / path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {to}")
+        _write(target / path, text)
     there = "" if folder == "." else f" -C {shlex.quote(folder)}"
     commands = (f'run {feature} "How do I return an item?"', f"drill {feature}", "serve --dev")
     click.echo("\n".join(["Try:", *(f"  mainstay {command}{there}" for command in commands)]))
+
+
+def _write(to: Path, text: str) -> None:
+    """Write one file, unless there is one by that name, and say which of the two."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with to.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        click.echo(f"kept {to}")
+        if to.name == ".gitignore" and text.strip() not in to.read_text(encoding="utf-8", errors="replace"):
+            click.echo(f"  next: add the line {text.strip()} to it, or records end up in the repository")
+    else:
+        click.echo(f"wrote {to}")
 
 
 def _files(feature: str) -> dict[Path, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from typing import Any
 
 import click
 
@@ -15,7 +17,19 @@ from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Quiet(click.Group):
+    """Commands that Ctrl-C ends without a word. `obj` is called first: the process has to see to Ctrl-C until there."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            if ctx.obj is not None:
+                ctx.obj()
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+@click.group(cls=Quiet, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="mainstay")
 def main() -> None:
     """The product layer around a generative model: features that always answer."""

@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 
 def reported(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose `MainstayError`s, and files that cannot be used, become a message and exit code 2, and whose Ctrl-C is
-    quiet. A reader that has enough, such as `head`, is left to click.
+    """A command whose `MainstayError`s, and files that cannot be used, become a message and exit code 2.
+
+    A reader that has enough, such as `head`, is left to click.
     """
 
     @functools.wraps(command)
@@ -35,8 +36,6 @@ def reported(command: Callable[P, T]) -> Callable[P, T]:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror or error}", err=True)
             sys.exit(2)
-        except KeyboardInterrupt:
-            sys.exit(130)
 
     return run
 

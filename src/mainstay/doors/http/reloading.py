@@ -46,15 +46,31 @@ def _reload(app: Mainstay) -> None:
 
 
 def _fingerprint(app: Mainstay) -> Fingerprint:
-    """Name, size and time of every file that a reload would read. What vanishes while it looks is not there."""
+    """Name, size and time of every file that a reload would read, also in linked folders. What vanishes while it looks is not
+    there; the project's own state, and what is hidden, may lie in the same place and is no edit.
+    """
     settings = app.settings
     places = {app.root / settings.features, *(app.root / source.path for source in settings.sources.values() if source.path)}
-    found = [_stat(app.root / SETTINGS)]
+    found = [_stat(app.root / SETTINGS), *(_stat(place) for place in places if place.is_file())]
+    seen = {_identity(app.state)}
     for place in places:
-        for folder, inner, files in os.walk(place):
-            inner[:] = [name for name in inner if name != "__pycache__"]
+        for folder, inner, files in os.walk(place, followlinks=True):
+            identity = _identity(Path(folder))
+            if identity in seen:  # links may lead in a circle
+                inner.clear()
+                continue
+            seen.add(identity)
+            inner[:] = [name for name in inner if name != "__pycache__" and not name.startswith(".")]
             found += [_stat(Path(folder, name)) for name in files]
     return frozenset(stat for stat in found if stat is not None)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _stat(path: Path) -> tuple[str, int, int] | None:

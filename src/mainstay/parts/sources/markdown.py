@@ -5,12 +5,15 @@ the path of its headings, its place in the file, and the version of the file tha
 nobody's evidence. Places are offsets into the file's text as Python reads it: UTF-8 without a byte order mark, lines ended by
 `\\n`.
 
+Linked folders are read like others; files and folders whose name starts with a dot are not read.
+
 Limits: headings are those of CommonMark (`#` and underlined by `===` or `---`), outside of quotes and lists.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -108,13 +111,41 @@ class Markdown:
 
 
 def _files(root: Path) -> list[Path]:
+    """The files of a folder, or the one there is. A folder that is linked from several places, or from within, is read once."""
     if root.is_file():
         return [root]
-    return sorted(
-        p
-        for p in root.rglob("*")
-        if p.suffix.lower() in SUFFIXES and p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
-    )
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    tops = [root]
+    try:
+        for top in tops:  # links come after what is there itself, so that it keeps its own name
+            for folder, inner, files in os.walk(top, onerror=_raised):
+                stat = Path(folder).stat()
+                if (stat.st_dev, stat.st_ino) in seen:
+                    inner.clear()
+                    continue
+                seen.add((stat.st_dev, stat.st_ino))
+                inner[:] = sorted(name for name in inner if not name.startswith("."))
+                tops += [path for name in inner if (path := Path(folder, name)).is_symlink()]
+                found += [path for name in files if _is_document(path := Path(folder, name))]
+    except OSError as error:
+        raise _unreadable(error, str(error.filename)) from None
+    return sorted(found)
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
+def _is_document(path: Path) -> bool:
+    """By its name. A link to nowhere is one that cannot be read; a pipe or a device is none."""
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named and (path.is_file() or not path.exists())
+
+
+def _unreadable(error: OSError, what: str) -> ConfigError:
+    """What was left out in silence would be questions that are refused in silence."""
+    return ConfigError(f'"{what}" cannot be read: {error.strerror}', next="make it readable, or take it away")
 
 
 def _read(file: Path, document: str) -> str:
@@ -123,7 +154,7 @@ def _read(file: Path, document: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f'"{document}" is not UTF-8: {error.reason} at byte {error.start}', next="save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f'"{document}" cannot be read: {error.strerror}') from None
+        raise _unreadable(error, document) from None
 
 
 def anchor_of(heading: str) -> str:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 BATCH = 32 * 1024  # bytes read at a time; a longer line is read whole
+CLOSED = -1  # the number of no file
 FRESH = 60.0  # seconds in which a file without an owner may still be about to get one
 
 
@@ -110,15 +111,17 @@ class Segment:
             self._synced = size
 
     def close(self) -> None:
-        """Let go of the file, and of its lock. Nothing can be appended any more; a second time does nothing."""
+        """Let go of the file, and of its lock: nothing can be appended any more. A second time does nothing, because by then the
+        file's number may be somebody else's.
+        """
         self._room = self.size = self.place = 0
         self.open = set()
         if self._map is not None:
             self._map.close()
             self._map = None
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1  # the number is another file's from now on
+        if self.file != CLOSED:
+            file, self.file = self.file, CLOSED
+            os.close(file)
 
     def remove(self) -> None:
         """Delete the file: all that it holds is in the ledger."""

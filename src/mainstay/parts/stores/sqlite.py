@@ -21,6 +21,11 @@ from mainstay.core.errors import StoreError
 log = logging.getLogger("mainstay.stores")
 BUSY_MS = 5000
 TOGETHER = 8  # rows a statement
+DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, apsw.SQLError)  # it is the file; not its disk, rights or locks
+
+
+class BrokenFile(StoreError):
+    """What is in the file is no database of this program's: something else, damaged, or of a later version."""
 
 
 class Database:
@@ -40,8 +45,12 @@ class Database:
 
     def _open(self) -> None:
         self._writer = _connect(self._path, self._sync)
-        migrate(self._writer, self._migrations, where=str(self._path))
-        self._reader = _connect(self._path, self._sync)
+        try:
+            migrate(self._writer, self._migrations, where=str(self._path))
+            self._reader = _connect(self._path, self._sync)
+        except StoreError:
+            self._writer.close()
+            raise
         self._file = _identity(self._path)
         self.opened += 1
 
@@ -51,9 +60,7 @@ class Database:
             with self._reading:
                 return self._reader.execute(sql, tuple(values)).fetchall()
         except apsw.Error as error:
-            raise StoreError(
-                f"the {self._what} cannot be read: {error}", where=str(self._path), next="mainstay doctor"
-            ) from error
+            raise _failed(f"the {self._what} cannot be read", error, self._path) from error
 
     def write(self, work: Callable[[apsw.Connection], None]) -> None:
         """Do this work in one transaction: all of it is kept or nothing. Raises `StoreError` if the file takes nothing."""
@@ -64,7 +71,7 @@ class Database:
                 with _transaction(self._writer):
                     work(self._writer)
         except (apsw.Error, OSError) as error:
-            raise StoreError(f"the {self._what} takes nothing: {error}", where=str(self._path), next="mainstay doctor") from error
+            raise _failed(f"the {self._what} takes nothing", error, self._path) from error
 
     def _reopen(self) -> None:
         log.error("the %s %s was deleted or replaced while open; going on in what is there now", self._what, self._path)
@@ -104,8 +111,23 @@ def _connect(path: Path, sync: str) -> apsw.Connection:
         db.set_busy_timeout(BUSY_MS)
         db.execute(f"pragma journal_mode=wal; pragma synchronous={sync}")
     except (apsw.Error, OSError) as error:
-        raise StoreError(f"the database cannot be opened: {error}", where=str(path), next="mainstay doctor") from error
+        raise _failed("the database cannot be opened", error, path) from error
     return db
+
+
+def _failed(what: str, error: Exception, path: Path | str) -> StoreError:
+    """The error of ours for one of SQLite's or of the disk's."""
+    kind = BrokenFile if isinstance(error, DAMAGED) else StoreError
+    return kind(f"{what}: {error}", where=str(path), next="mainstay doctor")
+
+
+def set_aside(path: Path) -> Path:
+    """Give a database that nobody can use another name, in the place of what had it before; gives that name."""
+    aside = path.with_name(f"{path.name}.broken")
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):  # another process may have been faster
+            Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
+    return aside
 
 
 @contextlib.contextmanager
@@ -138,14 +160,14 @@ def migrate(db: apsw.Connection, migrations: Sequence[str], *, where: str) -> No
                 db.execute(statements)
                 db.execute(f"pragma user_version={number}")
     except apsw.Error as error:
-        raise StoreError(f"the database cannot be migrated: {error}", where=where, next="mainstay doctor") from error
+        raise _failed("the database cannot be migrated", error, where) from error
 
 
 def _version(db: apsw.Connection, migrations: Sequence[str], where: str) -> int:
     found: Any = db.execute("pragma user_version").fetchall()[0][0]
     version = int(found)
     if version > len(migrations):
-        raise StoreError(
+        raise BrokenFile(
             f"the file is of version {version}, this program knows {len(migrations)}",
             where=where,
             next="pip install --upgrade mainstay",

@@ -5,12 +5,16 @@ since to the file for the others. A lost flush loses cached answers, nothing els
 newest; the keys of all of them are in memory, so that a miss (the common case) costs no query. Keys that another process
 wrote are noticed within `NOTICE` seconds.
 
+A file that is no cache of ours when it is opened (something else, damaged, of a later version) is set aside, and a new one begun:
+no more is lost than answers that can be made again.
+
 Both tables only ever grow at their end and have no index beside their number, because keys are hashes: an index over them
 would write a page for each. A key that is put again gets a new number, and the old one goes with the next sweep.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -18,9 +22,11 @@ from typing import Any
 
 import apsw
 
+from mainstay.core.errors import StoreError
 from mainstay.parts.stores.memory import MemoryCache
-from mainstay.parts.stores.sqlite import Database, insert
+from mainstay.parts.stores.sqlite import BrokenFile, Database, insert, set_aside
 
+log = logging.getLogger("mainstay.stores")
 MIGRATIONS = [
     """
     create table keys(number integer primary key autoincrement, key blob, until real);
@@ -39,7 +45,6 @@ class SqliteCache:
     """Answers in one SQLite file. Any thread may use it; one at a time may `flush`."""
 
     def __init__(self, path: Path, *, capacity: int = CAPACITY) -> None:
-        self._database = Database(path, MIGRATIONS, what="cache", durable=False)
         self._capacity = capacity
         self._recent = MemoryCache(min(RECENT, capacity))
         self._new: list[tuple[bytes, float, float, bytes]] = []
@@ -47,7 +52,19 @@ class SqliteCache:
         self._last = self._opened = 0
         self._noticed = self._swept = 0.0
         self._noticing = threading.Lock()
-        self._notice()
+        try:
+            self._open(path)
+        except BrokenFile as error:
+            log.error("the cache begins anew, and what was there is now %s: %s", set_aside(path), error.what)
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self._database = Database(path, MIGRATIONS, what="cache", durable=False)
+        try:
+            self._notice()
+        except StoreError:
+            self._database.close()
+            raise
 
     def get(self, key: bytes) -> tuple[float, bytes] | None:
         found = self._recent.get(key)
