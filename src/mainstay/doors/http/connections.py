@@ -64,6 +64,11 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
 
+    def last_answer(self) -> None:
+        """After the answer that is being made, no other request. Where none is being made, the next is told that we drain."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def look(self, now: float, patience: float) -> None:
         """Give the client up if it has kept us waiting for the same thing for longer than `patience` seconds."""
         waiting = self._waits_for()

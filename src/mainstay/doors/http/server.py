@@ -76,12 +76,14 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running calls end, for as long as `server.drain`; then cut off what is left, and wait for its records.
 
-        It listens until then, so that whoever asks `/readyz` is told, and not merely cut off.
+        Until then it listens, and leaves connections open on which a request may be under way: whoever asks is told, and not merely
+        cut off.
         """
         self.door.draining = True
         state = self.server_state
         for connection in list(state.connections):
-            connection.shutdown()
+            if isinstance(connection, Connection):
+                connection.last_answer()
         end = time.monotonic() + self._app.settings.server.drain
         while self._busy() and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0.05)
