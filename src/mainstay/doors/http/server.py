@@ -76,8 +76,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running calls end, for as long as `server.drain`; then cut off what is left, and wait for its records.
 
-        Until then it listens, and leaves connections open on which a request may be under way: whoever asks is told, and not merely
-        cut off.
+        Until then it listens, and leaves connections open on which a request may be under way: whoever asks is told, and not
+        merely cut off.
         """
         self.door.draining = True
         state = self.server_state
