@@ -75,8 +75,8 @@ class Mainstay:
     """
 
     def __init__(self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None) -> None:
-        self.root, self.settings, self._environ = root, settings, environ
-        self.state = state or root / settings.state
+        self.root, self.settings, self._environ = root.absolute(), settings, environ  # the process may change its folder
+        self.state = (state or root / settings.state).absolute()
         self._http = Http()
         self._breakers: dict[str, Breaker] = {}
         self._secrets: tuple[str, ...] = ()

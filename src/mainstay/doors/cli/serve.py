@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import mainstay
-from mainstay.app import Mainstay
+from mainstay.app import LEDGER, Mainstay
 from mainstay.assembling import VERSION
 from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
@@ -73,8 +73,13 @@ def _banner(app: Mainstay, address: str, *, dev: bool, locked: bool) -> str:
         lines.append(f"  {name.ljust(width)}  {' > '.join(rung.name for rung in ready.rungs)}")
     models = [f"{name} ({model.provider}: {model.model or 'what the server offers'})" for name, model in _awake(app)]
     lines.append(f"Models: {', '.join(models)}" if models else f"Models: none; set {KEYS} to wake the model rungs")
-    lines.append("The folder is loaded again when it changes." if dev else f"Records: {app.state / 'ledger.db'}")
+    lines.append("The folder is loaded again when it changes." if dev else f"Records: {_from_here(app.state / LEDGER)}")
     return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address, locked))])
+
+
+def _from_here(path: Path) -> Path:
+    """As a person in the current folder would call it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _awake(app: Mainstay) -> list[tuple[str, Model]]:
