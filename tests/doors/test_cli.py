@@ -154,6 +154,14 @@ def test_init_makes_no_project_of_a_project(cli: Cli, tmp_path: Path, taken: str
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / taken]
 
 
+def test_init_writes_nothing_where_a_file_is_in_the_way(cli: Cli, tmp_path: Path):
+    """A file by the name of a folder of the template is named before anything is written."""
+    write(tmp_path, {"knowledge": "mine"})
+    result = cli("init")
+    assert result.exit_code == 2 and "knowledge: it is a file" in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "knowledge"]
+
+
 def test_init_in_a_repository_keeps_what_is_there(cli: Cli, tmp_path: Path):
     """A team begins in the repository that it has: what is there stays and is named, the rest is written, and it runs."""
     mine = {

@@ -125,6 +125,17 @@ def test_an_unknown_column_is_refused(ledger: Ledger, column: str):
     assert ledger.record("a") is not None
 
 
+@pytest.mark.parametrize(
+    ("where", "limit", "param"),
+    [({"status": ["answered"]}, 1, "status"), ({"tenant": 5}, 1, "tenant"), ({}, "x", "limit"), ({}, 2.5, "limit")],
+)
+def test_a_search_of_the_wrong_type_is_refused(ledger, where, limit, param):
+    """A value that no column can hold, or a limit that is no number, is named, and not left to the database."""
+    with pytest.raises(BadRequest) as told:
+        ledger.records(where=where, limit=limit)
+    assert told.value.param == param and told.value.next
+
+
 def test_scores_may_arrive_before_their_record(ledger: Ledger):
     """A score waits for its record, and scores come oldest first."""
     ledger.write([score_row(score("t", "a", 3.0)), score_row(score("s", "a", 2.0, value="good", reason="because"))])

@@ -7,8 +7,8 @@ otherwise, money in nano-dollars (None is unknown, never 0).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -95,11 +95,15 @@ class Record(Struct, frozen=True, kw_only=True):
 COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung")
 
 
-def check_columns(names: Iterable[str]) -> None:
-    """Raises `BadRequest` for a column that records cannot be searched by."""
-    for name in names:
+def check_search(where: Mapping[str, Any], limit: int) -> None:
+    """Raises `BadRequest` for what records cannot be searched by."""
+    for name, value in where.items():
         if name not in COLUMNS:
             raise BadRequest(f"records have no column `{name}`; known: {', '.join(COLUMNS)}", param=name)
+        if not isinstance(value, str | None):
+            raise BadRequest(f"`{name}` is a text or None, not {value!r}", param=name, next=f'{name}="…"')
+    if not isinstance(limit, int):
+        raise BadRequest(f"`limit` is a whole number, not {limit!r}", param="limit", next="limit=20")
 
 
 class Score(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="score", tag_field="is"):

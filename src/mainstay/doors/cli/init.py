@@ -38,6 +38,10 @@ def init(folder: str, feature: str) -> None:
     taken = next((path for path in (target / SETTINGS, target / "features" / feature) if path.exists()), None)
     if taken is not None:
         raise BadRequest("it is there already; nothing was written", where=str(taken), next="mainstay init another-folder")
+    folders = {above for path in files for above in (target / path).parents}
+    if in_the_way := sorted(path for path in folders if path.exists() and not path.is_dir()):
+        what = "it is a file where a folder has to be; nothing was written"
+        raise BadRequest(what, where=str(in_the_way[0]), next="mainstay init another-folder")
     for path, text in files.items():
         _write(target / path, text)
     there = "" if folder == "." else f" -C {shlex.quote(folder)}"

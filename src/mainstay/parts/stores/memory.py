@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from mainstay.core.record import Begun, Outcome, Record, Score, check_columns
+from mainstay.core.record import Begun, Outcome, Record, Score, check_search
 from mainstay.core.seams import LedgerRow
 
 CAPACITY = 10_000
@@ -73,7 +73,7 @@ class MemoryLedger:
         return self._records.get(id)
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
-        check_columns(where)
+        check_search(where, limit)
         found = [r for r in self._records.values() if _matches(r, where)]
         return sorted(found, key=lambda r: (r.begun.at, r.id), reverse=True)[: max(0, limit)]
 

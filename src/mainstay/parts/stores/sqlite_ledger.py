@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from mainstay.core.errors import StoreError
-from mainstay.core.record import Begun, Outcome, Record, Score, check_columns
+from mainstay.core.record import Begun, Outcome, Record, Score, check_search
 from mainstay.core.seams import LedgerRow
 from mainstay.parts.stores.sqlite import Database, insert
 
@@ -107,7 +107,7 @@ class SqliteLedger:
         return self._record(*found[0]) if found else None
 
     def records(self, *, where: Mapping[str, Any], limit: int) -> list[Record]:
-        check_columns(where)
+        check_search(where, limit)
         conditions = "".join(f" and {column} is ?" for column in where)
         found = self._database.select(
             f"select begun, sealed from records where true{conditions} order by at desc, id desc limit ?",  # noqa: S608  columns are checked
