@@ -107,7 +107,7 @@ def test_the_list_of_commands(cli: Cli):
         (["run", "help_desk", "question=a", "question=b"], "`question` is given twice"),
         (["records", "--state", "nowhere"], "nowhere: there is no ledger"),
         (["init", "--feature", "Bad-Name"], "next: mainstay init . --feature help_desk"),
-        (["init", "README.md/sub"], "README.md/sub: Not a directory"),
+        (["init", "README.md/sub"], "README.md: it is a file where a folder has to be"),
         (["init", "README.md"], "is a file"),
     ],
 )
