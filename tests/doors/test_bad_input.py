@@ -383,7 +383,7 @@ def reshaped(draw: st.DrawFn) -> bytes:
 
 async def test_fuzzed_bodies_never_fail(served):
     """Whatever is sent to either door is answered, typed, by something below 500, and whoever comes next is served."""
-    server = await served()
+    server = await served(scripted('replies = ["Fine."]'))  # an echo of nothing is a model that wrote nothing: 503
     loop = asyncio.get_running_loop()
     client = server.http()
     choose = random.Random(7)
