@@ -42,7 +42,7 @@ from mainstay.spec.settings_file import asleep, document_of, read_settings, secr
 
 log = logging.getLogger("mainstay")
 ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
-FORKED = "this process was forked from the one that opened the project"
+FORKED, AFTER_FORK = "this process was forked from the one that opened the project", "open the project after the fork"
 T = TypeVar("T")
 EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all the rest are texts
     "input": 'a mapping, or keywords: question="…"',
@@ -181,10 +181,15 @@ class Mainstay:
         answer: Answer = self._thread.run(self.run(feature, input, **options))
         return answer
 
+    @property
+    def _forked(self) -> bool:
+        """Whether this is a child of the process that opened the project: databases, files and threads do not outlive a fork."""
+        return os.getpid() != self._process
+
     def _check_process(self) -> None:
-        """Databases, files and threads do not outlive a fork. Raises `StoreError` in the child."""
-        if os.getpid() != self._process:
-            raise StoreError(FORKED, next="open the project after the fork")
+        """Raises `StoreError` in a child that was forked."""
+        if self._forked:
+            raise StoreError(FORKED, next=AFTER_FORK)
 
     # What was answered
 
@@ -241,7 +246,7 @@ class Mainstay:
 
     def trouble(self) -> str:
         """Why records cannot be kept at the moment; empty when all is well."""
-        return self._spool.trouble if os.getpid() == self._process else f"{FORKED}; open the project after the fork"
+        return f"{FORKED}; {AFTER_FORK}" if self._forked else self._spool.trouble
 
     # Loading
 
@@ -387,7 +392,7 @@ class Mainstay:
             self._shut()
 
     def _shut(self) -> None:
-        if os.getpid() != self._process:
+        if self._forked:
             return  # everything is the parent's
         if self._thread is not None:
             self._thread.close(self._http.close())
