@@ -147,7 +147,7 @@ UNKNOWN_KEYS = [
     added(
         "that looks like a path",
         '"a - at `$.b" = 1\n'.join(("[gate]\n", "")),
-        f"{F}:14 gate.'a - at `$.b': unknown key; known: at_least, no_category_below, no_category_may_fall_by, p95, pass_rate, scorers, slices",
+        f"{F}:14 gate.'a - at `$.b': unknown key; known: at_least, budget, cost, detect, no_category_below, no_category_may_fall_by, online, p95, pass_rate, scorers, slices",
     ),
 ]
 

@@ -221,17 +221,34 @@ class Limits(Spec, frozen=True, kw_only=True):
     feature_per_day: Annotated[Usd | None, Meta(description="The most this feature may spend a day.")] = None
 
 
+ScorerSpec = str | dict[str, Any]
+
+
 class Gate(Spec, frozen=True, kw_only=True):
     """What a release has to reach before it goes live."""
 
-    at_least: Annotated[Positive | None, Meta(description="The least number of cases.")] = None
+    at_least: Annotated[
+        int,
+        Meta(
+            ge=50, description="The least number of cases: 50 for a narrow feature, 100 for most, 200 for one of many purposes."
+        ),
+    ] = 100
     pass_rate: Annotated[Share | None, Meta(description="The least share of cases that pass.")] = None
-    no_category_below: Annotated[Share | None, Meta(description="The least share that passes in each category.")] = None
+    no_category_below: Annotated[Share | None, Meta(description="The least share that passes in each slice.")] = None
     no_category_may_fall_by: Annotated[
-        Share | None, Meta(description="The largest drop of a category against the live release.")
+        Share, Meta(description="The largest drop of a slice against the live release; a larger one that is real blocks.")
+    ] = 0.02
+    detect: Annotated[
+        Share | None,
+        Meta(description="The drop that each slice has to be able to show; a slice with too few cases for it is inconclusive."),
     ] = None
     p95: Annotated[Seconds | None, Meta(description="The 95th percentile of the answer's time.")] = None
-    scorers: Annotated[tuple[str, ...], Meta(description="What scores the cases.")] = ()
+    cost: Annotated[Usd | None, Meta(description="What an answer may cost on average.")] = None
+    budget: Annotated[Usd | None, Meta(description="What one evaluation may spend.")] = None
+    scorers: Annotated[tuple[ScorerSpec, ...], Meta(description="What scores every case, beside what each case expects.")] = ()
+    online: Annotated[
+        tuple[ScorerSpec, ...], Meta(description="What scores live answers of a canary, its control and a shadow.")
+    ] = ()
     slices: Annotated[tuple[str, ...], Meta(description="The tags by which scores are split.")] = ("category",)
 
 

@@ -1,21 +1,24 @@
 """The seams: what a part has to be. Each is one method where possible; one conformance suite a seam runs on every part.
 
-A part is found by entry point (`mainstay.providers`, `.sources`, `.guards`, `.observers`; ours come in by the same
+A part is found by entry point (`mainstay.providers`, `.sources`, `.guards`, `.scorers`, `.observers`; ours come in by the same
 door) or named by path, `"shop.guards:NoCompetitors"`. Parts import `core` and `wire`, and never each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from mainstay.core.answer import Answer, Citation
+from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Passage
 from mainstay.core.model import Chunk, ModelRequest
 from mainstay.core.record import Record, Score
+from mainstay.core.report import Opinion
 
 
 class Provider(Protocol):
@@ -113,6 +116,44 @@ class Ledger(Protocol):
 
     def scores(self, record: str) -> list[Score]:
         """What was thought of a record, oldest first."""
+        ...
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """What a scorer looks at: a sealed record, and the case that it answers where there is one.
+
+    `expected` is what the case says under this scorer's name, None where it says nothing; for a live call there is no case.
+    `rival` is the record of the baseline's answer to the same case, for scorers that compare.
+    `look_up` gives the passage that a citation names, as its source holds it now, or None. `ask` runs another feature (a judge)
+    with this input, within the scorer's share of time and money.
+    """
+
+    record: Record
+    case: Case | None = None
+    expected: Any = None
+    rival: Record | None = None
+    look_up: Callable[[Citation], Awaitable[Passage | None]]
+    ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]]
+
+    @property
+    def answer(self) -> Answer:
+        """The answer that is scored."""
+        return self.record.outcome.answer
+
+
+class Scorer(Protocol):
+    """Says what it thinks of an answer, offline and online alike. Made with the options of the feature file as keywords."""
+
+    async def score(self, subject: Subject) -> Opinion | None:
+        """An opinion; None where the scorer has nothing to say to such a call. What it raises becomes an opinion that says so."""
+        ...
+
+
+class Shows(Protocol):
+    """A source that can show again what it found: needed to check citations."""
+
+    async def passage(self, id: str) -> Passage | None:
+        """The passage with that id as it is now; None where there is none any more."""
         ...
 
 

@@ -1,0 +1,71 @@
+"""Runs scorers over one sealed record. The same function scores an evaluation's answers and live ones.
+
+A scorer that raises, or is too slow, has an opinion all the same: that it could not tell, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from mainstay.core.answer import Answer, Citation
+from mainstay.core.case import NOT, Case
+from mainstay.core.errors import MainstayError
+from mainstay.core.evidence import Passage
+from mainstay.core.record import Record
+from mainstay.core.report import Opinion
+from mainstay.core.seams import Scorer, Subject
+
+log = logging.getLogger("mainstay.learn")
+PATIENCE = 60.0  # seconds that one scorer may take for one answer
+
+
+class ReadyScorer(Struct, frozen=True):
+    """A scorer under its name."""
+
+    name: str
+    scorer: Scorer
+
+
+class Scoring(Struct, frozen=True, kw_only=True):
+    """What answers are scored with: the scorers that see each of them, those that a case may name, and what they are lent."""
+
+    always: Sequence[ReadyScorer]
+    named: Callable[[str], ReadyScorer]
+    look_up: Callable[[Citation], Awaitable[Passage | None]]
+    ask: Callable[[str, Mapping[str, object]], Awaitable[Answer]]
+
+    async def opinions(self, record: Record, case: Case | None = None, rival: Record | None = None) -> dict[str, Opinion]:
+        """What each scorer says that has something to say, by its name."""
+        expect = {} if case is None else case.expect
+        subject = Subject(record=record, case=case, rival=rival, look_up=self.look_up, ask=self.ask)
+        said = {}
+        for ready in self.always:
+            said[ready.name] = await _opinion(ready, msgspec.structs.replace(subject, expected=expect.get(ready.name)))
+        for name, expected in expect.items():
+            if name not in said:
+                opinion = await _opinion(self.named(name.removeprefix(NOT)), msgspec.structs.replace(subject, expected=expected))
+                said[name] = _inverted(opinion) if name.startswith(NOT) else opinion
+        return {name: opinion for name, opinion in said.items() if opinion is not None}
+
+
+async def _opinion(ready: ReadyScorer, subject: Subject) -> Opinion | None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await ready.scorer.score(subject)
+    except TimeoutError:
+        return Opinion(reason=f"the scorer took longer than {PATIENCE:g} s")
+    except Exception as error:
+        log.debug("the scorer %s failed on %s", ready.name, subject.record.id, exc_info=error)
+        return Opinion(reason=str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}")
+
+
+def _inverted(opinion: Opinion | None) -> Opinion | None:
+    if opinion is None or opinion.passed is None:
+        return opinion
+    value = None if opinion.value is None else 1 - opinion.value
+    return Opinion(value=value, passed=not opinion.passed, reason=opinion.reason)

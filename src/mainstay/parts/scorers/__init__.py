@@ -1,0 +1,1 @@
+"""Say what they think of an answer, one file each."""
