@@ -342,8 +342,11 @@ def test_every_source_is_watched(project, spawned, path: str, file: str):
 
 
 def test_production_watches_no_files(project, spawned):
-    """Without `--dev` what is served is what was loaded."""
-    process = spawned(project(), "--port", "0")
+    """Without `--dev` what is served is what was released."""
+    root = project()
+    with mainstay.open(root, environ={}, dev=True) as app:
+        app.desk.override("answers", "a test")
+    process = spawned(root, "--port", "0", dev=False)
     assert answered(process) == "x"
     prompt(process).write_text("New: {{ question }}\n")
     time.sleep(1.2)

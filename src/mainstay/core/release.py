@@ -44,11 +44,16 @@ class Release(Struct, frozen=True, kw_only=True):
 
 
 class WentLive(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="live"):
-    """A release answers from now on. `report` is the evidence; `override` says why it went live without, `expires` until when."""
+    """A release answers from now on.
+
+    `report` is the evidence, and `canary` the trial that it was promoted from; `override` says why it went live without, and
+    `expires` until when.
+    """
 
     digest: str
     report: str | None = None
     seal: str = ""
+    canary: str = ""
     override: str = ""
     expires: float | None = None
 
@@ -74,9 +79,9 @@ class TrialEnded(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tri
 
 
 class RolledBack(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="rolled_back"):
-    """An earlier release is live again. Nothing if there is none: then the models of the feature are off."""
+    """An earlier release is live again."""
 
-    to: str | None
+    to: str
     why: str = ""
 
 
@@ -186,7 +191,7 @@ class State(Struct, frozen=True, kw_only=True):
 def _moved(standing: Standing, change: Change) -> Standing:
     replace = msgspec.structs.replace
     if isinstance(change, WentLive):
-        return standing.with_live(change)
+        return replace(standing.with_live(change), canary=None)  # which was compared with another release
     if isinstance(change, TrialBegan):
         return replace(standing, **{change.kind: change})
     if isinstance(change, RolledBack):
@@ -200,7 +205,7 @@ def _moved(standing: Standing, change: Change) -> Standing:
         ended = replace(standing, **{trial.kind: None})
         if change.ending != "promoted":
             return ended
-        return ended.with_live(WentLive(digest=trial.digest, report=trial.report, seal=trial.seal))
+        return ended.with_live(WentLive(digest=trial.digest, report=trial.report, seal=trial.seal, canary=trial.id))
     return standing
 
 
