@@ -16,6 +16,8 @@ import httpx2
 import pytest
 from serving import TALKING, Process, asking, events_of, scripted
 
+import mainstay
+
 SLOW = scripted('replies = ["one two three four five"], chunk = 4, gap = "400ms"')
 STALLS = scripted('replies = [""], fault = "stalled"')
 LONG = TALKING.replace('deadline = "5s"', 'deadline = "60s"')
