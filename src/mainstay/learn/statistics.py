@@ -51,16 +51,16 @@ def wilson(passed: float, n: int, confidence: float = 0.95) -> tuple[float, floa
 
 
 def mcnemar(worse: int, better: int) -> float:
-    """How likely two equally good releases show a drop this large: of their changing pairs, each is as likely to be worse as better.
+    """How likely two equally good releases show a drop this large.
 
-    Exact and one-sided; 1 where nothing became worse. Source: McNemar 1947, in its exact binomial form.
+    Each of their changing pairs is as likely to be worse as better. Exact and one-sided; 1 where nothing became worse. Source: McNemar 1947, in its exact binomial form.
     """
     n = worse + better
     ways, total = 1, 1  # of choosing which `better` pairs, or fewer, became better
     for k in range(1, better + 1):
         ways = ways * (n - k + 1) // k
         total += ways
-    return total / 2**n
+    return float(total / 2**n)
 
 
 def sign_flip(differences: Sequence[float]) -> float:
@@ -76,15 +76,16 @@ def sign_flip(differences: Sequence[float]) -> float:
     if len(changing) > _MANY:
         return _NORMAL.cdf(float(sum(changing)) / math.sqrt(float(sum(d * d for d in changing))))
     whole = math.lcm(*(d.denominator for d in changing))
-    # With a sign of its own, each difference adds its size to the sum or does not, counted from the lowest sum. The number of ways
-    # to reach a sum is one field of a long integer, wide enough for all of them, so that adding a difference is one shift.
+    # Counted from the lowest sum, each difference adds its size or does not. The number of ways to reach a sum is one field of a
+    # long integer, wide enough for all of them, so that one shift and one addition take in a difference.
     width = len(changing) + 1
     ways = 1
     for d in changing:
         ways += ways << (int(abs(d) * whole) * width)
     gained = int(sum(d for d in changing if d > 0) * whole)
     as_low = ways & ((1 << ((gained + 1) * width)) - 1)
-    return int(as_low % ((1 << width) - 1)) / 2 ** len(changing)  # the remainder is the sum of the fields, as of digits by nine
+    among = as_low % ((1 << width) - 1)  # the remainder is the sum of the fields, as it is of digits by nine
+    return float(among / 2 ** len(changing))
 
 
 def paired_bootstrap(
@@ -174,7 +175,7 @@ def cut_off(alpha: float, sizes: Sequence[int], changing: float) -> float:
 
 
 def detectable_drop(n: int, discordance: float, alpha: float, power: float = 0.8) -> float:
-    """The smallest drop that `n` pairs show with this probability, tested one-sided at `alpha`; 1 where not even a collapse shows.
+    """The smallest drop that `n` pairs show with this probability, one-sided at `alpha`; 1 where not even a collapse shows.
 
     `discordance` is the share of pairs that differ between equal releases; the cases of the drop change on top of it. Source:
     Connor 1987, sample size for McNemar's test, solved for the drop.
@@ -211,8 +212,8 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
 def flip_rate(disagreement: float) -> float:
     """How often a scorer says the opposite of what it mostly says, when two of its verdicts on one answer differ so often.
 
-    Two verdicts differ if exactly one of them is flipped: 2f(1 - f), solved for f. A scorer that disagrees with itself half of the
-    time, or more, is a coin: 0.5.
+    Two verdicts differ if exactly one of them is flipped: 2f(1 - f), solved for f. A scorer that disagrees with itself half
+    of the time, or more, is a coin: 0.5.
     """
     return (1 - math.sqrt(max(0.0, 1 - 2 * disagreement))) / 2
 
