@@ -13,6 +13,7 @@ from statistics import fmean
 import msgspec
 from msgspec import Struct
 
+from mainstay.core.reasons import Status
 from mainstay.core.report import Report, Result, Side
 
 ALL = ""  # the slice that holds every case
@@ -72,6 +73,30 @@ def side_figures(report: Report, side: Side) -> list[SliceFigures]:
         if answered or slice == ALL:
             found.append(_figures(slice, answered))
     return found
+
+
+class RungFigures(Struct, frozen=True, kw_only=True):
+    """How one rung alone did on one slice; `itself` is the share of answers that it gave, not the ladder's fixed message."""
+
+    rung: str
+    figures: SliceFigures
+    itself: float | None
+
+
+def rungs_of(report: Report) -> list[RungFigures]:
+    """Each rung of `report.rungs` on each slice: the rungs in their order, the slices in that of `slices_of`."""
+    slices = members(report)
+    found = []
+    for rung, side in report.rungs.items():
+        for figures in side_figures(report, side):
+            cases = set(slices[figures.slice])
+            own = [_is_own(result, rung) for result in side.results if result.case in cases]
+            found.append(RungFigures(rung=rung, figures=figures, itself=fmean(own) if own else None))
+    return found
+
+
+def _is_own(result: Result, rung: str) -> bool:
+    return result.rung == rung and result.status in (Status.ANSWERED, Status.CACHED, Status.DEGRADED)
 
 
 def members(report: Report) -> dict[str, list[str]]:
