@@ -1,0 +1,238 @@
+"""A report as one page of HTML that needs nothing else: no server, no network, no other file.
+
+What is known at once (verdict, findings, figures, plots) is written as HTML; the cases are written as JSON, and `report.js`
+renders the page of them that is looked at. Texts of cases are data throughout: the template escapes, the script sets text and never
+markup, and a content security policy admits this page's one style and one script and nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import minijinja
+import msgspec
+
+from mainstay.core.case import Case
+from mainstay.core.report import Opinion, Report, Result, Side
+from mainstay.learn.figures import ALL, NONE, RungFigures, SliceFigures, rungs_of, share_passed, slices_of
+from mainstay.learn.reports import plots, words
+
+LONGEST = 20_000  # characters of one text that the page carries; what is longer is cut and says so
+MOST_SLICES = 100  # rows of the table by slice
+
+_UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # would end the script, or is no character
+
+
+def html(report: Report) -> str:
+    """The whole page. Opens from a file; texts longer than `LONGEST` characters are cut, and say so."""
+    style, script = _file("report.css"), _file("report.js")
+    page = _environment().render_template(
+        "report.html",
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'; form-action 'none'",
+        data=_embedded(data(report)),
+        **_characters_only(_shown(report)),
+    )
+    return str(page)
+
+
+def data(report: Report) -> dict[str, Any]:
+    """The cases as the page's script reads them: rows instead of tables, and each name of a scorer once."""
+    sides = [report.candidate, *([] if report.baseline is None else [report.baseline])]
+    scorers = sorted({name for side in sides for result in side.results for name in result.opinions})
+    number = {name: index for index, name in enumerate(scorers)}
+    turns = [_turns(side) for side in sides]
+    return {
+        "scorers": scorers,
+        "slices": list(dict.fromkeys(report.slices)),
+        "none": NONE,
+        "compared": report.baseline is not None,
+        "repeat": report.repeat,
+        "findings": [list(finding.cases) for finding in _findings(report)],
+        "cases": [
+            [*_case(case, report.slices), *(_side(answers.get(case.id, ()), number) for answers in turns)] for case in report.cases
+        ],
+    }
+
+
+def _case(case: Case, slices: Sequence[str]) -> list[Any]:
+    more = {
+        "history": [[turn.role, _cut(turn.text)] for turn in case.history],
+        "passages": [[passage.id, _cut(passage.text)] for passage in case.passages or ()],
+        "notes": case.notes,
+        "source": case.source,
+        "locale": case.locale or "",
+    }
+    fields = [[name, _cut(value if isinstance(value, str) else _json(value))] for name, value in case.input.items()]
+    expected = [[name, _cut(value if isinstance(value, str) else _json(value))] for name, value in case.expect.items()]
+    tags = [case.slice(name) for name in dict.fromkeys(slices)]
+    return [case.id, fields, expected, tags, int(case.must), {name: value for name, value in more.items() if value}]
+
+
+def _side(turns: Sequence[Result], number: Mapping[str, int]) -> list[Any]:
+    """The share that passes (None: not told), then each turn."""
+    return [share_passed(turns), *(_turn(result, number) for result in turns)]
+
+
+def _turn(result: Result, number: Mapping[str, int]) -> list[Any]:
+    said = [_opinion(number[name], opinion) for name, opinion in result.opinions.items()]
+    how = [result.record, str(result.status), str(result.reason or ""), result.rung or "", _cut(result.shown)]
+    return [*how, result.took_us, result.first_word_us, result.cost_nano_usd, int(result.kept), said]
+
+
+def _opinion(scorer: int, opinion: Opinion) -> list[Any]:
+    passed = None if opinion.passed is None else int(opinion.passed)
+    value = None if opinion.value is None else round(opinion.value, 4)
+    return [scorer, passed, value, *([_cut(opinion.reason)] if opinion.reason else [])]
+
+
+def _turns(side: Side) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = defaultdict(list)
+    for result in side.results:
+        found[result.case].append(result)
+    for turns in found.values():
+        turns.sort(key=lambda result: result.turn)
+    return found
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    """What the template shows before any case."""
+    slices = slices_of(report)
+    largest = {figures.slice for figures in sorted(slices, key=lambda figures: -figures.cases)[:MOST_SLICES]} | {ALL}
+    kept = [figures for figures in slices if figures.slice in largest]
+    rungs = rungs_of(report)
+    word, sentence = words.verdict(report)
+    said = {str(name): value for name, value in report.notes.items()}
+    return {
+        "feature": report.feature,
+        "outcome": "none" if report.ruling is None else report.ruling.outcome,
+        "word": word,
+        "sentence": sentence,
+        "unfinished": report.unfinished,
+        "about": _about(report),
+        "findings": [
+            {
+                "outcome": finding.outcome,
+                "word": words.VERDICTS[finding.outcome][0],
+                "slice": finding.slice,
+                "rule": finding.rule,
+                "what": finding.what,
+                "cases": len(finding.cases),
+            }
+            for finding in _findings(report)
+        ],
+        "tiles": _tiles(slices[0]),
+        "compared": report.baseline is not None,
+        "slices": [_row(figures) for figures in kept],
+        "left_out": len(slices) - len(kept),
+        "scorers": sorted({name for figures in kept for name in figures.scorers}),
+        "times": msgspec.to_builtins(plots.times(report.candidate, report.baseline)),
+        "rungs": [_rung(rung) for rung in rungs],
+        "scatter": msgspec.to_builtins(plots.scatter([rung for rung in rungs if rung.figures.slice == ALL])),
+        "recommendation": str(said.pop("recommendation", "")),
+        "notes": {name: value if isinstance(value, str) else _json(value) for name, value in said.items()},
+        "noise": {name: f"{value:.3g}" for name, value in report.noise.items()},
+    }
+
+
+def _findings(report: Report) -> Sequence[Any]:
+    return () if report.ruling is None else report.ruling.findings
+
+
+def _about(report: Report) -> list[tuple[str, str]]:
+    at = datetime.datetime.fromtimestamp(report.at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    repeat = f", each {report.repeat} times" if report.repeat > 1 else ""
+    rows = [
+        ("Release", words.release(report.candidate.release)),
+        ("Beside", "" if report.baseline is None else words.release(report.baseline.release)),
+        ("Cases", f"{len(report.cases):,}{repeat}"),
+        ("When", f"{at}, in {words.duration(report.took_s * 1e6)}"),
+        ("Who", report.who),
+        ("Commit", report.commit),
+        ("Report", report.id),
+        ("Evidence", ", ".join(f"{name} {version[:12]}" for name, version in report.sources.items())),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _tiles(figures: SliceFigures) -> list[dict[str, str]]:
+    before = figures.baseline
+    shown = [("Pass", words.percent(figures.passed), words.interval(figures.low, figures.high), _before(words.percent, before, "passed"))]
+    for name, field in (("Half within", "p50_us"), ("95 % within", "p95_us"), ("99 % within", "p99_us"), ("First word", "first_word_us")):
+        shown.append((name, words.duration(getattr(figures, field)), "", _before(words.duration, before, field)))
+    shown.append(("An answer costs", words.dollars(figures.cost_nano_usd), "", _before(words.dollars, before, "cost_nano_usd")))
+    return [{"name": name, "value": value, "more": more, "before": was} for name, value, more, was in shown]
+
+
+def _before(say: Any, before: SliceFigures | None, field: str) -> str:
+    return "" if before is None else say(getattr(before, field))
+
+
+def _row(figures: SliceFigures) -> dict[str, Any]:
+    before, change = figures.baseline, figures.change
+    return {
+        "slice": figures.slice,
+        "cases": f"{figures.cases:,}",
+        "unscored": figures.unscored,
+        "passed": words.percent(figures.passed),
+        "interval": words.interval(figures.low, figures.high),
+        "before": words.percent(None if before is None else before.passed),
+        "change": words.points(change),
+        "sign": 0 if change is None else (change > 0.0005) - (change < -0.0005),
+        "p50": words.duration(figures.p50_us),
+        "p95": words.duration(figures.p95_us),
+        "p99": words.duration(figures.p99_us),
+        "first_word": words.duration(figures.first_word_us),
+        "cost": words.dollars(figures.cost_nano_usd),
+        "scorers": {name: f"{value:.3f}" for name, value in figures.scorers.items()},
+        "plot": msgspec.to_builtins(plots.dumbbell(figures)),
+    }
+
+
+def _rung(rung: RungFigures) -> dict[str, Any]:
+    return {"rung": rung.rung, "itself": words.percent(rung.itself), **_row(rung.figures)}
+
+
+def _cut(text: str) -> str:
+    """A text that the page can carry."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters are not in this file)"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _embedded(value: object) -> str:
+    """JSON that can stand in a script element: nothing in it ends the element, or is not a character."""
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", compact)
+
+
+def _characters_only(shown: dict[str, Any]) -> dict[str, Any]:
+    """The same, with `?` for halves of characters (lone surrogates), which no file can hold."""
+    whole: dict[str, Any] = json.loads(json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace"))
+    return whole
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("mainstay.learn.reports") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> minijinja.Environment:
+    return minijinja.Environment(loader=_file, undefined_behavior="strict", trim_blocks=True, lstrip_blocks=True)

@@ -1,0 +1,140 @@
+"""Where things stand in the plots of a report: positions in percent of the plot, drawn by `report.html`.
+
+Positions are relative, so that a plot is as wide as its reader's screen and its words keep their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from mainstay.core.report import Side
+from mainstay.learn.figures import RungFigures, SliceFigures
+from mainstay.learn.reports.words import dollars, duration, percent
+
+STEPS = 200  # points of a curve, at most
+
+
+class Tick(Struct, frozen=True):
+    """A line of the grid, and what is written at it."""
+
+    at: float
+    label: str
+
+
+class Mark(Struct, frozen=True):
+    """A pass share with its interval, from left to right."""
+
+    at: float
+    low: float
+    high: float
+
+
+class Dumbbell(Struct, frozen=True):
+    """One slice: where the candidate stands, and the baseline."""
+
+    candidate: Mark | None
+    baseline: Mark | None
+
+
+class Curve(Struct, frozen=True):
+    """A line through `points`, as SVG writes them, with y downwards."""
+
+    name: str
+    points: str
+
+
+class Times(Struct, frozen=True):
+    """What share of the answers was there within what time; time grows by factors."""
+
+    curves: tuple[Curve, ...]
+    ticks: tuple[Tick, ...]
+
+
+class Dot(Struct, frozen=True):
+    """One rung by what it costs and how good it is, with y downwards; `left` says to write its name on that side."""
+
+    name: str
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+    left: bool
+
+
+class Scatter(Struct, frozen=True):
+    """Rungs by cost and pass share; `unpriced` are those whose cost is not known."""
+
+    dots: tuple[Dot, ...]
+    ticks: tuple[Tick, ...]
+    unpriced: tuple[str, ...]
+
+
+def dumbbell(figures: SliceFigures) -> Dumbbell:
+    """The pass shares of one slice."""
+    return Dumbbell(candidate=_mark(figures), baseline=_mark(figures.baseline))
+
+
+def _mark(figures: SliceFigures | None) -> Mark | None:
+    if figures is None or figures.passed is None or figures.low is None or figures.high is None:
+        return None
+    return Mark(_two(figures.passed * 100), _two(figures.low * 100), _two(figures.high * 100))
+
+
+def times(candidate: Side, baseline: Side | None) -> Times | None:
+    """The times of both sides' answers; None where nothing took any."""
+    sides = [("candidate", candidate), *([] if baseline is None else [("baseline", baseline)])]
+    took = {name: sorted(max(1, result.took_us) for result in side.results) for name, side in sides}
+    every = [micro for values in took.values() for micro in values]
+    if not every or max(every) == 1:
+        return None
+    least, most = math.log10(min(every)), math.log10(max(every))
+    if most - least < 0.3:  # all about the same: leave room on both sides
+        least, most = least - 0.15, most + 0.15
+    scale = 100 / (most - least)
+    curves = tuple(Curve(name, _steps(values, least, scale)) for name, values in took.items() if values)
+    ticks = tuple(
+        Tick(_two((math.log10(micro) - least) * scale), duration(micro))
+        for micro in _round_values(10**least, 10**most, (1, 2, 5) if most - least < 2 else (1,))
+    )
+    return Times(curves, ticks)
+
+
+def _steps(ordered: Sequence[int], least: float, scale: float) -> str:
+    """The share of values up to each value, at no more than `STEPS` places of it."""
+    count = len(ordered)
+    places = sorted({round(step * (count - 1) / STEPS) for step in range(STEPS + 1)})
+    found = [f"{_two((math.log10(ordered[0]) - least) * scale)},100"]
+    found += [f"{_two((math.log10(ordered[i]) - least) * scale)},{_two(100 - 100 * (i + 1) / count)}" for i in places]
+    return " ".join([*found, "100,0"])
+
+
+def scatter(rungs: Sequence[RungFigures]) -> Scatter | None:
+    """The rungs, on all cases; None where no price or share is known."""
+    known = [(rung, rung.figures) for rung in rungs if rung.figures.passed is not None]
+    priced = [(rung, figures, figures.cost_nano_usd) for rung, figures in known if figures.cost_nano_usd is not None]
+    if not priced:
+        return None
+    most = max(cost for _, _, cost in priced) or 1.0
+    dots = []
+    for rung, figures, cost in priced:
+        x = cost / most * 100
+        share, low, high = ((value or 0.0) * 100 for value in (figures.passed, figures.low, figures.high))
+        label = f"{rung.rung}: {percent(figures.passed)}, {dollars(cost)}, p50 {duration(figures.p50_us)}"
+        dots.append(Dot(rung.rung, label, _two(x), _two(100 - share), _two(100 - low), _two(100 - high), x > 60))
+    steps = [cost for cost in (0.0, most / 2, most) if cost or most > 1]
+    ticks = tuple(Tick(_two(cost / most * 100), dollars(cost)) for cost in steps)
+    unpriced = tuple(rung.rung for rung, figures in known if figures.cost_nano_usd is None)
+    return Scatter(tuple(dots), ticks, unpriced)
+
+
+def _round_values(low: float, high: float, digits: Sequence[int]) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
+
+
+def _two(value: float) -> float:
+    return round(value, 2)
