@@ -1,7 +1,7 @@
 """`/admin/features/{feature}`: what is served, and the switch that waits for nothing. Each change is a link of the audit chain.
 
-It takes a key of its own, `MAINSTAY_ADMIN_KEY`; where only callers have one, nobody comes in here. What is changed is what `mainstay
-off`, `on` and `rollback` change, and every process obeys it within a second.
+It takes a key of its own, `MAINSTAY_ADMIN_KEY`; where only callers have one, nobody comes in here. What is changed is what
+`mainstay off`, `on` and `rollback` change, and every process obeys it within a second.
 """
 
 from __future__ import annotations
