@@ -20,15 +20,14 @@ DecimalMark = Literal[".", ",", ""]
 MOST_DIGITS = 100
 
 _BLANK = "\u00a0\u2007\u2009\u202f"  # between the groups of one number; a plain space may also stand between two
-_RUN = re.compile(rf"\d+(?:[.,'’ {_BLANK}]\d+)*")
+_RUN = re.compile(rf"(\d+(?:[.,'’ {_BLANK}]\d+)*)(?:[eE]([+-]?\d{{1,3}})(?!\w))?")
 _SPACED = re.compile(rf"[ {_BLANK}]")
 _GROUPS = re.compile(r"\d{1,3}(?:[ ]\d{3})+(?:[.,]\d+)?")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
-_EXPONENT = re.compile(r"[eE]([+-]?\d{1,3})(?!\w)")
 _NEGATIVE = re.compile(r"(?:^|[^\w)\].,])[-−][$€£¥]?$|[$€£¥][-−]$")
 _PERCENT = re.compile(rf"[ {_BLANK}]?%")
 _COMMA = frozenset(
-    "be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk lt lv mk nb nl nn no pl pt ro ru sk sl sq sr sv tr uk".split()
+    "be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk lt lv nb nl nn no pl pt ro ru sk sl sq sr sv tr uk".split()
 )
 _DOT = frozenset("bn cy en fil ga gu he hi ja kn ko ml mr ms mt ne pa si ta te th ur zh".split())
 _OTHERWISE = frozenset("AT CH DO GT HN LI MX NI PA PE PR SV US ZA".split())  # countries that differ from their languages
@@ -63,18 +62,20 @@ def numerals(text: str, mark: DecimalMark = "") -> Iterator[Numeral]:
     ['1299.00', '1.299', '15']
     """
     for run in _RUN.finditer(text):
-        start, written = run.start(), run[0]
+        start, written, exponent = run.start(), run[1], int(run[2] or 0)
         glued = start > 0 and (text[start - 1].isalpha() or text[start - 1] == "_")
         pieces = list(_pieces(written))
         joined = _SPACED.sub(" ", written)
         if len(pieces) > 1 and not glued and _GROUPS.fullmatch(joined):
-            whole = _signed(_piece(joined.replace(" ", ""), mark), text, start, run.end())
+            whole = _signed(_piece(joined.replace(" ", ""), mark), text, start)
             apart = [value for at, piece in pieces for value in _piece(piece, mark).values] if " " in written else []
             yield _percent(Numeral(written, whole.values, (*whole.others, *apart)), text, run.end())
             continue
         for at, piece in pieces[1 if glued else 0 :]:
             end = start + at + len(piece)
-            numeral = _signed(_piece(piece, mark), text, start + at, end)
+            numeral = _signed(_piece(piece, mark), text, start + at)
+            if exponent and end == run.end(1):
+                numeral = numeral._replace(values=tuple(value.scaleb(exponent) for value in numeral.values))
             if numeral.values:
                 yield _percent(numeral, text, end)
 
@@ -86,16 +87,14 @@ def _pieces(written: str) -> Iterator[tuple[int, str]]:
         at += len(piece) + 1
 
 
-def _signed(numeral: Numeral, text: str, start: int, end: int) -> Numeral:
-    """With its sign, its exponent, and the dot before it where it begins with its decimals."""
+def _signed(numeral: Numeral, text: str, start: int) -> Numeral:
+    """With its sign, and the dot before it where it begins with its decimals."""
     if not numeral.values:
         return numeral
     before = text[max(0, start - 3) : start]
     values, others = numeral.values, numeral.others
     if before.endswith(".") and not before[-2:-1].isalnum() and numeral.written.isdigit():
         values, before = (Decimal(f"0.{numeral.written}"),), before[:-1]
-    if (exponent := _EXPONENT.match(text, end)) and not others:
-        values = tuple(value.scaleb(int(exponent[1])) for value in values)
     if _NEGATIVE.search(before):
         values, others = tuple(-value for value in values), tuple(-value for value in others)
     return Numeral(numeral.written, values, others)

@@ -6,7 +6,7 @@ mark says what the passages that it cites do not, its headings included. The las
 
 - a number in the sentence has to stand in one of them, however it is written (`1,299.00` is `1 299`, `two` is `2`);
 - so has a name: a word with a capital inside, with digits, or with a capital where no sentence begins. In a language that writes
-  all nouns with capitals (where a quarter of the words have one) only the first two kinds count;
+  all nouns with capitals (German, or where a quarter of the words have one) only the first two kinds count;
 - and half of its words that carry meaning, by their stems; in scripts without spaces, of its pairs of characters.
 
 An answer that is no refusal and cites nothing fails. Without an expectation, a refusal is none of its business.
@@ -29,7 +29,7 @@ from mainstay.core.report import Opinion, accepts, rejects
 from mainstay.core.seams import Subject
 from mainstay.core.words import telling
 from mainstay.parts.numerals import numerals
-from mainstay.parts.scorers.reading import folded, only_true, quoted, refused
+from mainstay.parts.scorers.reading import folded, language_of, only_true, quoted, refused
 
 SUPPORTED = 0.5  # the least share of a sentence's words that its passages have to hold
 CAPITALS = 0.25  # the share of words with a capital, above which one says nothing
@@ -70,11 +70,11 @@ class Citations:
         passages = {citation.passage: await _passage(citation, subject) for citation in answer.citations}
         faults = {i: fault for i, c in enumerate(answer.citations) if (fault := _fault(c, passages[c.passage]))}
         checked = len(answer.citations)
-        claims = _claims(answer.text, answer.citations)
+        claims, language = _claims(answer.text, answer.citations), language_of(subject)
         wrong = list(faults.values())
         for claim in claims:
             there = [passage for id in claim.passages if (passage := passages[id]) is not None]
-            if there and (unsupported := _unsupported(claim.sentence, there)):
+            if there and (unsupported := _unsupported(claim.sentence, there, language)):
                 wrong.append(f"{quoted(claim.sentence)} is not supported by {', '.join(claim.passages)}: {unsupported}")
         if not wrong:
             return accepts()
@@ -111,7 +111,7 @@ def _claims(text: str, citations: Iterable[Citation]) -> list[Claim]:
     return found
 
 
-def _unsupported(sentence: str, passages: list[Passage]) -> str:
+def _unsupported(sentence: str, passages: list[Passage], language: str) -> str:
     """What the sentence says that the passages do not; empty where they hold all of it."""
     evidence = "\n".join([*(part for p in passages for part in (*p.heading, p.document)), *(p.text for p in passages)])
     if folded(sentence) in folded(evidence):
@@ -124,7 +124,7 @@ def _unsupported(sentence: str, passages: list[Passage]) -> str:
         if word in _COUNTED and word not in ("one", "zero") and Decimal(_COUNTED[word]) not in there:
             return f"the number {word} is not there"
     known = _stems(evidence)
-    for name in _names(sentence, evidence):
+    for name in _names(sentence, _capitalises(language, "\n".join(p.text for p in passages))):
         if not _stems(name) <= known:
             return f"the name {quoted(name)} is not there"
     said = _stems(" ".join(telling(sentence)))
@@ -138,18 +138,28 @@ def _values(text: str) -> set[Decimal]:
     return found | {Decimal(_COUNTED[word]) for word in _WORD.findall(text.casefold()) if word in _COUNTED}
 
 
-def _names(sentence: str, evidence: str) -> list[str]:
-    """The words of a sentence that are names, as far as their spelling tells."""
-    words = _WORD.findall(f"{evidence} {sentence}")
-    capitals = sum(1 for word in words if word[:1].isupper()) > CAPITALS * len(words)
+def _capitalises(language: str, text: str) -> bool:
+    """Whether nouns are written with capitals."""
+    if language:
+        return language.lower().startswith(("de", "lb"))
+    inner = [match[0] for match in _WORD.finditer(text) if not _begins(text, match.start())]
+    return sum(word[0].isupper() for word in inner) > CAPITALS * len(inner)
+
+
+def _begins(text: str, at: int) -> bool:
+    """Whether a sentence begins there."""
+    return _BEGINS.search(text[max(0, at - 3) : at]) is not None
+
+
+def _names(sentence: str, capitalised: bool) -> list[str]:
+    """The words of a sentence that are names, as far as their spelling tells; `capitalised` says that other nouns look the same."""
     found = []
     for match in _WORD.finditer(sentence):
         word = match[0]
         if word.isdigit() or _UNSPACED.search(word) or not word[0].isalpha():
             continue
         inside = any(c.isupper() or c.isdigit() for c in word[1:])
-        begins = _BEGINS.search(sentence[max(0, match.start() - 3) : match.start()]) is not None
-        if inside or (word[0].isupper() and not begins and not capitals and telling(word)):
+        if inside or (word[0].isupper() and not capitalised and not _begins(sentence, match.start()) and telling(word)):
             found.append(word)
     return found
 

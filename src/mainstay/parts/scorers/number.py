@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from mainstay.core.report import Opinion, accepts, cannot_tell, rejects
 from mainstay.core.seams import Subject
 from mainstay.parts.numerals import DecimalMark, Numeral, decimal_mark, numerals
-from mainstay.parts.scorers.reading import quoted
+from mainstay.parts.scorers.reading import language_of, quoted
 
 EXAMPLE = '42, {"value": 42, "within": 0.5} or {"value": 42, "within": "5%"}'
 PRECISION = 1_500  # digits that a difference is computed with: more than any two numbers that are read have
@@ -48,8 +48,8 @@ class Number:
         """Look for the number."""
         if subject.expected is None:
             return None
-        wanted = _wanted(subject.expected)
-        found = list(_numbers(subject.answer.text if subject.answer.data is None else subject.answer.data, _mark(subject)))
+        wanted, answer = _wanted(subject.expected), subject.answer
+        found = list(_numbers(answer.text if answer.data is None else answer.data, decimal_mark(language_of(subject))))
         if any(wanted.fits(value) for numeral in found for value in numeral.values):
             return accepts()
         for numeral in found:
@@ -59,11 +59,6 @@ class Number:
                     "give the case a `language`, which says what its commas and dots mean"
                 )
         return rejects(f"{_told(found)}, not {wanted.value}{f' within {wanted.within}' if wanted.within else ''}")
-
-
-def _mark(subject: Subject) -> DecimalMark:
-    case = subject.case
-    return decimal_mark((case and (case.language or case.locale)) or subject.record.begun.call.locale or "")
 
 
 def _numbers(value: Any, mark: DecimalMark) -> Iterator[Numeral]:

@@ -10,6 +10,7 @@ import msgspec
 
 from mainstay.core.answer import Answer
 from mainstay.core.reasons import Status
+from mainstay.core.seams import Subject
 
 LONGEST = 80  # characters of a value in a reason
 
@@ -38,6 +39,12 @@ def data_of(answer: Answer) -> Any:
 def refused(answer: Answer) -> bool:
     """Whether the feature said that it will not answer."""
     return answer.status is Status.REFUSED
+
+
+def language_of(subject: Subject) -> str:
+    """The language that the case or the call declares, such as `de-CH`; empty where neither does."""
+    case = subject.case
+    return (case and (case.language or case.locale)) or subject.record.begun.call.locale or ""
 
 
 def texts(expected: Any, example: str) -> tuple[str, ...]:

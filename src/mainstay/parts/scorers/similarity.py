@@ -1,8 +1,8 @@
 """`similarity`: the answer is written like this text.
 
 As chrF (Popović 2015), precision and recall weighing the same: the F1 of the character n-grams of both texts, averaged over
-lengths from 1 to 6, between 0 and 1, without regard to case and white space. A text, or a table with `text` and `at_least`; without
-it the option `at_least` counts, 0.6 by default. A structured answer is looked at as JSON.
+lengths from 1 to 6, between 0 and 1, without regard to case and white space. A text, or a table with `text` and `at_least`;
+without it the option `at_least` counts, 0.6 by default. A structured answer is looked at as JSON.
 
 Limits: it is lexical. It compares spellings, not meanings: two sentences that differ in a "not" are nearly the same to it, a good
 paraphrase is not. Unrelated texts of one language reach about 0.2. For meanings there is `judged`.
