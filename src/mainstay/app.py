@@ -349,11 +349,15 @@ class Mainstay:
                 stage=stage,
                 store=self.releases,
                 working=self._working,
-                frozen=lambda release: self.loader.frozen(release, self.features.project),
+                frozen=self._nearly_frozen,
                 changed=self.follow,
                 who=provenance.who(self._environ),
             )
         )
+
+    def _nearly_frozen(self, release: Release) -> tuple[Ready, str]:
+        ready = self.loader.nearly_frozen(release, self.features.project)
+        return ready, "" if ready.digest == release.digest else self.loader.difference(release)
 
     def changed(self, feature: str) -> bool:
         """Whether the folder of a feature differs from its live release."""
