@@ -53,7 +53,8 @@ def wilson(passed: float, n: int, confidence: float = 0.95) -> tuple[float, floa
 def mcnemar(worse: int, better: int) -> float:
     """How likely two equally good releases show a drop this large.
 
-    Each of their changing pairs is as likely to be worse as better. Exact and one-sided; 1 where nothing became worse. Source: McNemar 1947, in its exact binomial form.
+    Each of their changing pairs is as likely to be worse as better. Exact and one-sided; 1 where nothing became worse. Source:
+    McNemar 1947, in its exact binomial form.
     """
     n = worse + better
     ways, total = 1, 1  # of choosing which `better` pairs, or fewer, became better
