@@ -3,8 +3,9 @@
 Users are compared, not calls: one user's calls resemble each other. The first user of the canary is set beside the first of the
 control, the second beside the second, and so on, so that both of a pair came at about the same time. On each pair two bets are
 made: against the canary being no worse, and against it being worse by the whole tolerance. If what a bet is against is true, the
-game is fair or worse, and a stake of 1 ever becomes 1/e with a probability of at most e, however often one looks (Ville 1939). So
-this is a sequential test in the manner of Wald 1945, for values anywhere between 0 and 1. Source of the bets: Waudby-Smith and Ramdas 2024, Estimating means of bounded random variables by betting.
+game is fair or worse, and a stake of 1 ever becomes 1/e with a probability of at most e, however often one looks (Ville 1939).
+So this is a sequential test in the manner of Wald 1945, for values anywhere between 0 and 1. Source of the bets: Waudby-Smith and
+Ramdas 2024, Estimating means of bounded random variables by betting.
 
 It does not know the time: ending a canary that took too long, and rolling it back, is the caller's part. It cannot see what no
 score and no status shows.
@@ -85,8 +86,8 @@ def decide(
     """Promote, roll back, or go on: from the values of each arm's users, in the order in which they came.
 
     A canary that is as good or better is rolled back with a probability of at most `false_alarm`; one that is worse by
-    `tolerance` (0.1 is ten points) or more is promoted with a probability of at most `missed`. In between, either may
-    happen. The first decision that the values lead to is the one that counts. Raises `ValueError` for a tolerance that is not between 0 and 1.
+    `tolerance` (0.1 is ten points) or more is promoted with a probability of at most `missed`. In between, either may happen. The
+    first decision that the values lead to is the one that counts. Raises `ValueError` for a tolerance that is not between 0 and 1.
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"a tolerance is between 0 and 1, not {tolerance}")
