@@ -100,7 +100,9 @@ def _side(chance: random.Random, cases: tuple[Case, ...], release: str, good: fl
                     opinions={
                         "contains": Opinion(value=float(passed), passed=passed, reason="" if passed else "lacks “thirty days”"),
                         "not-contains": Opinion(value=1.0, passed=True),
-                        "latency": Opinion(value=1.0, passed=True) if told else Opinion(reason="the scorer took longer than 60 s"),
+                        "latency": Opinion(value=1.0, passed=True)
+                        if told
+                        else Opinion(reason="the scorer took longer than 60 s"),
                     },
                 )
             )

@@ -27,6 +27,21 @@ class Opinion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+def accepts(reason: str = "", *, value: float = 1.0) -> Opinion:
+    """The answer is good enough."""
+    return Opinion(value=value, passed=True, reason=reason)
+
+
+def rejects(reason: str, *, value: float = 0.0) -> Opinion:
+    """The answer is not good enough."""
+    return Opinion(value=value, passed=False, reason=reason)
+
+
+def cannot_tell(reason: str) -> Opinion:
+    """The scorer lacks what it needs to judge this answer: neither a pass nor a zero."""
+    return Opinion(reason=reason)
+
+
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer to one case, and what the scorers say of it.
 
@@ -59,8 +74,8 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason of a ruling.
 
-    `rule` is the key of `[gate]` that it comes from, or `must`. `slice` is such as `category=refunds`, empty for all cases.
-    `cases` are the ones behind it, worst first.
+    `rule` is the key of the feature file that it comes from, or `must`, `unscored`, `unfinished`. `slice` is such as
+    `category=refunds`, empty for all cases. `cases` are the ones behind it, worst first.
     """
 
     outcome: Outcome

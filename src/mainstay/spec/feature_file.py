@@ -64,6 +64,14 @@ def read_folder(path: Path, *, shown: str | None = None) -> Folder:
     return Folder(feature, files, document, shown)
 
 
+def frozen_folder(name: str, files: dict[str, bytes], *, shown: str) -> Folder:
+    """A feature as a release holds it. Raises `ConfigError` where this version of Mainstay does not take it any more."""
+    document = Document(files[FILE], f"{shown}/{FILE}")
+    feature = _feature(document, name)
+    _check(feature, document)
+    return Folder(feature, files, document, shown)
+
+
 def _feature(document: Document, name: str) -> Feature:
     data: dict[str, Any] = {**document.data, "name": name}
     if "ladder" not in data:

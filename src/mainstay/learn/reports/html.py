@@ -1,7 +1,8 @@
 """A report as one page of HTML that needs nothing else: no server, no network, no other file.
 
 What is known at once (verdict, findings, figures, plots) is written as HTML; the cases are written as JSON, and `report.js`
-renders the page of them that is looked at. Texts of cases are data throughout: the template escapes, the script sets text and never
+renders the page of them that is looked at. An index of all cases and the first block of them come before the script, the other
+blocks behind it: the page can be used while they are still being read. Texts of cases are data throughout: the template escapes, the script sets text and never
 markup, and a content security policy admits this page's one style and one script and nothing from elsewhere.
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -27,6 +28,7 @@ from mainstay.learn.figures import ALL, NONE, RungFigures, SliceFigures, rungs_o
 from mainstay.learn.reports import plots, words
 
 LONGEST = 20_000  # characters of one text that the page carries; what is longer is cut and says so
+BLOCK = 500  # cases that are read together
 MOST_SLICES = 100  # rows of the table by slice
 
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # would end the script, or is no character
@@ -35,37 +37,62 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # would end the script, 
 def html(report: Report) -> str:
     """The whole page. Opens from a file; texts longer than `LONGEST` characters are cut, and say so."""
     style, script = _file("report.css"), _file("report.js")
+    policy = ("default-src 'none'", f"style-src {_hash(style)}", f"script-src {_hash(script)}", "img-src data:")
     page = _environment().render_template(
         "report.html",
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'; form-action 'none'",
-        data=_embedded(data(report)),
+        policy="; ".join([*policy, "base-uri 'none'", "form-action 'none'"]),
+        index=_embedded(index(report)),
+        blocks=[_embedded(block) for block in blocks(report)],
         **_characters_only(_shown(report)),
     )
     return str(page)
 
 
-def data(report: Report) -> dict[str, Any]:
-    """The cases as the page's script reads them: rows instead of tables, and each name of a scorer once."""
-    sides = [report.candidate, *([] if report.baseline is None else [report.baseline])]
-    scorers = sorted({name for side in sides for result in side.results for name in result.opinions})
-    number = {name: index for index, name in enumerate(scorers)}
-    turns = [_turns(side) for side in sides]
+def index(report: Report) -> dict[str, Any]:
+    """What the page's script needs of every case at once, to filter them: rows instead of tables."""
+    sides = [_turns(side) for side in _sides(report)]
+    tags = list(dict.fromkeys(report.slices))
     return {
-        "scorers": scorers,
-        "slices": list(dict.fromkeys(report.slices)),
+        "scorers": _scorers(report),
+        "slices": tags,
         "none": NONE,
+        "block": BLOCK,
         "compared": report.baseline is not None,
-        "repeat": report.repeat,
         "findings": [list(finding.cases) for finding in _findings(report)],
         "cases": [
-            [*_case(case, report.slices), *(_side(answers.get(case.id, ()), number) for answers in turns)] for case in report.cases
+            [case.id, int(case.must), [case.slice(name) for name in tags], *(_share(answers.get(case.id)) for answers in sides)]
+            for case in report.cases
         ],
     }
 
 
-def _case(case: Case, slices: Sequence[str]) -> list[Any]:
+def blocks(report: Report) -> Iterator[list[Any]]:
+    """The cases in full, `BLOCK` at a time in the order of the index; each is read when one of its cases is looked at."""
+    number = {name: index for index, name in enumerate(_scorers(report))}
+    sides = [_turns(side) for side in _sides(report)]
+    for start in range(0, len(report.cases), BLOCK):
+        yield [
+            [*_case(case), *([_turn(result, number) for result in answers.get(case.id, ())] for answers in sides)]
+            for case in report.cases[start : start + BLOCK]
+        ]
+
+
+def _share(turns: Sequence[Result] | None) -> float | str | None:
+    """The share of its turns that passes; None where it cannot be told, and nothing where it was not run."""
+    return share_passed(turns) if turns else ""
+
+
+def _sides(report: Report) -> list[Side]:
+    return [report.candidate] if report.baseline is None else [report.candidate, report.baseline]
+
+
+def _scorers(report: Report) -> list[str]:
+    return sorted({name for side in _sides(report) for result in side.results for name in result.opinions})
+
+
+def _case(case: Case) -> list[Any]:
     more = {
         "history": [[turn.role, _cut(turn.text)] for turn in case.history],
         "passages": [[passage.id, _cut(passage.text)] for passage in case.passages or ()],
@@ -75,13 +102,7 @@ def _case(case: Case, slices: Sequence[str]) -> list[Any]:
     }
     fields = [[name, _cut(value if isinstance(value, str) else _json(value))] for name, value in case.input.items()]
     expected = [[name, _cut(value if isinstance(value, str) else _json(value))] for name, value in case.expect.items()]
-    tags = [case.slice(name) for name in dict.fromkeys(slices)]
-    return [case.id, fields, expected, tags, int(case.must), {name: value for name, value in more.items() if value}]
-
-
-def _side(turns: Sequence[Result], number: Mapping[str, int]) -> list[Any]:
-    """The share that passes (None: not told), then each turn."""
-    return [share_passed(turns), *(_turn(result, number) for result in turns)]
+    return [fields, expected, {name: value for name, value in more.items() if value}]
 
 
 def _turn(result: Result, number: Mapping[str, int]) -> list[Any]:
@@ -110,6 +131,7 @@ def _shown(report: Report) -> dict[str, Any]:
     slices = slices_of(report)
     largest = {figures.slice for figures in sorted(slices, key=lambda figures: -figures.cases)[:MOST_SLICES]} | {ALL}
     kept = [figures for figures in slices if figures.slice in largest]
+    floor = plots.floor(kept)
     rungs = rungs_of(report)
     word, sentence = words.verdict(report)
     said = {str(name): value for name, value in report.notes.items()}
@@ -133,7 +155,9 @@ def _shown(report: Report) -> dict[str, Any]:
         ],
         "tiles": _tiles(slices[0]),
         "compared": report.baseline is not None,
-        "slices": [_row(figures) for figures in kept],
+        "slices": [_row(figures, floor) for figures in kept],
+        "floor": floor,
+        "grid": plots.grid(floor),
         "left_out": len(slices) - len(kept),
         "scorers": sorted({name for figures in kept for name in figures.scorers}),
         "times": msgspec.to_builtins(plots.times(report.candidate, report.baseline)),
@@ -154,7 +178,7 @@ def _about(report: Report) -> list[tuple[str, str]]:
     repeat = f", each {report.repeat} times" if report.repeat > 1 else ""
     rows = [
         ("Release", words.release(report.candidate.release)),
-        ("Beside", "" if report.baseline is None else words.release(report.baseline.release)),
+        ("Baseline", "" if report.baseline is None else words.release(report.baseline.release)),
         ("Cases", f"{len(report.cases):,}{repeat}"),
         ("When", f"{at}, in {words.duration(report.took_s * 1e6)}"),
         ("Who", report.who),
@@ -167,8 +191,20 @@ def _about(report: Report) -> list[tuple[str, str]]:
 
 def _tiles(figures: SliceFigures) -> list[dict[str, str]]:
     before = figures.baseline
-    shown = [("Pass", words.percent(figures.passed), words.interval(figures.low, figures.high), _before(words.percent, before, "passed"))]
-    for name, field in (("Half within", "p50_us"), ("95 % within", "p95_us"), ("99 % within", "p99_us"), ("First word", "first_word_us")):
+    shown = [
+        (
+            "Pass",
+            words.percent(figures.passed),
+            words.interval(figures.low, figures.high),
+            _before(words.percent, before, "passed"),
+        )
+    ]
+    for name, field in (
+        ("Half within", "p50_us"),
+        ("95 % within", "p95_us"),
+        ("99 % within", "p99_us"),
+        ("First word", "first_word_us"),
+    ):
         shown.append((name, words.duration(getattr(figures, field)), "", _before(words.duration, before, field)))
     shown.append(("An answer costs", words.dollars(figures.cost_nano_usd), "", _before(words.dollars, before, "cost_nano_usd")))
     return [{"name": name, "value": value, "more": more, "before": was} for name, value, more, was in shown]
@@ -178,7 +214,7 @@ def _before(say: Any, before: SliceFigures | None, field: str) -> str:
     return "" if before is None else say(getattr(before, field))
 
 
-def _row(figures: SliceFigures) -> dict[str, Any]:
+def _row(figures: SliceFigures, floor: int) -> dict[str, Any]:
     before, change = figures.baseline, figures.change
     return {
         "slice": figures.slice,
@@ -195,12 +231,12 @@ def _row(figures: SliceFigures) -> dict[str, Any]:
         "first_word": words.duration(figures.first_word_us),
         "cost": words.dollars(figures.cost_nano_usd),
         "scorers": {name: f"{value:.3f}" for name, value in figures.scorers.items()},
-        "plot": msgspec.to_builtins(plots.dumbbell(figures)),
+        "plot": msgspec.to_builtins(plots.dumbbell(figures, floor)),
     }
 
 
 def _rung(rung: RungFigures) -> dict[str, Any]:
-    return {"rung": rung.rung, "itself": words.percent(rung.itself), **_row(rung.figures)}
+    return {"rung": rung.rung, "itself": words.percent(rung.itself), **_row(rung.figures, 0)}
 
 
 def _cut(text: str) -> str:

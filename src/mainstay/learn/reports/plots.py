@@ -73,15 +73,27 @@ class Scatter(Struct, frozen=True):
     unpriced: tuple[str, ...]
 
 
-def dumbbell(figures: SliceFigures) -> Dumbbell:
-    """The pass shares of one slice."""
-    return Dumbbell(candidate=_mark(figures), baseline=_mark(figures.baseline))
+def floor(slices: Sequence[SliceFigures]) -> int:
+    """Where the axis of the dumbbells begins, in percent: at a ten below every interval, so that what differs is seen."""
+    lows = [side.low for figures in slices for side in (figures, figures.baseline) if side is not None and side.low is not None]
+    return min(80, int(min(lows, default=0.0) * 10) * 10)
 
 
-def _mark(figures: SliceFigures | None) -> Mark | None:
+def dumbbell(figures: SliceFigures, floor: int) -> Dumbbell:
+    """The pass shares of one slice, on an axis from `floor` to 100 %."""
+    return Dumbbell(candidate=_mark(figures, floor), baseline=_mark(figures.baseline, floor))
+
+
+def grid(floor: int) -> list[float]:
+    """Where the tens stand on that axis, or the fifths where it is long."""
+    return [_two((at - floor) / (100 - floor) * 100) for at in range(floor, 101, 10 if floor >= 50 else 20)]
+
+
+def _mark(figures: SliceFigures | None, floor: int) -> Mark | None:
     if figures is None or figures.passed is None or figures.low is None or figures.high is None:
         return None
-    return Mark(_two(figures.passed * 100), _two(figures.low * 100), _two(figures.high * 100))
+    at, low, high = ((share * 100 - floor) / (100 - floor) * 100 for share in (figures.passed, figures.low, figures.high))
+    return Mark(_two(at), _two(low), _two(high))
 
 
 def times(candidate: Side, baseline: Side | None) -> Times | None:

@@ -6,18 +6,29 @@ const PAGE = 50;          // cases on a page
 const SHORT = 4000;       // characters of a text that are shown before somebody asks for all
 const MOST_CELLS = 4e6;   // words of one answer times words of the other, above which they are not compared
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("index").textContent);
 const search = byId("search"), slice = byId("slice"), outcome = byId("outcome"), change = byId("change");
 
-const cases = data.cases.map(([id, input, expected, tags, must, more, candidate, baseline], at) => (
-  { at, id, input, expected, tags, must: !!must, more, candidate: side(candidate), baseline: baseline && side(baseline), words: null }
-));
+// `candidate` and `baseline` are the share of turns that pass, null where it cannot be told, "" where the case was not run.
+const cases = data.cases.map(([id, must, tags, candidate, baseline], at) => ({ at, id, must: !!must, tags, candidate, baseline, words: null }));
+const blocks = [];
+const choices = [null];  // what the entries of the list of slices stand for; the first is all
 let found = cases, page = 0, finding = null;
 
-function side([share, ...turns]) {
-  return { share, turns: turns.map(([record, status, reason, rung, shown, took, first, cost, kept, opinions]) => (
-    { record, status, reason, rung, shown, took, first, cost, kept, opinions })) };
+// Whether the block that holds a case has been read by the browser.
+const here = ({ at }) => byId(`block-${Math.floor(at / data.block)}`) !== null;
+
+// A case in full.
+function whole({ at }) {
+  const block = Math.floor(at / data.block);
+  blocks[block] ??= JSON.parse(byId(`block-${block}`).textContent);
+  const [input, expected, more, candidate, baseline = []] = blocks[block][at % data.block];
+  return { input, expected, more, candidate: candidate.map(turn), baseline: baseline.map(turn) };
+}
+
+function turn([record, status, reason, rung, shown, took, first, cost, kept, opinions]) {
+  return { record, status, reason, rung, shown, took, first, cost, kept, opinions };
 }
 
 // Elements
@@ -69,24 +80,23 @@ function textOf(pieces) {
 // Figures
 
 const time = (us) => us === null ? "–" : us < 999500 ? `${Number((us / 1e3).toPrecision(3))} ms` : `${Number((us / 1e6).toPrecision(3))} s`;
-const money = (nano) => nano === null ? "?" : `$${(nano / 1e9).toFixed(9).replace(/\.?0+$/, "")}`;
+const money = (nano) => nano === null ? "?" : nano === 0 ? "$0" : `$${(nano / 1e9).toFixed(Math.max(2, 2 - Math.floor(Math.log10(nano / 1e9))))}`;
 const mean = (turns, field) => turns.some((turn) => turn[field] === null) || !turns.length ? null : turns.reduce((sum, turn) => sum + turn[field], 0) / turns.length;
 
-function outcomeOf({ share, turns }) {
-  if (!turns.length) return ["unscored", "not run"];
-  if (share === null) return ["unscored", "not told"];
+function outcomeOf(share) {
+  if (share === "" || share === null) return ["unscored", share === "" ? "not run" : "not told"];
   if (share === 1) return ["passed", "✓ passed"];
   return ["failed", share ? `✗ ${Math.round(share * 100)} % pass` : "✗ failed"];
 }
 
-function chip(side) {
-  const [kind, word] = outcomeOf(side);
+function chip(share) {
+  const [kind, word] = outcomeOf(share);
   return make("span", { className: `chip ${kind}` }, word);
 }
 
 function changeOf({ candidate, baseline }) {
-  if (!baseline || candidate.share === null || baseline.share === null) return "";
-  return candidate.share < baseline.share ? "worse" : candidate.share > baseline.share ? "better" : "same";
+  if (typeof candidate !== "number" || typeof baseline !== "number") return "";
+  return candidate < baseline ? "worse" : candidate > baseline ? "better" : "same";
 }
 
 // What differs between two answers, word by word
@@ -148,7 +158,7 @@ function said(opinion) {
 
 function opinions(turn, rival) {
   const of = (side, scorer) => side && side.opinions.find(([number]) => number === scorer);
-  const heads = ["Scorer", data.compared ? "This release" : "Opinion", ...(data.compared ? ["Beside it"] : [])];
+  const heads = ["Scorer", data.compared ? "This release" : "Opinion", ...(data.compared ? ["Baseline"] : [])];
   const body = make("tbody");
   data.scorers.forEach((name, scorer) => {
     if (of(turn, scorer) || of(rival, scorer)) {
@@ -160,22 +170,27 @@ function opinions(turn, rival) {
 
 function inFull(one) {
   const inside = make("td", { colSpan: data.compared ? 7 : 6 });
-  const { history = [], passages = [], notes, source, locale } = one.more;
+  const { input, expected, more, candidate, baseline } = whole(one);
+  const { history = [], passages = [], notes, source, locale } = more;
   const told = [["Notes", notes], ["Where it comes from", source], ["Locale", locale], ["Must pass", one.must && "yes"]].filter(([, text]) => text);
-  inside.append(make("h3", {}, "Input"), pairs([...history.map(([role, text]) => [`earlier, ${role}`, text]), ...one.input]));
+  inside.append(make("h3", {}, "Input"), pairs([...history.map(([role, text]) => [`earlier, ${role}`, text]), ...input]));
   if (passages.length) inside.append(make("h3", {}, "Evidence that the case brings"), pairs(passages));
-  if (one.expected.length) inside.append(make("h3", {}, "Expected"), pairs(one.expected));
+  if (expected.length) inside.append(make("h3", {}, "Expected"), pairs(expected));
   if (told.length) inside.append(make("h3", {}, "About the case"), pairs(told));
-  const turns = Math.max(one.candidate.turns.length, one.baseline ? one.baseline.turns.length : 0, 1);
+  const turns = Math.max(candidate.length, baseline.length, 1);
   for (let number = 0; number < turns; number++) {
-    const turn = one.candidate.turns[number], rival = one.baseline && one.baseline.turns[number];
-    const compared = turn && rival ? difference(rival.shown, turn.shown) : null;
-    inside.append(make("h3", {}, turns > 1 ? `Answers, turn ${number + 1}` : data.compared ? "Answers" : "Answer"));
-    if (turn && rival && !compared) inside.append(make("p", { className: "note" }, "These answers are too long to be compared word by word."));
-    inside.append(make("div", { className: "sides" }, answerOf("This release", turn, compared && compared[1]), one.baseline && answerOf("Beside it", rival, compared && compared[0])));
-    if (turn || rival) inside.append(opinions(turn, rival));
+    const title = data.compared ? "Answers" : "Answer";
+    inside.append(make("h3", {}, turns > 1 ? `${title}, turn ${number + 1}` : title), ...answers(candidate[number], baseline[number]));
   }
   return make("tr", { className: "opened", id: `case-${one.at}` }, inside);
+}
+
+// Both answers of one turn side by side, what differs marked, and what the scorers say of them.
+function answers(ours, theirs) {
+  const compared = ours && theirs ? difference(theirs.shown, ours.shown) : [];
+  const sides = make("div", { className: "sides" }, answerOf("This release", ours, compared?.[1]), data.compared ? answerOf("Baseline", theirs, compared?.[0]) : null);
+  const long = compared ? [] : [make("p", { className: "note" }, "These answers are too long to be compared word by word.")];
+  return [...long, sides, ...(ours || theirs ? [opinions(ours, theirs)] : [])];
 }
 
 // The table
@@ -186,14 +201,17 @@ function short(fields) {
 }
 
 function row(one) {
-  const { candidate, baseline } = one;
+  const { input, candidate } = whole(one);
   const button = make("button", { type: "button", className: "link", "aria-expanded": "false", "aria-controls": `case-${one.at}` }, write(make("bdi"), one.id));
-  const cells = [make("th", { scope: "row", title: one.id }, button), make("td", {}, chip(candidate))];
-  if (data.compared) cells.push(make("td", { className: "roomy" }, chip(baseline)));
-  const answer = short([["", candidate.turns.length ? candidate.turns[0].shown || candidate.turns[0].reason : ""]]);
+  const answer = short([["", candidate.length ? candidate[0].shown || candidate[0].reason : ""]]);
   answer.className = "roomy";
-  cells.push(short(one.input), answer, make("td", { className: "roomy" }, time(mean(candidate.turns, "took"))), make("td", { className: "roomy" }, money(mean(candidate.turns, "cost"))));
-  const line = make("tr", {}, ...cells);
+  const line = make("tr", {},
+    make("th", { scope: "row", title: one.id }, button),
+    make("td", {}, chip(one.candidate)),
+    data.compared ? make("td", { className: "roomy" }, chip(one.baseline)) : null,
+    short(input), answer,
+    make("td", { className: "roomy" }, time(mean(candidate, "took"))),
+    make("td", { className: "roomy" }, candidate.length ? money(mean(candidate, "cost")) : "–"));
   line.onclick = () => {
     if (String(getSelection())) return;  // somebody marks text to copy it
     const open = button.getAttribute("aria-expanded") === "true";
@@ -203,13 +221,17 @@ function row(one) {
   return line;
 }
 
+const whenRead = (then) => document.addEventListener("DOMContentLoaded", then, { once: true });
+
 function render() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   page = Math.min(Math.max(page, 0), pages - 1);
   const shown = found.slice(page * PAGE, (page + 1) * PAGE);
+  if (!shown.every(here)) return whenRead(render);
   byId("rows").replaceChildren(...shown.map(row));
   const few = found.length === cases.length ? "" : ` of ${cases.length.toLocaleString("en")}`;
-  byId("count").textContent = `${found.length.toLocaleString("en")}${few} case${found.length === 1 ? "" : "s"}` + (finding === null ? "" : `, those behind finding ${finding + 1}`);
+  const behind = finding === null ? "" : `, those behind finding ${finding + 1}`;
+  byId("count").textContent = `${found.length.toLocaleString("en")}${few} case${cases.length === 1 ? "" : "s"}${behind}`;
   byId("where").textContent = `Page ${page + 1} of ${pages}`;
   byId("pages").hidden = pages < 2;
   for (const button of byId("pages").querySelectorAll("button")) {
@@ -219,20 +241,21 @@ function render() {
 
 function wordsOf(one) {
   if (one.words === null) {
-    const sides = [one.candidate, ...(one.baseline ? [one.baseline] : [])];
-    const answers = sides.flatMap(({ turns }) => turns.flatMap((turn) => [turn.record, turn.status, turn.reason, turn.rung, turn.shown, ...turn.opinions.map((opinion) => opinion[3] || "")]));
-    one.words = [one.id, one.more.notes, one.more.source, ...one.tags, ...one.input.flat(), ...one.expected.flat(), ...answers].join("\n").toLowerCase();
+    const { input, expected, more, candidate, baseline } = whole(one);
+    const answers = [...candidate, ...baseline].flatMap((turn) => [turn.record, turn.status, turn.reason, turn.rung, turn.shown, ...turn.opinions.map((opinion) => opinion[3] || "")]);
+    one.words = [one.id, more.notes, more.source, ...one.tags, ...input.flat(), ...expected.flat(), ...answers].join("\n").toLowerCase();
   }
   return one.words;
 }
 
 function filter() {
   const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const [tag, value] = slice.value ? slice.value.split("\n") : [null];
+  if (wanted.length && !cases.every(here)) return whenRead(filter);
+  const chosen = choices[slice.selectedIndex];
   const order = finding === null ? null : new Map(data.findings[finding].map((id, at) => [id, at]));
   found = cases.filter((one) => {
     if (order && !order.has(one.id)) return false;
-    if (tag !== null && one.tags[Number(tag)] !== value) return false;
+    if (chosen && one.tags[chosen.tag] !== chosen.value) return false;
     const [kind] = outcomeOf(one.candidate);
     if (outcome.value === "must" ? !one.must || kind !== "failed" : outcome.value && outcome.value !== kind) return false;
     if (change.value && changeOf(one) !== change.value) return false;
@@ -257,7 +280,10 @@ function toCases() {
 function start() {
   data.slices.forEach((name, tag) => {
     const values = [...new Set(cases.map((one) => one.tags[tag]))].sort((a, b) => !a - !b || (a < b ? -1 : 1));
-    if (values.some(Boolean)) slice.append(...values.map((value) => make("option", { value: `${tag}\n${value}` }, `${name}=${value || data.none}`)));
+    for (const value of values.some(Boolean) ? values : []) {
+      choices.push({ tag, value });
+      slice.append(make("option", {}, `${name}=${value || data.none}`));
+    }
   });
   if (!data.compared) document.querySelectorAll("#changed, .before").forEach((element) => element.remove());
   let waiting;
@@ -277,7 +303,7 @@ function start() {
   for (const button of document.querySelectorAll("[data-slice]")) {
     button.onclick = () => {
       clear();
-      slice.value = [...slice.options].find((option) => option.textContent === button.dataset.slice)?.value ?? "";
+      slice.selectedIndex = Math.max(0, [...slice.options].findIndex((option) => option.textContent === button.dataset.slice));
       toCases();
     };
   }
