@@ -34,8 +34,8 @@ ORDER = (
 def read_cases(folder: Path, *, shown: str) -> list[Case]:
     """Every case of a feature, its files by name and its lines in order, each with an id.
 
-    `folder` is the feature's own; `shown` is how errors call it. Without a folder `cases` there are none. Raises `ConfigError` with
-    file, line and key.
+    `folder` is the feature's own; `shown` is how errors call it. Without a folder `cases` there are none. Raises `ConfigError`
+    with file, line and key.
     """
     found: list[Case] = []
     lines: list[str] = []
@@ -160,6 +160,27 @@ def _check_ids(cases: list[Case], lines: list[str]) -> None:
         if case.id in first:
             raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
         first[case.id] = line
+
+
+def new_cases(found: Iterable[Case], there: Iterable[Case]) -> list[Case]:
+    """Those of the found ones that are not there: another call, or other expectations of it.
+
+    One whose id is taken by another case loses it, and is called after its call.
+    """
+    there = list(there)
+    known = {_identity(case) for case in there}
+    ids = {case.id for case in there}
+    new = []
+    for case in found:
+        if _identity(case) not in known:
+            known.add(_identity(case))
+            new.append(msgspec.structs.replace(case, id="") if case.id in ids else case)
+            ids.add(case.id)
+    return new
+
+
+def _identity(case: Case) -> tuple[str, bytes]:
+    return case.fingerprint(), msgspec.json.encode(case.expect, order="deterministic")
 
 
 # Writing

@@ -12,6 +12,7 @@ from mainstay.assembling import VERSION
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.init import init
+from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
@@ -38,5 +39,5 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-for command in (init, demo, serve, run, records, doctor, drill):
+for command in (init, demo, serve, run, records, doctor, drill, learn):
     main.add_command(command)
