@@ -87,7 +87,7 @@ async def measure(app: mainstay.Mainstay, questions: Path, title: str) -> bool:
 
 
 async def both(folder: str) -> bool:
-    async with mainstay.open(demo_project(), environ={}, state=folder) as app:
+    async with mainstay.open(demo_project(), environ={}, dev=True, state=folder) as app:
         fresh = await measure(
             app, QUESTIONS / "unseen", "Written apart from the pages of questions, and never read while they were written"
         )

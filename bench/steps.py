@@ -33,7 +33,7 @@ cache = { keep = "1h" }
 
 async def measure(folder: str) -> tuple[dict[str, list[int]], float, float]:
     body = request("/", "mock", False, "").partition(b"\r\n\r\n")[2]
-    async with mainstay.open(folder, environ={}) as app:
+    async with mainstay.open(folder, environ={}, dev=True) as app:
 
         async def one(number: int) -> None:
             asked = read_request(body.replace(b"@@@@@@@@@@", b"%010d" % number))

@@ -71,7 +71,7 @@ async def opened(project: Project) -> AsyncIterator[Callable[..., mainstay.Mains
     apps: list[mainstay.Mainstay] = []
 
     def make(*args: Any, environ: Mapping[str, str] | None = None, **kwargs: Any) -> mainstay.Mainstay:
-        app = mainstay.open(project(*args, **kwargs), environ=environ or {})
+        app = mainstay.open(project(*args, **kwargs), environ=environ or {}, dev=True)
         apps.append(app)
         return app
 

@@ -16,7 +16,7 @@ from mainstay.core.errors import StoreError
 
 def test_closing_twice_is_harmless(project, tmp_path):
     """A `with` block around an application that was closed inside it must not close files that are somebody else's by now."""
-    with mainstay.open(project(), environ={}) as app:
+    with mainstay.open(project(), environ={}, dev=True) as app:
         app.run_sync("answers", question="?")
         app.close_sync()
         others = [os.open(tmp_path, os.O_RDONLY) for _ in range(20)]  # they get the numbers of the files just closed
@@ -27,7 +27,7 @@ def test_closing_twice_is_harmless(project, tmp_path):
 @pytest.mark.parametrize("before", [True, False])
 def test_after_the_close_run_sync_says_so(project, before: bool):
     """Whoever kept an application over its end gets our error, not the event loop's, and no thread is left behind."""
-    app = mainstay.open(project(), environ={})
+    app = mainstay.open(project(), environ={}, dev=True)
     if before:
         app.run_sync("answers", question="?")
     app.close_sync()
@@ -49,7 +49,7 @@ def is_open(file: int) -> bool:
 def test_a_child_that_is_forked_after_the_close_keeps_its_files(project, tmp_path: Path):
     """Servers that fork their workers open a project to look at it and close it first: in the worker, the files that have the
     numbers of the project's own by now stay open."""
-    app = mainstay.open(project(), environ={})
+    app = mainstay.open(project(), environ={}, dev=True)
     app.run_sync("answers", question="?")
     app.close_sync()
     others = [os.open(tmp_path, os.O_RDONLY) for _ in range(20)]

@@ -365,7 +365,7 @@ def stub(path: Path, text: str) -> None:
 def opened(root: Path) -> None:
     """Load the project, with a value for every key that it names."""
     text = (root / "mainstay.toml").read_text(encoding="utf-8")
-    mainstay.open(root, environ=dict.fromkeys(re.findall(r'"env:(\w+)"', text), "a key")).close_sync()
+    mainstay.open(root, environ=dict.fromkeys(re.findall(r'"env:(\w+)"', text), "a key"), dev=True).close_sync()
 
 
 # Commands and what they print

@@ -15,7 +15,7 @@ def test_a_process_may_leave_the_projects_folder(project, tmp_path: Path, monkey
     root, elsewhere = project(), tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(root)
-    with mainstay.open(".", environ={}) as app:
+    with mainstay.open(".", environ={}, dev=True) as app:
         app.run_sync("answers", question="before")
         os.chdir(elsewhere)
         app.run_sync("answers", question="after")

@@ -122,7 +122,7 @@ import asyncio, json, mainstay
 QUESTIONS = ["when do you open?", "hello there", "will it come tomorrow?", "sleep now: what is one way of answering?"]
 
 async def main():
-    async with mainstay.open(".", environ={}) as app:
+    async with mainstay.open(".", environ={}, dev=True) as app:
         answers = [await app.run("answers", question=question) for question in QUESTIONS]
         record = await app.record(answers[1].id)
         print(json.dumps({

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -11,36 +12,50 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from mainstay import assembling, prices, registry
-from mainstay.core.answer import Answer, Event, fold
+from mainstay import assembling, provenance
+from mainstay.core.answer import Answer, Citation, Event, fold
 from mainstay.core.call import Call, Origin, Turn
-from mainstay.core.errors import BadRequest, ConfigError, NotFound, StoreError, nearest
-from mainstay.core.feature import Feature
+from mainstay.core.errors import BadRequest, NotFound, NotReleased, Refused, StoreError, nearest
+from mainstay.core.evidence import Passage
+from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
-from mainstay.core.seams import Source
+from mainstay.core.release import Release, Switched
+from mainstay.core.release import fold as folded
+from mainstay.core.report import Opinion
+from mainstay.following import Follower
 from mainstay.learn import drill as drilling
+from mainstay.learn.evaluation import TENANT, Stage
+from mainstay.learn.releasing import Desk, Lent, Working
+from mainstay.learn.scoring import ReadyScorer, Scoring
+from mainstay.learn.switching import Switchboard
+from mainstay.learn.trials import Collector, Trials
+from mainstay.loading import Features, Loader
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
 from mainstay.parts.stores.sqlite_cache import SqliteCache
+from mainstay.parts.stores.sqlite_evals import SqliteEvals
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
+from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
-from mainstay.serve.ready import Parts, Ready, ServingModel
+from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
+from mainstay.spec.cases import read_cases
 from mainstay.spec.documents import Document
-from mainstay.spec.feature_file import FILE, Folder, read_folder
-from mainstay.spec.settings_file import asleep, document_of, read_settings, secret_of
+from mainstay.spec.feature_file import FILE, read_folder
+from mainstay.spec.settings_file import document_of, read_settings
 
 log = logging.getLogger("mainstay")
+LEASE = 10.0  # seconds for which one process looks after trials for all
 ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
 FORKED, AFTER_FORK = "this process was forked from the one that opened the project", "open the project after the fork"
 T = TypeVar("T")
@@ -52,16 +67,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
 }
-LEDGER = "ledger.db"  # in the state folder
-LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
-
-
-class Features(msgspec.Struct, frozen=True):
-    """Everything that a reload replaces, in one reference."""
-
-    ready: Mapping[str, Ready]
-    plain: Mapping[str, Ready]
-    project: assembling.Project
+LEDGER, RELEASES, EVALS = "ledger.db", "releases.db", "evals.db"  # in the state folder
 
 
 class Mainstay:
@@ -74,29 +80,44 @@ class Mainstay:
     Made by `open`; close it with `await app.close()` or use it as `async with mainstay.open(".") as app`.
     """
 
-    def __init__(self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None, *, dev: bool = False
+    ) -> None:
         self.root, self.settings, self._environ = root.absolute(), settings, environ  # the process may change its folder
-        self.state = (state or root / settings.state).absolute()
+        self.state, self.dev = (state or root / settings.state).absolute(), dev
         self._http = Http()
-        self._breakers: dict[str, Breaker] = {}
-        self._secrets: tuple[str, ...] = ()
+        self.loader = Loader(self.root, environ, self._http)
+        self.releases = SqliteReleases(self.state / RELEASES)
         self.features = self._load(settings)
         self._ledger = SqliteLedger(self.state / LEDGER)
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
-        self.observers = self._watching(settings)
+        self.observers = self.loader.observers(settings)
+        self._sealed = Collector()
         self.parts = Parts(
             spool=self._spool,
             cache=self._cache,
             unwritten=MemoryCache(),
             flights=Flights(),
-            observers=self.observers,
+            observers=(*self.observers, self._sealed),
             without_secrets=self._without_secrets,
+            off=self._off,
         )
+        self._scorers: dict[bytes, ReadyScorer] = {}
+        self._following = threading.Lock()
+        self._evals: SqliteEvals | None = None
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
+        self.trials = Trials(
+            lambda call, ready: serve(call, ready, self.parts),
+            collector=self._sealed,
+            new_id=new_id,
+            scoring=lambda ready: self._scoring(ready, ready.feature.gate.online),
+            keep=self._keep_opinion,
+        )
+        self._follower = Follower(version=self.releases.version, follow=self.follow, tend=self.tend)
 
     # Answering
 
@@ -151,17 +172,23 @@ class Mainstay:
     def serve(self, call: Call) -> AsyncGenerator[Event, None]:
         """The events of a call that a door has made. Raises `NotFound`, and `StoreError` in a process that was forked."""
         self._check_process()
-        return serve(call, self.release_of(call), self.parts)
+        ready, features = self.release_of(call), self.features
+        canary, shadow = features.canaries.get(call.feature), features.shadows.get(call.feature)
+        if call.origin != "user" or call.request is not None or (canary is None and shadow is None):
+            return serve(call, ready, self.parts)
+        return self.trials.serve(call, ready, canary, shadow)
 
     def release_of(self, call: Call) -> Ready:
-        """What answers this call."""
-        known = self.features.plain if call.request is not None else self.features.ready
+        """What answers this call, where no trial says otherwise."""
+        features = self.features
+        known = features.plain if call.request is not None else features.ready
         ready = known.get(call.feature)
-        if ready is None:
-            raise NotFound(
-                f'there is no {"model" if call.request else "feature"} "{call.feature}"; {nearest(call.feature, known)}'
-            )
-        return ready
+        if ready is not None:
+            return ready
+        if call.request is None and call.feature in features.missing:
+            why = features.missing[call.feature]
+            raise NotReleased(why.what, where=why.where, next=f"{why.next}, or mainstay serve --dev")
+        raise NotFound(f'there is no {"model" if call.request else "feature"} "{call.feature}"; {nearest(call.feature, known)}')
 
     def run_sync(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
         """As `run`, for code that is not async. Has an event loop of its own in a thread; may be called from any other thread.
@@ -245,16 +272,50 @@ class Mainstay:
         return b"".join([o.render() for o in self.observers if hasattr(o, "render")])
 
     def trouble(self) -> str:
-        """Why records cannot be kept at the moment; empty when all is well."""
-        return f"{FORKED}; {AFTER_FORK}" if self._forked else self._spool.trouble
+        """Why records cannot be kept at the moment, or which release is refused; empty when all is well."""
+        if self._forked:
+            return f"{FORKED}; {AFTER_FORK}"
+        refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
+        return self._spool.trouble or "; ".join(refused)
+
+    def _off(self, call: Call) -> Switched | None:
+        return self.features.state.off(call)
 
     # Loading
+
+    def _load(self, settings: Settings) -> Features:
+        """Everything that is served: of the folder in development, else what was released."""
+        if self.dev:
+            state = folded(self.releases.links())
+            return msgspec.structs.replace(self.loader.folder(settings), state=state)
+        return self.loader.released(settings, folded(self.releases.links()), self.releases)
 
     def reload(self) -> None:
         """Load the whole folder again and swap one reference. Raises `ConfigError`, and then nothing has changed."""
         settings = read_settings(self.root, self._environ)
-        self.features = self._load(settings)
-        self.settings = settings
+        with self._following:
+            self.features = self._load(settings)
+            self.settings = settings
+
+    def follow(self) -> None:
+        """Take up the changes of what is served that were made since, here or by another process."""
+        with self._following:
+            features = self.features
+            state = folded(self.releases.links(features.state.number), features.state)
+            if state.number == features.state.number:
+                return
+            if self.dev:
+                self.features = msgspec.structs.replace(features, state=state)
+            else:
+                self.features = self.loader.followed(features, self.settings, state, self.releases)
+
+    def tend(self) -> None:
+        """Judge the canaries, and take back what has expired: in one of all processes at a time."""
+        standings = self.features.state.standings.values()
+        timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
+        if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
+            with contextlib.suppress(Refused):  # somebody was faster
+                self.desk.board.expire(time.time())
 
     def _adopt(self) -> None:
         """Bring in what a dead process left. A ledger that takes nothing at the moment is no reason not to answer."""
@@ -264,77 +325,87 @@ class Mainstay:
             log.error("the records of a dead process wait: %s", error)
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in self.loader.secrets:
             text = text.replace(secret, "[secret]")
             cut = next((n for n in range(len(secret) - 1, 3, -1) if text.endswith(secret[:n])), 0)  # long messages are cut
             text = f"{text[:-cut]}[secret]" if cut else text
         return text
 
-    def _load(self, settings: Settings) -> Features:
-        registry.importable(self.root)
-        document = document_of(self.root)
-        models, sleeping = self._models(settings, document)
-        secrets = [secret_of(model, self._environ) for model in settings.models.values()]
-        self._secrets = tuple({*self._secrets, *[secret for secret in secrets if len(secret) >= LEAST_SECRET]})
-        project = assembling.Project(
-            models=models, settings=settings.models, sources=self._sources(settings, document), asleep=frozenset(sleeping)
+    # Evaluating and releasing
+
+    @functools.cached_property
+    def desk(self) -> Desk:
+        """Where features are evaluated, released, tried, switched and taken back."""
+        self._evals = SqliteEvals(self.state / EVALS)
+        stage = Stage(
+            serve=lambda call, ready: serve(call, ready, self.parts),
+            sealed=self._sealed,
+            scoring=lambda ready: self._scoring(ready, ready.feature.gate.scorers),
+            kept=self._evals,
+            new_id=new_id,
         )
-        ready = {f.feature.name: assembling.ready(f, project) for f in self._folders(settings)}
-        plain = {name: assembling.plain(m, settings.plain, settings.models[name], document) for name, m in models.items()}
-        for name in settings.models:
-            if name in ready:
-                what = f'"{name}" is the name of a feature and of a model'
-                raise document.error(("models", name), what, next="rename one of them")
-        return Features(ready, plain, project)
-
-    def _folders(self, settings: Settings) -> list[Folder]:
-        folder = self.root / settings.features
-        if not folder.is_dir():
-            raise ConfigError("the folder of features is missing", where=str(folder), next="mainstay init")
-        return [read_folder(p, shown=f"{settings.features}/{p.name}") for p in sorted(folder.iterdir()) if (p / FILE).is_file()]
-
-    def _models(self, settings: Settings, document: Document) -> tuple[dict[str, ServingModel], list[str]]:
-        models, sleeping = {}, []
-        for name, model in settings.models.items():
-            kind = None
-            if model.provider != "environment":
-                kind = registry.part("providers", model.provider, where=document.where(("models", name, "provider")))
-            if kind is None or asleep(model, self._environ):
-                sleeping.append(name)
-                continue
-            models[name] = self._serving(name, model, document, self._breakers.setdefault(_breaker_key(model), Breaker()))
-        return models, sleeping
-
-    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker) -> ServingModel:
-        place = ("models", name)
-        kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
-        if declared := registry.declared_options(kind):
-            document.read(model.options, declared, (*place, "options"))
-        key = secret_of(model, self._environ)
-        provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
-        price = model.price or prices.price_of(model)
-        return ServingModel(
-            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+        return Desk(
+            Lent(
+                stage=stage,
+                store=self.releases,
+                working=self._working,
+                frozen=lambda release: self.loader.frozen(release, self.features.project),
+                changed=self.follow,
+                who=provenance.who(self._environ),
+            )
         )
 
-    def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
-        sources = {}
-        for name, spec in settings.sources.items():
-            place = ("sources", name)
-            kind = registry.part("sources", spec.kind, where=document.where((*place, "kind")))
-            path = None if spec.path is None else str((self.root / spec.path).resolve())
-            given = {"name": name, "path": path, "link": spec.link, **spec.options}
-            options = {key: value for key, value in given.items() if value is not None}
-            sources[name] = registry.made(kind, options, document, place)
-        return sources
+    def changed(self, feature: str) -> bool:
+        """Whether the folder of a feature differs from its live release."""
+        live = self.features.state.standing(feature).live
+        return live is None or live.digest != self._working(feature).release.digest
 
-    def _watching(self, settings: Settings) -> tuple[Any, ...]:
-        document = document_of(self.root)
-        observers = []
-        for i, name in enumerate(settings.observers):
-            place = ("observers", i)
-            observers.append(registry.made(registry.part("observers", name, where=document.where(place)), {}, document, place))
-        return tuple(observers)
+    def _working(self, feature: str) -> Working:
+        """The folder of a feature as it is now. Raises `NotFound` and `ConfigError`."""
+        folders = {path.name: path for path in (self.root / self.settings.features).iterdir() if (path / FILE).is_file()}
+        if feature not in folders:
+            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, folders)}', next="mainstay doctor")
+        shown, project = f"{self.settings.features}/{feature}", self.features.project
+        folder = read_folder(folders[feature], shown=shown)
+        ready = assembling.ready(folder, project)
+        release = Release(
+            digest=ready.digest,
+            feature=feature,
+            files=folder.files,
+            models=assembling.models_of(folder, project),
+            imports=assembling.imports_of(folder, self.root),
+            version=assembling.VERSION,
+            at=time.time(),
+            who=provenance.who(self._environ),
+            commit=provenance.commit(folders[feature]),
+        )
+        return Working(release=release, ready=ready, cases=read_cases(folders[feature], shown=shown))
+
+    def _scoring(self, ready: Ready, specs: Sequence[ScorerSpec]) -> Scoring:
+        """What answers of that release are scored with."""
+
+        async def look_up(citation: Citation) -> Passage | None:
+            source = ready.sources.get(citation.source)
+            show = getattr(source, "passage", None)
+            if show is None:
+                raise NotFound(f"the source {citation.source} cannot show a passage again")
+            found: Passage | None = await show(citation.passage)
+            return found
+
+        async def ask(feature: str, input: Mapping[str, Any]) -> Answer:
+            return await self.run(feature, input, origin="judge", tenant=TENANT)
+
+        return Scoring(always=[self._scorer(spec) for spec in specs], named=self._scorer, look_up=look_up, ask=ask)
+
+    def _scorer(self, spec: ScorerSpec) -> ReadyScorer:
+        key = msgspec.json.encode(spec)
+        if key not in self._scorers:
+            self._scorers[key] = assembling.make_scorer(spec, Document(b"", "the scorers"), ())
+        return self._scorers[key]
+
+    async def _keep_opinion(self, record: str, name: str, opinion: Opinion) -> None:
+        if opinion.value is not None:
+            await self.score(record, name, opinion.value, reason=opinion.reason, who=f"scorer:{name}")
 
     # Drilling
 
@@ -365,16 +436,8 @@ class Mainstay:
 
     def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""
-        shown = f"{self.settings.features}/{feature.name}"
-        folder = msgspec.structs.replace(read_folder(self.root / shown, shown=shown), feature=feature)
-        document = document_of(self.root)
-        project = assembling.Project(
-            models={name: self._serving(name, model, document, Breaker()) for name, model in models.items()},
-            settings=models,
-            sources=self.features.project.sources,
-            asleep=frozenset(),
-        )
-        return assembling.ready(folder, project)
+        folder = self.loader.folder_of(self.settings, feature)
+        return self.loader.bind(folder, models, self.features.project.sources, lambda model: Breaker())
 
     # Ending
 
@@ -382,6 +445,7 @@ class Mainstay:
         """Let go of connections and write out what is left. A second time does nothing."""
         if not self._closed:
             self._closed = True
+            await self.trials.close()
             await self._http.close()
             await asyncio.to_thread(self._shut)
 
@@ -394,11 +458,15 @@ class Mainstay:
     def _shut(self) -> None:
         if self._forked:
             return  # everything is the parent's
+        self._follower.close()
         if self._thread is not None:
             self._thread.close(self._http.close())
         self._spool.close()
         self._cache.close()
         self._ledger.close()
+        self.releases.close()
+        if self._evals is not None:
+            self._evals.close()
 
     async def __aenter__(self) -> Mainstay:
         return self
@@ -418,14 +486,16 @@ def open(
     *,
     environ: Mapping[str, str] | None = None,
     state: str | os.PathLike[str] | None = None,
+    dev: bool = False,
 ) -> Mainstay:
     """The project in that folder, ready to answer. Raises `ConfigError` with file, line, key and what was expected.
 
-    `environ` replaces the process's environment, `state` the folder that holds ledger, cache and spool.
+    What answers are the releases that are live; with `dev`, the folder as it is. `environ` replaces the process's environment,
+    `state` the folder that holds ledger, cache, spool and releases.
     """
     environ = os.environ if environ is None else environ
     root = Path(path)
-    return Mainstay(root, read_settings(root, environ), environ, None if state is None else Path(state))
+    return Mainstay(root, read_settings(root, environ), environ, None if state is None else Path(state), dev=dev)
 
 
 @contextlib.asynccontextmanager
@@ -436,7 +506,7 @@ async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str,
     root, environ = Path(path), {**_absent_keys(Path(path)), **(os.environ if environ is None else environ)}
     settings = msgspec.structs.replace(read_settings(root, environ), observers=())
     with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as state:
-        async with Mainstay(root, settings, environ, Path(state)) as app:
+        async with Mainstay(root, settings, environ, Path(state), dev=True) as app:
             yield app
 
 
@@ -450,6 +520,29 @@ def _absent_keys(root: Path) -> dict[str, str]:
 def history(path: Path, state: Path | None = None) -> SqliteLedger:
     """The ledger of the project in that folder, without loading its features. Close it after use."""
     return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
+
+
+def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:
+    """The releases of the project in that folder, without loading its features. Close it after use."""
+    keyless = {**_absent_keys(path), **os.environ}  # what is served can be seen, and changed, where no key is
+    return SqliteReleases((state or path / read_settings(path, keyless).state) / RELEASES)
+
+
+def named_in(path: Path) -> set[str]:
+    """The names of the features and models of the project in that folder, as far as they can be read."""
+    settings = read_settings(path, {**_absent_keys(path), **os.environ})
+    folder = path / settings.features
+    return {*settings.models, *[p.name for p in (folder.iterdir() if folder.is_dir() else ()) if (p / FILE).is_file()]}
+
+
+@contextlib.contextmanager
+def switchboard(path: Path, state: Path | None = None) -> Iterator[Switchboard]:
+    """What waits for no gate, without loading any feature: it works beside a project that cannot be loaded."""
+    store = releases_of(path, state)
+    try:
+        yield Switchboard(store, who=provenance.who())
+    finally:
+        store.close()
 
 
 class _Ids:
@@ -487,11 +580,6 @@ def _typed(given: Mapping[str, Any], kind: type[T]) -> T:
         name = re.split(r"[.\[]", param)[0]
         what, next = what[:1].lower() + what[1:], EXAMPLES.get(name, f'{name}="…"')
         raise BadRequest(what, param=param, where=param, next=next) from None
-
-
-def _breaker_key(model: Model) -> str:
-    """A model keeps its breaker over a reload, as long as it is the same model at the same place."""
-    return f"{model.name}|{model.provider}|{model.url}|{model.model}"
 
 
 class _LoopThread:

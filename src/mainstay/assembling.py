@@ -13,6 +13,7 @@ import inspect
 import itertools
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -33,6 +34,7 @@ from mainstay.core.feature import (
     PromptStep,
     RuleFile,
     RulesRung,
+    ScorerSpec,
     SearchRung,
     StaleRung,
     StepsRung,
@@ -40,6 +42,7 @@ from mainstay.core.feature import (
 from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
 from mainstay.core.seams import Hold, Source
+from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import inputs, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
@@ -65,6 +68,7 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set."""
 
+    root: Path
     models: Mapping[str, ServingModel]
     settings: Mapping[str, Model]
     sources: Mapping[str, Source]
@@ -103,6 +107,9 @@ class _Assembly:
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
         self._check_message(built)
+        for key, specs in (("scorers", feature.gate.scorers), ("online", feature.gate.online)):
+            for i, spec in enumerate(specs):
+                make_scorer(spec, self._document, ("gate", key, i))
         return built
 
     def _where(self, *place: str | int) -> str:
@@ -342,6 +349,27 @@ def make_guard(spec: GuardSpec, document: Document, place: Place) -> ReadyGuard:
         raise ConfigError(error.what, where=document.where(at), next=error.next) from None
 
 
+def make_scorer(spec: ScorerSpec, document: Document, place: Place) -> ReadyScorer:
+    """A scorer as a feature file names it: by name or path, with its options or the value of its first one.
+
+    What stands behind a colon after a name of ours is its first option: `judged:helpfulness`.
+    """
+    name, given = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
+    base, _, option = name.partition(":")
+    known = registry.offered("scorers")
+    kind = registry.part("scorers", base if base in known else name, where=document.where(place))
+    options = dict(given) if isinstance(given, dict) else {}
+    first = registry.first_option(kind)
+    if option and base in known:
+        options = {first: option, **options}
+    elif given is not None and not isinstance(given, dict):
+        options = {first: given}
+    scorer = registry.made(kind, options, document, place if isinstance(spec, str) else (*place, name))
+    if not inspect.iscoroutinefunction(getattr(scorer, "score", None)):
+        raise ConfigError(f"the scorer `{name}` has no `async def score(self, subject)`", where=document.where(place))
+    return ReadyScorer(name, scorer)
+
+
 def _ready_guard(name: str, guard: Any, where: str) -> ReadyGuard:
     """The guard under its name, if it is one: an async `check`, and a `hold` that says how much it has to see."""
     hold = getattr(guard, "hold", None)
@@ -381,13 +409,36 @@ def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
 def digest_of(folder: Folder, project: Project) -> str:
     """The release's name: a hash of everything that decides what it answers, but for the sources' content.
 
-    Spec, prompts, schemas and Python files, the models with their parameters (no keys), and Mainstay's own version.
+    Spec, prompts, schemas and Python files, the models with their parameters (no keys), the project's Python that it reaches,
+    and the versions of Mainstay and of the packages that its guards come from.
     """
     names = sorted({name for spec in folder.feature.ladder for name, _ in _models_of(spec)})
     models = [_identity(project.settings[name]) for name in names if name in project.settings]
     content = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(folder.files.items())}
-    whole = msgspec.json.encode([VERSION, folder.feature.name, content, models, sorted(project.asleep & set(names))])
+    asleep = sorted(project.asleep & set(names))
+    code = [imports_of(folder, project.root), registry.versions("guards", _guard_names(folder.feature))]
+    whole = msgspec.json.encode([VERSION, folder.feature.name, content, models, asleep, code], order="sorted")
     return hashlib.sha256(whole).hexdigest()
+
+
+def models_of(folder: Folder, project: Project) -> dict[str, Model]:
+    """The models that a feature asks, as they are frozen with it: without what may change, prices and headers."""
+    names = {name for spec in folder.feature.ladder for name, _ in _models_of(spec)}
+    frozen = {name: project.settings[name] for name in sorted(names) if name in project.settings}
+    return {name: msgspec.structs.replace(model, price=None, headers={}) for name, model in frozen.items()}
+
+
+def imports_of(folder: Folder, root: Path) -> dict[str, str]:
+    """The Python files of the project, outside the feature's folder, that the feature reaches, with their hashes."""
+    feature = folder.feature
+    named = [*_guard_names(feature), *[spec.call for spec in feature.ladder if isinstance(spec, CallRung)], feature.answer.python]
+    modules = [name.partition(":")[0] for name in named if name is not None and ":" in name and ".py:" not in name]
+    sources = [data for file, data in folder.files.items() if file.endswith(".py")]
+    return code.reached(modules, sources, root)
+
+
+def _guard_names(feature: Feature) -> list[str]:
+    return [spec if isinstance(spec, str) else next(iter(spec)) for spec in (*feature.guards.input, *feature.guards.output)]
 
 
 def _identity(model: Model) -> list[Any]:

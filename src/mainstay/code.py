@@ -1,15 +1,18 @@
 """Python of the team, loaded from a release's own bytes under a module named after its digest.
 
 So what runs is what was frozen: an edit on disk changes nothing until it is a release of its own. `package.module:name` is
-imported as usual; such imports, and those that a file makes itself, are not part of the digest.
+imported as usual; of such imports, and of those that a file makes itself, the ones that lie in the project count for the digest.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mainstay.core.errors import ConfigError, nearest
@@ -46,3 +49,45 @@ def _module(file: str, source: bytes, digest: str) -> types.ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def reached(modules: Iterable[str], sources: Iterable[bytes], root: Path) -> dict[str, str]:
+    """The hashes of the Python files under `root` that these modules and sources import, and those import in turn, by path.
+
+    What is imported by other means than an `import` statement is not seen.
+    """
+    found: dict[str, str] = {}
+    wanted = [*modules, *[name for source in sources for name in _imports(source, "")]]
+    while wanted:
+        name = wanted.pop()
+        for file in _files_of(name, root):
+            path = file.relative_to(root).as_posix()
+            if path not in found:
+                source = file.read_bytes()
+                found[path] = hashlib.sha256(source).hexdigest()
+                package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+                wanted += _imports(source, package)
+    return dict(sorted(found.items()))
+
+
+def _imports(source: bytes, package: str) -> Iterator[str]:
+    """The modules that a file may import: `from a import b` may mean `a.b`. A file that is no Python imports nothing."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, [*above, node.module or ""]))
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _files_of(module: str, root: Path) -> Iterator[Path]:
+    """The files under `root` that are run when that module is imported: its packages' and its own."""
+    steps = [step for step in module.split(".") if step.isidentifier()]
+    for depth in range(1, len(steps) + 1):
+        place = root.joinpath(*steps[:depth])
+        yield from (file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())

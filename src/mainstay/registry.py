@@ -10,7 +10,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ def imported(path: str) -> Any:
     for attribute in name.split("."):
         found = getattr(found, attribute)
     return found
+
+
+def versions(seam: str, names: Iterable[str]) -> dict[str, str]:
+    """The package and version that each of these parts comes from, for those that are not Mainstay's own."""
+    found = {name: offered(seam)[name].dist for name in names if name in offered(seam)}
+    return {name: f"{dist.name} {dist.version}" for name, dist in found.items() if dist is not None and dist.name != "mainstay"}
 
 
 def made(kind: Any, options: dict[str, Any], document: Document, place: Place) -> Any:

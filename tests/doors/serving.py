@@ -150,13 +150,13 @@ def events_of(text: str) -> list[tuple[str, Any]]:
 class Process:
     """`mainstay serve` as a process of its own."""
 
-    def __init__(self, root: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, root: Path, *options: str, environ: dict[str, str] | None = None, dev: bool = True) -> None:
         self.root = root
         self._out, self._err = (root.parent / f"serve-{time.monotonic_ns()}.{kind}" for kind in ("out", "err"))
         clean = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_MODEL_URL")) and "proxy" not in k.lower()}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "mainstay", "serve", "-C", str(root), *options],
+                [sys.executable, "-m", "mainstay", "serve", *(["--dev"] if dev else []), "-C", str(root), *options],
                 stdout=out,
                 stderr=err,
                 env={**clean, "PYTHONUNBUFFERED": "1", **(environ or {})},
@@ -320,8 +320,8 @@ def spawned() -> Iterator[Callable[..., Process]]:
     """`spawned(root, "--port", "0")` runs `mainstay serve` in a process of its own and ends it after the test."""
     processes: list[Process] = []
 
-    def start(root: Path, *options: str, environ: dict[str, str] | None = None) -> Process:
-        processes.append(Process(root, *options, environ=environ))
+    def start(root: Path, *options: str, environ: dict[str, str] | None = None, dev: bool = True) -> Process:
+        processes.append(Process(root, *options, environ=environ, dev=dev))
         return processes[-1]
 
     yield start

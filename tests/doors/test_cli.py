@@ -428,7 +428,7 @@ def test_a_port_that_is_taken_is_no_fault(cli: Cli, shop: Path):
         append(f"[server]\nport = {port}\n")(shop / "mainstay.toml")
         seen = cli("doctor")
         assert seen.exit_code == 0 and f"note  127.0.0.1:{port} cannot be bound: Address already in use" in seen.stdout
-        served = cli("serve")
+        served = cli("serve", "--dev")
         assert (served.exit_code, served.stdout) == (2, "")
         assert f"127.0.0.1:{port} cannot be bound" in served.stderr and "next: mainstay serve --port 0" in served.stderr
 
@@ -446,9 +446,9 @@ def test_a_wrong_address_in_the_environment_is_said_there(cli: Cli, shop: Path, 
 
 def test_serving_beyond_loopback_needs_a_key(cli: Cli, shop: Path):
     """Nobody opens a door to the world by one option."""
-    result = cli("serve", "--host", "0.0.0.0", "--port", "0")
+    result = cli("serve", "--dev", "--host", "0.0.0.0", "--port", "0")
     assert result.exit_code == 2 and "next: export MAINSTAY_API_KEY=…" in result.stderr
-    unknown = cli("serve", "--host", "127.0.0.256", "--port", "0", MAINSTAY_API_KEY="a-key-for-tests")
+    unknown = cli("serve", "--dev", "--host", "127.0.0.256", "--port", "0", MAINSTAY_API_KEY="a-key-for-tests")
     assert unknown.exit_code == 2 and "127.0.0.256:0 cannot be bound" in unknown.stderr
 
 
@@ -573,14 +573,15 @@ def test_a_killed_run_is_in_the_records(shell: Shell, cli: Cli):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_a_server_is_quiet(shell: Shell, number: int):
     """`serve` says where, what and what to try; Ctrl-C or SIGTERM ends it with one word and exit code 0."""
-    process = shell.start("serve", "--port", "0")
+    process = shell.start("serve", "--dev", "--port", "0")
     lines = shell.said(process, "/metrics")
     address = re.search(r"http://127\.0\.0\.1:\d+$", lines[0])
     assert lines[0].startswith("Mainstay ") and "serves 1 feature(s) at" in lines[0] and address
     assert lines[1] == "  help_desk  rules > default > search > message"
     assert lines[2] == "Models: default (scripted: what the server offers)"
     assert lines[3] == f"Records: {Path('.mainstay', 'ledger.db')}"
-    assert lines[4] == "Try:" and [address[0] in line for line in lines[5:]] == [True] * 3
+    assert lines[4:6] == ["The folder is loaded again when it changes.", "Try:"]
+    assert [address[0] in line for line in lines[6:]] == [True] * 3
     process.send_signal(number)
     out, err = process.communicate(timeout=15)
     assert (process.returncode, out, err) == (0, "Stopped.\n", "")

@@ -16,6 +16,8 @@ import httpx2
 import pytest
 from serving import TALKING, Process, asking, events_of, scripted
 
+import mainstay
+
 SLOW = scripted('replies = ["one two three four five"], chunk = 4, gap = "400ms"')
 STALLS = scripted('replies = [""], fault = "stalled"')
 LONG = TALKING.replace('deadline = "5s"', 'deadline = "60s"')
@@ -342,8 +344,11 @@ def test_every_source_is_watched(project, spawned, path: str, file: str):
 
 
 def test_production_watches_no_files(project, spawned):
-    """Without `--dev` what is served is what was loaded."""
-    process = spawned(project(), "--port", "0")
+    """Without `--dev` what is served is what was released."""
+    root = project()
+    with mainstay.open(root, environ={}, dev=True) as app:
+        app.desk.override("answers", "a test")
+    process = spawned(root, "--port", "0", dev=False)
     assert answered(process) == "x"
     prompt(process).write_text("New: {{ question }}\n")
     time.sleep(1.2)

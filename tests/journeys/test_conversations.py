@@ -22,7 +22,7 @@ async def handbook(served, upstream, tmp_path):
     async def start(*replies):
         up = await upstream(*replies)
         environ = {"MAINSTAY_MODEL_URL": f"http://127.0.0.1:{up.port}/v1", "MAINSTAY_MODEL_NAME": "real-name"}
-        apps.append(mainstay.open(demo_project(), environ=environ, state=tmp_path / "state"))
+        apps.append(mainstay.open(demo_project(), environ=environ, dev=True, state=tmp_path / "state"))
         return await served(app=apps[-1]), up
 
     yield start
@@ -95,7 +95,7 @@ async def test_a_conversation_with_the_handbook_through_openais_sdk(handbook, st
 
 async def test_a_conversation_with_the_handbook_without_any_key(served, tmp_path):
     """No model at all: both doors still take the conversation, quote the sources, and say that this is the degraded answer."""
-    async with mainstay.open(demo_project(), environ={}, state=tmp_path / "state") as app:
+    async with mainstay.open(demo_project(), environ={}, dev=True, state=tmp_path / "state") as app:
         server = await served(app=app)
         body = {"input": {"question": "What is a rung?"}, "history": HISTORY}
         own = (await server.post("/v1/features/handbook", body)).json()

@@ -97,7 +97,7 @@ def _forked(app: mainstay.Mainstay, told: multiprocessing.Queue) -> None:
 )  # Python 3.12 and later warn of a fork beside threads; that is the case here
 def test_a_child_that_was_forked_is_told_so_at_once(project):
     """A fork after `open` cannot keep records: the child is told what to do, nothing hangs, and its ids are its own."""
-    with mainstay.open(project(), environ={}) as app:
+    with mainstay.open(project(), environ={}, dev=True) as app:
         assert app.run_sync("answers", question="?").status == "answered"
         context = multiprocessing.get_context("fork")
         told: multiprocessing.Queue = context.Queue()
@@ -119,7 +119,7 @@ def test_closing_ends_what_other_threads_wait_for(project, delay):
     """The application is closed while a thread waits in `run_sync`: that thread comes back, and its call is on record."""
     root = project(SLOW.replace("300ms", delay), CACHED.replace('"5s"', '"90s"'))
     came: list[object] = []
-    app = mainstay.open(root, environ={})
+    app = mainstay.open(root, environ={}, dev=True)
 
     def ask() -> None:
         try:
@@ -154,7 +154,7 @@ def test_run_sync_within_its_own_event_loop_is_an_error_and_no_standstill(projec
     inner = 'summary = "Inner"\n[[ladder]]\nmessage = "Inner."\n'
     feature = CACHED.replace('model = "small"\n    prompt = "prompt.md"', 'call = "calling_back:reply"')
     files = {"features/inner/feature.toml": inner, "calling_back.py": CALLING}
-    with mainstay.open(project(SLOW, feature, files), environ={}) as app:
+    with mainstay.open(project(SLOW, feature, files), environ={}, dev=True) as app:
         module = importlib.import_module("calling_back")
         module.APP = app
         answer = app.run_sync("answers", question="?")

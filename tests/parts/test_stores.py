@@ -356,7 +356,9 @@ def test_a_failed_migration_leaves_the_file_as_it_was(tmp_path: Path, monkeypatc
     """A migration runs whole or not at all, so a fixed program can go on from there."""
     path = tmp_path / "ledger.db"
     SqliteLedger(path).close()
-    monkeypatch.setattr(sqlite_ledger, "MIGRATIONS", [LEDGER_V1, "create table extra(x); create table records(x)"])
+    monkeypatch.setattr(
+        sqlite_ledger, "MIGRATIONS", [*sqlite_ledger.MIGRATIONS, "create table extra(x); create table records(x)"]
+    )
     with pytest.raises(StoreError, match="migrated"):
         SqliteLedger(path)
     monkeypatch.undo()

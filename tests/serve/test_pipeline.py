@@ -390,7 +390,7 @@ async def test_run_sync_answers_from_plain_code(project):
     root = project(models('replies = ["sync"]'), ANSWERS)
 
     def plain() -> str:
-        with mainstay.open(root, environ={}) as app:
+        with mainstay.open(root, environ={}, dev=True) as app:
             return app.run_sync("answers", question="?").text
 
     assert await asyncio.to_thread(plain) == "sync"

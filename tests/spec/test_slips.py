@@ -895,7 +895,7 @@ def write(root: Path, edits: dict[str, Any]) -> Path:
 def error_of(root: Path, environ: dict[str, str] | None = None) -> str:
     """The whole error that opening the project gives, without the temporary folder's name."""
     with pytest.raises(ConfigError) as caught:
-        mainstay.open(root, environ=environ or {}).close_sync()
+        mainstay.open(root, environ=environ or {}, dev=True).close_sync()
     return str(caught.value).replace(f"{root}/mainstay.toml", M).replace(str(root), "ROOT")
 
 
@@ -952,7 +952,7 @@ def test_files_from_windows_are_read_as_they_are_meant(tmp_path):
     mark = b"\xef\xbb\xbf"
     windows = {F: FEATURE, M: SETTINGS, P: "[system]\nBe kind.\n[user]\n{{ question }}\n"}
     root = write(tmp_path, {name: mark + text.replace("\n", "\r\n").encode() for name, text in windows.items()})
-    with mainstay.open(root, environ={}) as app:
+    with mainstay.open(root, environ={}, dev=True) as app:
         assert app.run_sync("answers", question="Open?").text == "Open?"
         (sent,) = app.features.ready["answers"].rungs[0].models[0].provider.requests
     assert [(m.role, m.text) for m in sent.messages] == [("system", "Be kind."), ("user", "Open?")]
@@ -969,7 +969,7 @@ def test_a_variable_that_is_not_set_is_named_with_the_nearest_that_is(tmp_path):
 def test_an_optional_model_without_its_key_sleeps(tmp_path):
     """`optional` goes without the model, and its rungs and prompts are still checked."""
     sleeping = {M: ('"scripted"', '"openai"\nkey = "env:MY_KEY"\noptional = true')}
-    with mainstay.open(write(tmp_path / "a", sleeping), environ={"MY_KEY": "  "}) as app:
+    with mainstay.open(write(tmp_path / "a", sleeping), environ={"MY_KEY": "  "}, dev=True) as app:
         answer = app.run_sync("answers", question="?")
     assert (answer.status, answer.text, answer.reason) == ("degraded", "Sorry.", "model_unavailable")
     assert "nothing gives the variable `x`" in error_of(write(tmp_path / "b", sleeping | {P: "{{ x }}"}))

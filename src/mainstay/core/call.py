@@ -23,8 +23,9 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: which feature, for whom, with what, until when.
 
     `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a
-    caller may shorten the feature's, never lengthen it. `stream` says that somebody reads the words as they come, `progress`
-    that they want `step` events too.
+    caller may shorten the feature's, never lengthen it. `cohort` is set where the call takes part in a trial: the trial's id
+    and `canary`, `control` or `shadow`. `parent` is the call that this one was made for. `stream` says that somebody reads the
+    words as they come, `progress` that they want `step` events too.
     `request` is set for a plain model only, and then `input` is empty.
     """
 
@@ -38,6 +39,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     locale: str | None = None
     deadline: float | None = None
     origin: Origin = "user"
+    cohort: str | None = None
+    parent: str | None = None
     stream: bool = False
     progress: bool = False
     request: ModelRequest | None = None

@@ -3,6 +3,8 @@
     MainstayError
     ├── ConfigError          a file of the project is wrong: settings, feature, prompt, rules, schema
     ├── NotFound             no such feature, model, answer or part
+    │   └── NotReleased      the feature is there, and no release of it is live
+    ├── Refused              a change of what is served that the gate, or the state of things, does not allow
     ├── BadRequest           a door was asked something that it cannot do; `param` names the field
     ├── StoreError           a file or database that we own cannot be read or written
     ├── RungFailed           a rung's own template, rules or function failed
@@ -47,6 +49,14 @@ class ConfigError(MainstayError):
 
 class NotFound(MainstayError):
     """There is nothing by that name."""
+
+
+class NotReleased(NotFound):
+    """The feature is there, but nothing of it may be served."""
+
+
+class Refused(MainstayError):
+    """A change of what is served is not allowed: no evidence bears it, or something else was faster."""
 
 
 class BadRequest(MainstayError):

@@ -92,7 +92,7 @@ class Record(Struct, frozen=True, kw_only=True):
         return self.begun.id
 
 
-COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung")
+COLUMNS = ("feature", "tenant", "origin", "release", "status", "reason", "rung", "cohort")
 
 
 def check_search(where: Mapping[str, Any], limit: int) -> None:

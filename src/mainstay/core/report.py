@@ -59,8 +59,8 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason of a ruling.
 
-    `rule` is the key of `[gate]` that it comes from, or `must`. `slice` is such as `category=refunds`, empty for all cases.
-    `cases` are the ones behind it, worst first.
+    `rule` is the key of the feature file that it comes from, or `must`, `unscored`, `unfinished`. `slice` is such as
+    `category=refunds`, empty for all cases. `cases` are the ones behind it, worst first.
     """
 
     outcome: Outcome

@@ -18,7 +18,8 @@ from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Passage
 from mainstay.core.model import Chunk, ModelRequest
 from mainstay.core.record import Record, Score
-from mainstay.core.report import Opinion
+from mainstay.core.release import Attestation, Change, Link, Release, State
+from mainstay.core.report import Opinion, Outcome, Report
 
 
 class Provider(Protocol):
@@ -169,3 +170,70 @@ class Function(Protocol):
     """What a `call` rung names: takes the call's input, plain or async; returns text, data, or None to pass."""
 
     def __call__(self, **fields: Any) -> Any: ...
+
+
+class Evidenced(Struct, frozen=True, kw_only=True):
+    """What a report is evidence for: that this release was evaluated, then, with this outcome (None: nobody ruled)."""
+
+    report: str
+    feature: str
+    release: str
+    outcome: Outcome | None
+    at: float
+    seal: str
+
+
+class Releases(Protocol):
+    """Keeps releases, reports and the chain of changes that says what is served."""
+
+    def keep(self, release: Release) -> None:
+        """Keep a release; twice changes nothing."""
+        ...
+
+    def release(self, feature: str, digest: str) -> Release | None:
+        """The release with that digest, or with the only digest that begins so."""
+        ...
+
+    def releases(self, feature: str) -> list[Release]:
+        """All releases of a feature, the newest first."""
+        ...
+
+    def keep_report(self, report: Report, kind: str) -> str:
+        """Keep a report; gives the seal over what was kept."""
+        ...
+
+    def report(self, id: str) -> Report | None:
+        """A report by its id."""
+        ...
+
+    def evidence(self, id: str) -> Evidenced | None:
+        """What the report with that id is evidence for."""
+        ...
+
+    def reports(self, feature: str, *, kind: str | None = None, limit: int = 20) -> list[str]:
+        """The ids of a feature's newest reports."""
+        ...
+
+    def attest(self, attestation: Attestation) -> None:
+        """Keep evidence that is no report."""
+        ...
+
+    def attestations(self, feature: str, kind: str, *, limit: int = 20) -> list[Attestation]:
+        """The newest evidence of that kind for a feature."""
+        ...
+
+    def links(self, after: int = 0) -> list[Link]:
+        """The changes after the one with that number, in order."""
+        ...
+
+    def add(self, feature: str, change: Change, *, who: str, check: Callable[[State], None] = ...) -> Link:
+        """Make a change, in one step with `check` of the state that it follows."""
+        ...
+
+    def version(self) -> int:
+        """Differs when another process has written."""
+        ...
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Whether this holder has the lease of that name for so long: at most one at a time has."""
+        ...

@@ -1,8 +1,8 @@
 """The exact cache: the same call to the same release, answered again from what passed the guards before.
 
-The key holds everything that the answer may depend on: release, tenant, locale, input, history, and the version of every
-source. Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung further down, which would
-outlive the trouble that caused it. What is found goes through the guards again before it is shown. What a feature does not
+The key holds everything that the answer may depend on: release, tenant, locale, input, history, the version of every
+source, and the trial that the call takes part in. Only plain `answered` answers are kept: never a refusal, an error, or an answer
+from a rung further down, which would outlive the trouble that caused it. What is found goes through the guards again before it is shown. What a feature does not
 want in its records in full lies in memory only, and is gone with the process.
 """
 
@@ -29,9 +29,9 @@ _decode = msgspec.json.Decoder(Answer).decode
 
 
 def key_of(trace: Trace) -> bytes | None:
-    """The call's cache key; None where its feature keeps nothing, the call is not a user's, or its input is no JSON."""
+    """The call's cache key; None where its feature keeps nothing or is off, the call is not a user's, or its input is no JSON."""
     call, ready = trace.call, trace.ready
-    if ready.keeps == 0 or call.origin != "user":
+    if ready.keeps == 0 or call.origin != "user" or trace.off:
         return None
     parts = (
         ready.digest,
@@ -40,6 +40,7 @@ def key_of(trace: Trace) -> bytes | None:
         call.input,
         call.history,
         call.request,
+        call.cohort,
         [source.version for source in ready.sources.values()],
     )
     try:

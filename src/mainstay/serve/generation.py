@@ -89,7 +89,7 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
-        blocked = obstacle(rung, limit)
+        blocked = obstacle(rung, limit, off=trace.off)
         if blocked is not None:
             trace.skipped(rung.name, blocked[1])
             cause = cause or blocked[0]

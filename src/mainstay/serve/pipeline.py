@@ -18,10 +18,9 @@ import msgspec
 
 from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
-from mainstay.core.feature import MessageRung
 from mainstay.core.reasons import Reason, Status
 from mainstay.serve import caching, recording
-from mainstay.serve.admission import admit, ending
+from mainstay.serve.admission import admit, ending, last_resort
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
 from mainstay.serve.grounding import ground
@@ -44,8 +43,8 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
     try:
         yield Started(call.id, call.feature, ready.digest)
 
-        # 1. Admit: does the call bring what the feature declares?
-        answer = admit(trace)
+        # 1. Admit: is it switched on, and does the call bring what the feature declares?
+        answer = admit(trace, parts)
         trace.step("admit")
 
         # 2. Screen the input, and 3. look whether the same was answered before.
@@ -94,11 +93,11 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
         except asyncio.CancelledError:
             if not watch.fired():
                 raise
-            answer = _last_resort(trace, Reason.OVER_DEADLINE)
+            answer = last_resort(trace, Reason.OVER_DEADLINE)
         except Exception as error:
             trace.failed(log, f"a guard of {trace.call.feature} failed", error)
             trace.skipped("screen", "failed", f"{type(error).__name__}: {error}")
-            answer = _last_resort(trace, Reason.RUNG_FAILED)
+            answer = last_resort(trace, Reason.RUNG_FAILED)
     return answer, key
 
 
@@ -125,18 +124,8 @@ def _landed(reader: Reader, flight: Flight, trace: Trace) -> tuple[Answer, list[
         trace.failed(log, f"the production of {trace.call.id} failed", flight.error)
     if shown:
         return ending(trace, Status.INTERRUPTED, reason, text=shown), []
-    answer = _last_resort(trace, reason)
+    answer = last_resort(trace, reason)
     return answer, _unfolded(answer)
-
-
-def _last_resort(trace: Trace, reason: Reason) -> Answer:
-    """The answer when even the climb did not end as it should: the ladder's fixed message, which needs nothing."""
-    last = trace.ready.rungs[-1]
-    if not isinstance(last.spec, MessageRung):
-        return ending(trace, Status.UNAVAILABLE, reason)
-    message = last.spec.message
-    fixed = ending(trace, Status.DEGRADED, reason, text=message if isinstance(message, str) else "")
-    return msgspec.structs.replace(fixed, rung=last.name, data=None if isinstance(message, str) else message)
 
 
 def _unfolded(answer: Answer) -> list[Event]:

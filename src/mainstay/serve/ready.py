@@ -8,9 +8,11 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
+from mainstay.core.release import Switched
 from mainstay.core.seams import Cache, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
@@ -90,7 +92,8 @@ class Spool(Protocol):
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything with a life of its own that the steps use.
 
-    `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text.
+    `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
+    switch that a call is off by.
     """
 
     spool: Spool
@@ -100,6 +103,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     observers: tuple[Observer, ...] = ()
     complaints: Complaints = field(default_factory=Complaints)
     without_secrets: Callable[[str], str] = str
+    off: Callable[[Call], Switched | None] = lambda call: None
 
 
 class Found(Struct, frozen=True):

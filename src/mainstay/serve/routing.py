@@ -60,10 +60,12 @@ def limit_of(place: int, trace: Trace) -> float:
     return now + max(left - below, left * own / (own + below))
 
 
-def obstacle(rung: ReadyRung, limit: float) -> tuple[Reason, str] | None:
-    """Why this rung is not even tried now; None lets it go."""
+def obstacle(rung: ReadyRung, limit: float, *, off: bool) -> tuple[Reason, str] | None:
+    """Why this rung is not even tried now; None lets it go. `off` says that what needs a model is switched off."""
     if isinstance(rung.spec, MessageRung):
         return None
+    if off and rung.spec.needs_model:
+        return Reason.SWITCHED_OFF, "switched_off"
     available = limit - time.monotonic()
     usual = rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
     if available <= 0 or (usual is not None and usual * ENOUGH > available):

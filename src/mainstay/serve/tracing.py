@@ -46,7 +46,7 @@ class AttemptNotes:
 
 
 class Trace:
-    """The notes of one call, or of one production."""
+    """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it."""
 
     __slots__ = (
         "_mark",
@@ -58,6 +58,7 @@ class Trace:
         "deadline",
         "first_word",
         "guards",
+        "off",
         "on_disk",
         "provider_s",
         "ready",
@@ -80,12 +81,12 @@ class Trace:
         self.provider_s = 0.0
         self.first_word: float | None = None
         self.begun: Begun | None = None
-        self.on_disk = False
+        self.on_disk = self.off = False
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready)
-        fork.start, fork.deadline, fork.on_disk = self.start, self.deadline, self.on_disk
+        fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         return fork
 
     @property

@@ -64,6 +64,14 @@ def read_folder(path: Path, *, shown: str | None = None) -> Folder:
     return Folder(feature, files, document, shown)
 
 
+def frozen_folder(name: str, files: dict[str, bytes], *, shown: str) -> Folder:
+    """A feature as a release holds it. Raises `ConfigError` where this version of Mainstay does not take it any more."""
+    document = Document(files[FILE], f"{shown}/{FILE}")
+    feature = _feature(document, name)
+    _check(feature, document)
+    return Folder(feature, files, document, shown)
+
+
 def _feature(document: Document, name: str) -> Feature:
     data: dict[str, Any] = {**document.data, "name": name}
     if "ladder" not in data:
@@ -182,18 +190,8 @@ def _check_message(feature: Feature, last: MessageRung, document: Document) -> N
         raise document.error(place, "the answer is text, so the message has to be a text too", next="or give [answer] a schema")
     if isinstance(last.message, str) and not last.message.strip():
         raise document.error(place, "the message is empty; it is what people read when nothing else answers")
-    if not _is_json(last.message):
+    if not documents.is_json(last.message):
         raise document.error(place, "the message cannot be written as JSON: a number is too large, or not a number")
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, float):
-        return value - value == 0
-    if isinstance(value, dict):
-        return all(_is_json(inner) for inner in value.values())
-    if isinstance(value, list):
-        return all(_is_json(inner) for inner in value)
-    return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
 def _not_enforced(feature: Feature) -> Iterator[tuple[Place, str]]:

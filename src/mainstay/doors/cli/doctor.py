@@ -59,7 +59,7 @@ def doctor(project: str, ask: bool, json_: bool) -> None:
 def _findings(root: Path, ask: bool) -> Iterator[Finding]:
     yield _program()
     try:
-        app = mainstay.open(root)
+        app = mainstay.open(root, dev=True)
     except MainstayError as error:
         next = error.next if error.next != "mainstay doctor" else ELSEWHERE
         yield Finding(state="ill", what=error.what + (f" ({error.where})" if error.where else ""), next=next)

@@ -32,7 +32,7 @@ def run(feature: str, fields: tuple[str, ...], project: str, json_: bool, progre
 
     Exit code 0 if there was an answer, 1 if it was refused, interrupted or unavailable.
     """
-    with mainstay.open(project) as app:
+    with mainstay.open(project, dev=True) as app:
         asked = input_of(app, feature, fields)
         answer = asyncio.run(_run(app, feature, asked, quiet=json_, progress=progress))
     sys.exit(0 if answer.status in GOOD else 1)

@@ -29,10 +29,20 @@ KEYS = "MAINSTAY_MODEL_URL, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
 @click.option("--dev", is_flag=True, help="Load the folder again whenever it changes.")
 @reported
 def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
-    """Serve the project's features over HTTP."""
-    app = mainstay.open(project)
+    """Serve the project's released features over HTTP; with --dev, the folder as it is."""
+    app = mainstay.open(project, dev=dev)
+    if app.features.missing and not app.features.ready:
+        _refuse(app)
     settings = app.settings.server
     _serve(app, host or settings.host, settings.port if port is None else port, dev=dev)
+
+
+def _refuse(app: Mainstay) -> None:
+    """Raises for a project of which nothing may be served. Were it served all the same, nobody would look at the log."""
+    why = "; ".join(f"{name}: {error.what}" for name, error in app.features.missing.items())
+    first = next(iter(app.features.missing))
+    app.close_sync()
+    raise ConfigError(f"there is nothing to serve: {why}", next=f"mainstay release {first}, or mainstay serve --dev")
 
 
 @click.command()
@@ -40,7 +50,7 @@ def serve(project: str, host: str | None, port: int | None, dev: bool) -> None:
 @reported
 def demo(port: int) -> None:
     """Serve the bundled example: questions about Mainstay, and triage of support messages."""
-    app = mainstay.open(demo_project(), state=Path(".mainstay") / "demo")
+    app = mainstay.open(demo_project(), state=Path(".mainstay") / "demo", dev=True)
     _serve(app, "127.0.0.1", port, dev=False)
 
 
@@ -70,10 +80,13 @@ def _banner(app: Mainstay, address: str, *, dev: bool, locked: bool) -> str:
     lines = [f"Mainstay {VERSION} serves {len(features.ready)} feature(s) at {address}"]
     width = max((len(name) for name in features.ready), default=0)
     for name, ready in features.ready.items():
-        lines.append(f"  {name.ljust(width)}  {' > '.join(rung.name for rung in ready.rungs)}")
+        rungs = " > ".join(rung.name for rung in ready.rungs)
+        lines.append(f"  {name.ljust(width)}  {rungs}{'' if app.dev else f'  (release {ready.digest[:12]})'}")
+    lines += [f"  {name.ljust(width)}  NOT SERVED: {error.what}" for name, error in features.missing.items()]
     models = [f"{name} ({model.provider}: {model.model or 'what the server offers'})" for name, model in _awake(app)]
     lines.append(f"Models: {', '.join(models)}" if models else f"Models: none; set {KEYS} to wake the model rungs")
-    lines.append("The folder is loaded again when it changes." if dev else f"Records: {_from_here(app.state / LEDGER)}")
+    lines.append(f"Records: {_from_here(app.state / LEDGER)}")
+    lines += ["The folder is loaded again when it changes."] if dev else []
     return "\n".join([*lines, "Try:", *(f"  {command}" for command in _to_try(app, address, locked))])
 
 

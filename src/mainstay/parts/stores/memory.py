@@ -99,5 +99,6 @@ def _matches(record: Record, where: Mapping[str, Any]) -> bool:
         "status": answer.status,
         "reason": answer.reason,
         "rung": answer.rung,
+        "cohort": call.cohort,
     }
     return all(columns[name] == value for name, value in where.items())

@@ -31,7 +31,12 @@ MIGRATIONS = [
     );
     create index scores_by_record on scores(record, at);
     """,
+    """
+    alter table records add column cohort text;
+    create index records_by_cohort on records(cohort) where cohort is not null;
+    """,
 ]
+COLUMNS = "id, at, feature, tenant, origin, release, status, reason, rung, took_us, cost_nano_usd, begun, sealed, cohort"
 MOST = 1_000_000  # records given at once, whatever is asked for
 LARGEST = 2**63 - 1  # that SQLite can count to; the blob holds the true figure
 T = TypeVar("T")
@@ -41,6 +46,7 @@ class _Call(msgspec.Struct):
     feature: str
     tenant: str = "default"
     origin: str = "user"
+    cohort: str | None = None
 
 
 class _Begun(msgspec.Struct):
@@ -97,7 +103,7 @@ class SqliteLedger:
             return
 
         def work(db: apsw.Connection) -> None:
-            insert(db, "insert or ignore into records", records)
+            insert(db, f"insert or ignore into records({COLUMNS})", records)
             insert(db, "insert or ignore into scores", scores)
 
         self._database.write(work)
@@ -152,6 +158,7 @@ def _record_row(row: LedgerRow) -> tuple[Any, ...]:
         s.cost_nano_usd if s.cost_nano_usd is None else min(s.cost_nano_usd, LARGEST),
         row.begun,
         row.sealed,
+        call.cohort,
     )
 
 

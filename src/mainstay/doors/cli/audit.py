@@ -1,0 +1,96 @@
+"""`mainstay audit`: every change of what is served, and whether the chain of them is whole."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mainstay.app import releases_of
+from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
+from mainstay.core.seams import Releases
+from mainstay.doors.cli.printing import as_json, reported, table
+from mainstay.doors.cli.release import STATE
+from mainstay.doors.cli.serve import PROJECT
+
+
+@click.group()
+def audit() -> None:
+    """Every change of what is served: who, when, what, and whether anybody touched the list since."""
+
+
+@audit.command("list")
+@click.argument("feature", required=False)
+@PROJECT
+@STATE
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@reported
+def list_(feature: str | None, project: str, state: str | None, json_: bool) -> None:
+    """All changes, the oldest first."""
+    store = releases_of(Path(project), None if state is None else Path(state))
+    try:
+        links = [link for link in store.links() if feature is None or link.feature == feature]
+    finally:
+        store.close()
+    if json_:
+        as_json(links)
+    elif not links:
+        click.echo("Nothing was changed yet.", err=True)
+    else:
+        table(["no", "when", "who", "feature", "change", "hash"], [_row(link) for link in links])
+
+
+@audit.command()
+@PROJECT
+@STATE
+@click.option("--head", metavar="HASH", help="The hash of the last change, as you noted it elsewhere: shows a cut-off end.")
+@reported
+def verify(project: str, state: str | None, head: str | None) -> None:
+    """Is the chain whole, and are the reports that it rests on what they were?
+
+    Exit code 0 if so, 1 with the first link that is not.
+    """
+    store = releases_of(Path(project), None if state is None else Path(state))
+    try:
+        links = store.links()
+        wrong = broken(links)
+        what = None if wrong is None else f"change {wrong.number} was altered, or one before it is missing"
+        what = what or _unsealed(links, store)
+        if what is None and head is not None and head not in [link.hash for link in links]:
+            what = f"the change {head[:12]} is missing: the end of the chain was cut off"
+    finally:
+        store.close()
+    if what is not None:
+        click.echo(f"BROKEN: {what}")
+        sys.exit(1)
+    click.echo(f"{len(links)} changes, each following the one before. Head: {links[-1].hash if links else 'none'}")
+
+
+def _unsealed(links: list[Link], store: Releases) -> str | None:
+    """The first report that a change rests on and that is not there any more as it was."""
+    for link in links:
+        change = link.change
+        if isinstance(change, WentLive | TrialBegan) and change.report:
+            evidence = store.evidence(change.report)
+            if evidence is None or evidence.seal != change.seal:
+                return f"the report {change.report} behind change {link.number} is {'gone' if evidence is None else 'not what it was'}"
+    return None
+
+
+def _row(link: Link) -> list[str]:
+    when = datetime.datetime.fromtimestamp(link.at).strftime("%Y-%m-%d %H:%M:%S")
+    said: dict[str, Any] = public(link.change)
+    kind = said.pop("change")
+    facts = ", ".join(f"{name} {_short(name, value)}" for name, value in said.items())
+    return [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:12]]
+
+
+def _short(name: str, value: Any) -> str:
+    if name in ("digest", "to"):
+        return str(value)[:12]
+    if name in ("until", "expires"):
+        return datetime.datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M")
+    return f"{value:.0%}" if name == "share" else str(value)

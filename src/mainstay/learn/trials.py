@@ -1,0 +1,147 @@
+"""Releases on trial: a canary that answers a share of the calls beside an equal control, and a shadow that nobody sees.
+
+Which arm a call falls in depends on its user alone, so nobody's answers change sides in the middle of a conversation. Canary and
+control both begin with nothing in the cache. What happens after an answer (online scorers, the shadow's run) happens off the
+call's path, bounded in number, and is left out where too much of it is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from mainstay.core.answer import Answer, Event
+from mainstay.core.call import Call
+from mainstay.core.record import Record
+from mainstay.core.release import TrialBegan, portion
+from mainstay.core.report import Opinion
+from mainstay.learn.scoring import Scoring
+from mainstay.serve.ready import Ready
+
+log = logging.getLogger("mainstay.trials")
+UNDER_WAY = 16  # runs of shadows and online scorers at the same time
+Serve = Callable[[Call, Ready], AsyncGenerator[Event, None]]
+
+
+class OnTrial(Struct, frozen=True):
+    """A release on trial, and the trial."""
+
+    trial: TrialBegan
+    ready: Ready
+
+    def arm(self, call: Call) -> str | None:
+        """`canary`, `control`, or None for a call that does not take part."""
+        place = portion(self.trial.id, call)
+        if place < self.trial.share:
+            return "canary"
+        return "control" if place < 2 * self.trial.share else None
+
+
+class Collector:
+    """An observer that hands over the records of the calls that it was told to expect."""
+
+    def __init__(self) -> None:
+        self._expected: OrderedDict[str, Record | None] = OrderedDict()
+
+    def expect(self, id: str) -> None:
+        """The record of this call will be taken."""
+        self._expected[id] = None
+
+    def observe(self, record: Record) -> None:
+        if record.id in self._expected:
+            self._expected[record.id] = record
+
+    def take(self, call: Call, answer: Answer) -> Record | None:
+        """The record of this call, with call and answer as they were before any log policy was applied."""
+        record = self._expected.pop(call.id, None)
+        if record is None:
+            return None
+        replace = msgspec.structs.replace
+        return Record(begun=replace(record.begun, call=call), outcome=replace(record.outcome, answer=answer))
+
+
+class Trials:
+    """Serves the calls of features that have a release on trial."""
+
+    def __init__(
+        self,
+        serve: Serve,
+        *,
+        collector: Collector,
+        new_id: Callable[[], str],
+        scoring: Callable[[Ready], Scoring],
+        keep: Callable[[str, str, Opinion], Awaitable[None]],
+    ) -> None:
+        self._serve, self._collector, self._new_id = serve, collector, new_id
+        self._scoring, self._keep = scoring, keep
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, call: Call, live: Ready, canary: OnTrial | None, shadow: OnTrial | None) -> AsyncGenerator[Event, None]:
+        """The events of a call, answered by the live release or by the canary, as its user falls."""
+        arm = None if canary is None else canary.arm(call)
+        ready = live if canary is None or arm != "canary" else canary.ready
+        if canary is not None and arm is not None:
+            call = msgspec.structs.replace(call, cohort=f"{canary.trial.id}:{arm}")
+        seen = shadow if shadow is not None and portion(shadow.trial.id, call) < shadow.trial.share else None
+        answer: Answer | None = None
+        if arm is not None:
+            self._collector.expect(call.id)
+        try:
+            async with contextlib.aclosing(self._serve(call, ready)) as events:
+                async for event in events:
+                    if isinstance(event, Answer):
+                        answer = event
+                    yield event
+        finally:
+            record = None if answer is None or arm is None else self._collector.take(call, answer)
+            if record is not None and ready.feature.gate.online:
+                self._later(self._score(record, ready))
+            if seen is not None and answer is not None:
+                self._later(self._shadow(call, seen))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= UNDER_WAY:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("what follows an answer failed", exc_info=task.exception())
+
+    async def _score(self, record: Record, ready: Ready) -> None:
+        """What the online scorers say becomes scores of the record."""
+        for name, opinion in (await self._scoring(ready).opinions(record)).items():
+            if opinion.value is not None:
+                await self._keep(record.id, name, opinion)
+
+    async def _shadow(self, call: Call, shadow: OnTrial) -> None:
+        """The same call, answered by the shadow. It leaves a record of its own, and nobody sees it."""
+        again = msgspec.structs.replace(
+            call, id=self._new_id(), origin="shadow", cohort=f"{shadow.trial.id}:shadow", parent=call.id, progress=False
+        )
+        self._collector.expect(again.id)
+        answer: Answer | None = None
+        async with contextlib.aclosing(self._serve(again, shadow.ready)) as events:
+            async for event in events:
+                if isinstance(event, Answer):
+                    answer = event
+        record = None if answer is None else self._collector.take(again, answer)
+        if record is not None:
+            await self._score(record, shadow.ready)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

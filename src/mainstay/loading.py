@@ -1,0 +1,285 @@
+"""Reads a project's folder, and its frozen releases, into what can be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from mainstay import assembling, prices, registry
+from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
+from mainstay.core.feature import Feature
+from mainstay.core.project import Model, Settings
+from mainstay.core.release import Release, State, TrialBegan, WentLive
+from mainstay.core.report import Outcome
+from mainstay.core.seams import Releases, Source
+from mainstay.learn.trials import OnTrial
+from mainstay.parts.http import Http
+from mainstay.serve.breaker import Breaker
+from mainstay.serve.ready import Ready, ServingModel
+from mainstay.spec.documents import Document
+from mainstay.spec.feature_file import FILE, Folder, frozen_folder, read_folder
+from mainstay.spec.settings_file import asleep, document_of, secret_of
+
+LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
+GOOD_FOR: dict[str, tuple[Outcome | None, ...]] = {
+    "live": ("passed",),
+    "canary": ("passed", "inconclusive"),
+}  # a promoted one too
+
+
+class Features(Struct, frozen=True, kw_only=True):
+    """Everything that a reload, or a change of what is served, replaces: in one reference.
+
+    `ready` is what answers each feature; `missing` says of the others why nothing does. `state` is what the chain of changes
+    amounts to.
+    """
+
+    ready: Mapping[str, Ready]
+    plain: Mapping[str, Ready]
+    project: assembling.Project
+    canaries: Mapping[str, OnTrial] = {}
+    shadows: Mapping[str, OnTrial] = {}
+    missing: Mapping[str, NotReleased | Refused] = {}
+    state: State = State()
+
+
+class Loader:
+    """Loads one project. `secrets` are the keys that it has seen, which no record may hold."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], http: Http) -> None:
+        self.root, self._environ, self._http = root, environ, http
+        self._breakers: dict[str, Breaker] = {}
+        self.secrets: tuple[str, ...] = ()
+
+    def folder(self, settings: Settings) -> Features:
+        """What the folder says now: for development, and for what is to become a release."""
+        features = self._project(settings)
+        ready = {f.feature.name: assembling.ready(f, features.project) for f in self.folders(settings)}
+        return self._named_once(msgspec.structs.replace(features, ready=ready))
+
+    def released(self, settings: Settings, state: State, store: Releases) -> Features:
+        """What was released, with models and sources as `mainstay.toml` has them now."""
+        return self.followed(self._project(settings), settings, state, store)
+
+    def followed(self, last: Features, settings: Settings, state: State, store: Releases) -> Features:
+        """What was released, with the models and sources of `last`.
+
+        A release that cannot be served leaves in place what `last` served, and why in `missing`.
+        """
+        serving = _Serving(self, last, store)
+        for name in sorted({*state.standings, *self._folder_names(settings)}):
+            serving.add(name, state)
+        return self._named_once(
+            msgspec.structs.replace(
+                last,
+                ready=serving.ready,
+                canaries=serving.canaries,
+                shadows=serving.shadows,
+                missing=serving.missing,
+                state=state,
+            )
+        )
+
+    def folders(self, settings: Settings) -> list[Folder]:
+        """Every feature's folder. Raises `ConfigError`."""
+        folder = self.root / settings.features
+        if not folder.is_dir():
+            raise ConfigError("the folder of features is missing", where=str(folder), next="mainstay init")
+        return [read_folder(folder / name, shown=f"{settings.features}/{name}") for name in sorted(self._folder_names(settings))]
+
+    def frozen(self, release: Release, project: assembling.Project) -> Ready:
+        """A release as it was frozen, with today's keys and sources. Raises `Refused` where it is not the same any more."""
+        place = f"release {release.digest[:12]} of {release.feature}"
+        current, again = project.settings, f"mainstay release {release.feature}"
+        models = {name: _with_current(model, current.get(name)) for name, model in release.models.items()}
+        folder = frozen_folder(release.feature, release.files, shown=place)
+        ready = self.bind(folder, models, project.sources)
+        if ready.digest != release.digest:
+            raise Refused(f"it is not what was evaluated: {_difference(release, models, self._environ)}", where=place, next=again)
+        return ready
+
+    def bind(
+        self,
+        folder: Folder,
+        models: Mapping[str, Model],
+        sources: Mapping[str, Source],
+        breaker: Callable[[Model], Breaker] | None = None,
+    ) -> Ready:
+        """A folder with these models."""
+        document = document_of(self.root)
+        awake = {name: model for name, model in models.items() if not asleep(model, self._environ)}
+        serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
+        project = assembling.Project(
+            root=self.root, models=serving, settings=models, sources=sources, asleep=frozenset(models.keys() - awake.keys())
+        )
+        return assembling.ready(folder, project)
+
+    def folder_of(self, settings: Settings, feature: Feature) -> Folder:
+        """The folder of a feature as it is on disk now, said to hold this feature."""
+        shown = f"{settings.features}/{feature.name}"
+        return msgspec.structs.replace(read_folder(self.root / shown, shown=shown), feature=feature)
+
+    def observers(self, settings: Settings) -> tuple[Any, ...]:
+        """What watches sealed records."""
+        document = document_of(self.root)
+        made = []
+        for i, name in enumerate(settings.observers):
+            place = ("observers", i)
+            made.append(registry.made(registry.part("observers", name, where=document.where(place)), {}, document, place))
+        return tuple(made)
+
+    # What all features share
+
+    def _project(self, settings: Settings) -> Features:
+        registry.importable(self.root)
+        document = document_of(self.root)
+        models, sleeping = self._models(settings, document)
+        secrets = [secret_of(model, self._environ) for model in settings.models.values()]
+        self.secrets = tuple({*self.secrets, *[secret for secret in secrets if len(secret) >= LEAST_SECRET]})
+        project = assembling.Project(
+            root=self.root,
+            models=models,
+            settings=settings.models,
+            sources=self._sources(settings, document),
+            asleep=frozenset(sleeping),
+        )
+        plain = {name: assembling.plain(m, settings.plain, settings.models[name], document) for name, m in models.items()}
+        return Features(ready={}, plain=plain, project=project)
+
+    def _named_once(self, features: Features) -> Features:
+        for name in features.project.settings:
+            if name in features.ready:
+                what = f'"{name}" is the name of a feature and of a model'
+                raise document_of(self.root).error(("models", name), what, next="rename one of them")
+        return features
+
+    def _folder_names(self, settings: Settings) -> list[str]:
+        folder = self.root / settings.features
+        return [path.name for path in folder.iterdir() if (path / FILE).is_file()] if folder.is_dir() else []
+
+    def _models(self, settings: Settings, document: Document) -> tuple[dict[str, ServingModel], list[str]]:
+        models, sleeping = {}, []
+        for name, model in settings.models.items():
+            kind = None
+            if model.provider != "environment":
+                kind = registry.part("providers", model.provider, where=document.where(("models", name, "provider")))
+            if kind is None or asleep(model, self._environ):
+                sleeping.append(name)
+                continue
+            models[name] = self._serving(name, model, document, self._breaker(model))
+        return models, sleeping
+
+    def _breaker(self, model: Model) -> Breaker:
+        """A model keeps its breaker over a reload, as long as it is the same model at the same place."""
+        return self._breakers.setdefault(f"{model.name}|{model.provider}|{model.url}|{model.model}", Breaker())
+
+    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker) -> ServingModel:
+        place = ("models", name)
+        kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
+        if declared := registry.declared_options(kind):
+            document.read(model.options, declared, (*place, "options"))
+        key = secret_of(model, self._environ)
+        provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
+        price = model.price or prices.price_of(model)
+        return ServingModel(
+            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+        )
+
+    def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
+        sources = {}
+        for name, spec in settings.sources.items():
+            place = ("sources", name)
+            kind = registry.part("sources", spec.kind, where=document.where((*place, "kind")))
+            path = None if spec.path is None else str((self.root / spec.path).resolve())
+            given = {"name": name, "path": path, "link": spec.link, **spec.options}
+            options = {key: value for key, value in given.items() if value is not None}
+            sources[name] = registry.made(kind, options, document, place)
+        return sources
+
+
+class _Serving:
+    """The released features, one after the other."""
+
+    def __init__(self, loader: Loader, last: Features, store: Releases) -> None:
+        self._loader, self._last, self._store = loader, last, store
+        self.ready: dict[str, Ready] = {}
+        self.canaries: dict[str, OnTrial] = {}
+        self.shadows: dict[str, OnTrial] = {}
+        self.missing: dict[str, NotReleased | Refused] = {}
+
+    def add(self, name: str, state: State) -> None:
+        """The live release of a feature, and what is on trial."""
+        standing = state.standing(name)
+        again = f"mainstay release {name}"
+        if standing.live is None:
+            self.missing[name] = NotReleased(f'no release of "{name}" is live', next=again)
+            return
+        try:
+            self.ready[name] = self._load(name, standing.live)
+        except MainstayError as error:
+            self.missing[name] = Refused(error.what, where=error.where or name, next=error.next or again)
+            if name not in self._last.ready:
+                return
+            self.ready[name] = self._last.ready[name]
+        for trial, into in ((standing.canary, self.canaries), (standing.shadow, self.shadows)):
+            if trial is not None:
+                try:
+                    into[name] = OnTrial(trial, self._load(name, trial))
+                except MainstayError as error:
+                    self.missing[name] = Refused(error.what, where=error.where or name, next=f"mainstay rollback {name}")
+
+    def _load(self, name: str, entry: WentLive | TrialBegan) -> Ready:
+        """The release of that entry, if the evidence bears it."""
+        refuse_unproven(name, entry, self._store)
+        last = self._last
+        trials = [on.ready for on in (last.canaries.get(name), last.shadows.get(name)) if on is not None]
+        for known in (last.ready.get(name), *trials):
+            if known is not None and known.digest == entry.digest:
+                return known
+        release = self._store.release(name, entry.digest)
+        if release is None:
+            raise Refused(f"there is no release {entry.digest[:12]}", where=name, next=f"mainstay release {name}")
+        return self._loader.frozen(release, last.project)
+
+
+def refuse_unproven(name: str, entry: WentLive | TrialBegan, store: Releases) -> None:
+    """Raises `Refused` for a release that no report bears: not of this digest, not with an outcome that is good enough.
+
+    A shadow, which nobody sees, needs none, and an override is its own reason, until it expires.
+    """
+    kind = entry.kind if isinstance(entry, TrialBegan) else "canary" if entry.canary else "live"
+    if kind == "shadow" or (isinstance(entry, WentLive) and entry.override):
+        return
+    evidence = store.evidence(entry.report) if entry.report else None
+    what = None
+    if evidence is None:
+        what = "there is no report of its evaluation"
+    elif (evidence.release, evidence.feature) != (entry.digest, name):
+        what = f"the report {evidence.report} is of another release"
+    elif evidence.seal != entry.seal:
+        what = f"the report {evidence.report} was changed since"
+    elif evidence.outcome not in GOOD_FOR[kind]:
+        what = f"the gate said: {evidence.outcome or 'nothing'}"
+    if what is not None:
+        raise Refused(f"release {entry.digest[:12]} is refused: {what}", where=name, next=f"mainstay release {name}")
+
+
+def _with_current(model: Model, current: Model | None) -> Model:
+    """A frozen model with what is not frozen: price and headers as they are today."""
+    if current is None:
+        return model
+    return msgspec.structs.replace(model, price=current.price, headers=current.headers)
+
+
+def _difference(release: Release, models: Mapping[str, Model], environ: Mapping[str, str]) -> str:
+    """Why a frozen release has another digest now."""
+    if release.version != assembling.VERSION:
+        return f"it was evaluated with Mainstay {release.version}, and this is {assembling.VERSION}"
+    sleeping = [name for name, model in models.items() if asleep(model, environ)]
+    if sleeping:
+        return f"the key of {', '.join(sleeping)} is not set here, or was not when it was evaluated"
+    return "a key that was not set then is set now, or Python that it imports has changed"
