@@ -165,14 +165,18 @@ def test_the_command_line_takes_them_like_built_in_ones(outside: Outside):
 CHECKS = """
 import asyncio
 from lantern.guards import NoPromises
+from lantern.scorers import Polite
 from lantern.sources import Facts
-from mainstay.testing import check_guard, check_source
+from mainstay import registry
+from mainstay.testing import check_guard, check_scorer, check_source
 
 async def main():
     guard = NoPromises(words=("tomorrow",), strict=False)
     await check_guard(guard, texts=["It comes tomorrow. Or later.", "It comes soon. Really.", "Tomorrow"])
     facts = Facts(name="facts", path="facts.txt", least=2)
     await check_source(facts, finds=["what is one way of answering", "which ladder holds rungs?"], misses=["the weather in Rome"])
+    assert registry.part("scorers", "polite", where="here") is Polite
+    await check_scorer(Polite(words=("gladly",)), expects=[True, "please"], refuses=[42])
 
 asyncio.run(main())
 """

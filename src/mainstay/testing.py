@@ -9,14 +9,24 @@ their absence: give them texts and questions that matter to your part.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterable
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+import msgspec
+
+from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
+from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Passage
 from mainstay.core.feature import Feature, MessageRung
-from mainstay.core.seams import Guard, Hold, Source
+from mainstay.core.reasons import Reason, Status
+from mainstay.core.record import Begun, Outcome, Record
+from mainstay.core.report import Opinion
+from mainstay.core.seams import Guard, Hold, Scorer, Source, Subject
 from mainstay.serve.guarding import ACTIONS, Screening
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard
 from mainstay.serve.tracing import Trace
@@ -101,6 +111,112 @@ async def check_source(source: Source, *, finds: Iterable[str], misses: Iterable
         assert not passages or query in ODD_QUERIES, f"something was found for {query!r}"
         _check_passages(passages, query)
     return found
+
+
+async def _no_judge(feature: str, input: Mapping[str, Any]) -> Answer:
+    """There is nobody to ask: what a scorer gets whose judge cannot answer."""
+    return Answer(
+        id="judge", feature=feature, release="test", status=Status.UNAVAILABLE, reason=Reason.MODEL_UNAVAILABLE, text="Sorry."
+    )
+
+
+async def check_scorer(
+    scorer: Scorer,
+    *,
+    expects: Iterable[Any] = (),
+    refuses: Iterable[Any] = (),
+    ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]] = _no_judge,
+) -> list[Opinion]:
+    """Has the scorer an opinion, or None, of whatever a feature may answer, and always the same one of the same answer?
+
+    `expects` are expectations that cases may have of it, `refuses` such as it has to reject before an evaluation begins; `ask`
+    stands in for other features. Answers are odd texts, data, refusals, empty and broken off; with citations that are there and
+    not, with and without a case and a rival. Gives every opinion.
+    """
+    assert inspect.iscoroutinefunction(scorer.score), "`score` has to be declared with `async def`"
+    accept = getattr(scorer, "check_expected", None)
+    wanted = list(expects)
+    for expected in wanted:
+        if accept is not None:
+            accept(expected)
+    for expected in refuses:
+        assert accept is not None, "`check_expected` is what rejects an expectation"
+        try:
+            accept(expected)
+        except ValueError as error:
+            assert str(error), f"a rejected expectation needs a sentence: {expected!r}"
+        else:
+            raise AssertionError(f"the expectation {expected!r} has to be rejected with a ValueError")
+    found: list[Opinion] = []
+    for subject in _subjects(wanted, ask):
+        before = copy.deepcopy((subject.record, subject.case, subject.rival, subject.expected))
+        opinion = await scorer.score(subject)
+        shown = f"{subject.answer.status}, {subject.answer.shown[:60]!r}, expected {subject.expected!r}"
+        _check_opinion(opinion, shown)
+        assert opinion == await scorer.score(subject), f"the same answer has two opinions: {shown}"
+        after = (subject.record, subject.case, subject.rival, subject.expected)
+        assert before == after, f"a scorer only looks, it changes nothing: {shown}"
+        if subject.expected is None and subject.case is not None:
+            online = await scorer.score(msgspec.structs.replace(subject, case=None))
+            assert online == opinion, f"the same answer has another opinion where there is no case: {shown}"
+        found += [] if opinion is None else [opinion]
+    return found
+
+
+def _check_opinion(opinion: Any, shown: str) -> None:
+    if opinion is None:
+        return
+    assert isinstance(opinion, Opinion), f"that is no opinion: {opinion!r} of {shown}"
+    assert isinstance(opinion.reason, str), f"`reason` is a text: {shown}"
+    value, passed = opinion.value, opinion.passed
+    assert (value is None) is (passed is None), f"`value` and `passed` are known or unknown together: {opinion!r} of {shown}"
+    if passed is None:
+        assert opinion.reason, f"who could not tell says why: {shown}"
+    else:
+        assert isinstance(passed, bool), f"`passed` is true or false: {opinion!r} of {shown}"
+        assert isinstance(value, int | float) and not isinstance(value, bool), f"`value` is a number: {opinion!r} of {shown}"
+        assert math.isfinite(value) and 0 <= value <= 1, f"`value` is between 0 and 1: {opinion!r} of {shown}"
+    msgspec.json.encode(opinion)  # a report has to be able to hold it
+
+
+def _subjects(expects: Iterable[Any], ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]]) -> Iterator[Subject]:
+    """What a scorer may be shown: each kind of answer, with each expectation, alone and beside a rival."""
+    passage = Passage(id="guide.md#one", source="guide", document="guide.md", text="The answer is 42, says Ann.", version="1")
+
+    async def look_up(citation: Citation) -> Passage | None:
+        return passage if citation.passage == passage.id else None
+
+    case = Case(input={"question": "question"})
+    for answer in _answers(passage):
+        record = _record(answer)
+        rival = _record(msgspec.structs.replace(answer, text="Another answer.", data=None, citations=()))
+        for expected in (None, *expects):
+            seen = Subject(record=record, case=case, expected=expected, look_up=look_up, ask=ask)
+            yield seen
+            yield msgspec.structs.replace(seen, rival=rival)
+            if expected is not None:
+                yield msgspec.structs.replace(seen, unwanted=True)
+
+
+def _answers(passage: Passage) -> Iterator[Answer]:
+    plain = Answer(id="test", feature="test", release="test", status=Status.ANSWERED)
+    for text in (*ODD_TEXTS, "The answer is 42, says Ann [1].", "[1, 2", '{"city": "Rome", "stops": [1, 2]}'):
+        yield msgspec.structs.replace(plain, text=text)
+    datas: tuple[Any, ...] = ({}, [], 0, False, "", 42, {"city": "Rome", "stops": [1, {"at": None}], "odd \ud800": "\ud800"})
+    for data in datas:
+        yield msgspec.structs.replace(plain, data=data)
+    for status in Status:
+        yield msgspec.structs.replace(plain, status=status, text="I can't answer that.", reason=Reason.NO_EVIDENCE)
+    cited = Citation.of(passage, start=0, end=27, quote="the answer  is 42")
+    gone = Citation(passage="guide.md#gone", source="guide", document="guide.md", start=0, end=10_000)
+    for citations in ((cited,), (cited, gone), (gone,), (msgspec.structs.replace(cited, start=9, end=3),)):
+        yield msgspec.structs.replace(plain, text="The answer is 42, says Ann [1].", citations=citations)
+
+
+def _record(answer: Answer) -> Record:
+    """A record of that answer whose cost nobody knows."""
+    begun = Begun(id=answer.id, at=0.0, release=answer.release, call=_call())
+    return Record(begun=begun, outcome=Outcome(id=answer.id, answer=answer, took_us=1_500_000, cost_nano_usd=None))
 
 
 def _check_passages(passages: list[Passage], query: str) -> None:

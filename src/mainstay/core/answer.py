@@ -5,6 +5,7 @@ The stream is the truth: `fold` of a call's events is its answer, whatever door 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -65,6 +66,11 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer", tag_field="event")
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish | None = None
     usage: Usage | None = None
+
+    @property
+    def shown(self) -> str:
+        """The answer as one text: a structured one as JSON."""
+        return self.text if self.data is None else json.dumps(self.data, ensure_ascii=False, default=str)
 
 
 class Started(Struct, frozen=True, tag="started", tag_field="event"):

@@ -27,6 +27,21 @@ class Opinion(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+def accepts(reason: str = "", *, value: float = 1.0) -> Opinion:
+    """The answer is good enough."""
+    return Opinion(value=value, passed=True, reason=reason)
+
+
+def rejects(reason: str, *, value: float = 0.0) -> Opinion:
+    """The answer is not good enough."""
+    return Opinion(value=value, passed=False, reason=reason)
+
+
+def cannot_tell(reason: str) -> Opinion:
+    """The scorer lacks what it needs to judge this answer: neither a pass nor a zero."""
+    return Opinion(reason=reason)
+
+
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer to one case, and what the scorers say of it.
 

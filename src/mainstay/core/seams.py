@@ -124,6 +124,8 @@ class Subject(Struct, frozen=True, kw_only=True):
     """What a scorer looks at: a sealed record, and the case that it answers where there is one.
 
     `expected` is what the case says under this scorer's name, None where it says nothing; for a live call there is no case.
+    `unwanted` says that the name stands under `not-` there: the opinion will be inverted, so whoever takes a list looks for any
+    of it and not for all.
     `rival` is the record of the baseline's answer to the same case, for scorers that compare.
     `look_up` gives the passage that a citation names, as its source holds it now, or None. `ask` runs another feature (a judge)
     with this input, within the scorer's share of time and money.
@@ -132,6 +134,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     record: Record
     case: Case | None = None
     expected: Any = None
+    unwanted: bool = False
     rival: Record | None = None
     look_up: Callable[[Citation], Awaitable[Passage | None]]
     ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]]
@@ -143,7 +146,11 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 class Scorer(Protocol):
-    """Says what it thinks of an answer, offline and online alike. Made with the options of the feature file as keywords."""
+    """Says what it thinks of an answer, offline and online alike. Made with the options of the feature file as keywords.
+
+    It may have a second method, `check_expected(expected) -> None`, that raises `ValueError` with a sentence for what a case
+    cannot expect of it. It is called with every expectation before any money is spent.
+    """
 
     async def score(self, subject: Subject) -> Opinion | None:
         """An opinion; None where the scorer has nothing to say to such a call. What it raises becomes an opinion that says so."""

@@ -48,8 +48,10 @@ class Scoring(Struct, frozen=True, kw_only=True):
             said[ready.name] = await _opinion(ready, msgspec.structs.replace(subject, expected=expect.get(ready.name)))
         for name, expected in expect.items():
             if name not in said:
-                opinion = await _opinion(self.named(name.removeprefix(NOT)), msgspec.structs.replace(subject, expected=expected))
-                said[name] = _inverted(opinion) if name.startswith(NOT) else opinion
+                unwanted = name.startswith(NOT)
+                seen = msgspec.structs.replace(subject, expected=expected, unwanted=unwanted)
+                opinion = await _opinion(self.named(name.removeprefix(NOT)), seen)
+                said[name] = _inverted(opinion) if unwanted else opinion
         return {name: opinion for name, opinion in said.items() if opinion is not None}
 
 

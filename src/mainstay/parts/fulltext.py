@@ -49,7 +49,7 @@ class _Stems(Struct, frozen=True):
 
 
 class FullText:
-    """An index of passages. `add` them, then `search`."""
+    """An index of passages. `add` them, then `search`, or ask for one `passage` by its id."""
 
     def __init__(self) -> None:
         self._db = apsw.Connection(":memory:")
@@ -59,6 +59,7 @@ class FullText:
         )
         self._tokens = self._db.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
         self._passages: list[Passage] = []
+        self._numbers: dict[str, int] = {}
         self._stems: dict[int, _Stems] = {}
 
     def __len__(self) -> int:
@@ -67,12 +68,18 @@ class FullText:
     def add(self, passages: Iterable[Passage]) -> None:
         """Put passages into the index."""
         for passage in passages:
+            self._numbers[passage.id] = len(self._passages)
             self._passages.append(passage)
             title, *rest = passage.heading or ("",)
             self._db.execute(
                 "insert into words(rowid, heading, title, body) values(?,?,?,?)",
                 (len(self._passages), _with_names(" ".join(rest)), _with_names(title), _with_names(passage.text)),
             )
+
+    def passage(self, id: str) -> Passage | None:
+        """The passage with that id."""
+        number = self._numbers.get(id)
+        return None if number is None else self._passages[number]
 
     async def search(self, query: str, *, limit: int) -> list[Passage]:
         """The passages that answer, best first, at most one a section; `score` is the share of the question they cover."""

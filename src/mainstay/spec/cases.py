@@ -84,7 +84,9 @@ class Line(Written):
             data = json.loads(text, object_pairs_hook=self._object)
             kept = documents.is_json(data)
         except json.JSONDecodeError as error:
-            raise self.error((), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}") from None
+            raise self.error(
+                (), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}"
+            ) from None
         except RecursionError:
             raise self.error((), "not JSON that can be read: it is nested too deeply") from None
         except ValueError as error:

@@ -75,6 +75,8 @@ def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
     if asked.model in app.features.plain:
         return Call(id=new_id(), feature=asked.model, user=asked.user, stream=asked.stream, request=asked.request), []
     ready = app.features.ready.get(asked.model)
+    if asked.model in app.features.missing and ready is None:
+        raise HttpError(503, app.features.missing[asked.model].what, code="not_released", param="model", final=False)
     if ready is None:
         known = [*app.features.ready, *app.features.plain]
         raise HttpError(

@@ -14,7 +14,7 @@ import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.core.errors import StoreError
-from mainstay.doors.http import chat, features, openapi
+from mainstay.doors.http import admin, chat, features, openapi
 from mainstay.doors.http.wire import CLOSE, JSON, Gone, HttpError, Receive, Request, Scope, Send
 
 log = logging.getLogger("mainstay.http")
@@ -24,15 +24,15 @@ OPEN = ("/healthz", "/readyz")  # no key, and answered to the end
 class HttpDoor:
     """An ASGI application around a `Mainstay`.
 
-    Without a key (`MAINSTAY_API_KEY`, or `key`) only clients on loopback are served. While it is `draining`, `/readyz` says no,
+    Without a key (`MAINSTAY_API_KEY`, or `key`) only clients on loopback are served. `/admin` has a key of its own
+    (`MAINSTAY_ADMIN_KEY`, or `admin_key`). While it is `draining`, `/readyz` says no,
     running calls finish, and new ones are told to ask elsewhere.
     """
 
-    def __init__(self, app: Mainstay, *, key: str | None = None) -> None:
+    def __init__(self, app: Mainstay, *, key: str | None = None, admin_key: str | None = None) -> None:
         self._app = app
-        secret = (os.environ.get("MAINSTAY_API_KEY", "") if key is None else key).strip()
-        self._key = _digest(secret.encode()) if secret else None
-        self._bearer = _digest(b"Bearer " + secret.encode())
+        self._key = _key("MAINSTAY_API_KEY", key)
+        self._admin_key = _key("MAINSTAY_ADMIN_KEY", admin_key)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,10 +82,12 @@ class HttpDoor:
         """Is this client served at all, and now? Raises `HttpError`."""
         if request.path in OPEN:
             return
-        if self._key is None:
-            if not is_loopback((request.scope.get("client") or ("",))[0]):
-                raise HttpError(403, "without a key only loopback is served; set MAINSTAY_API_KEY", code="key_required")
-        elif not self._has_key(request):
+        admin = request.path.startswith("/admin/")
+        key, name = (self._admin_key, "MAINSTAY_ADMIN_KEY") if admin else (self._key, "MAINSTAY_API_KEY")
+        if key is None:
+            if self._key is not None or not is_loopback((request.scope.get("client") or ("",))[0]):
+                raise HttpError(403, f"without a key only loopback is served; set {name}", code="key_required")
+        elif not _has_key(request, key):
             raise HttpError(
                 401,
                 "the key is missing or wrong; send `authorization: Bearer …`",
@@ -94,15 +96,6 @@ class HttpDoor:
             )
         if self.draining:
             raise _draining("the server is stopping")
-
-    def _has_key(self, request: Request) -> bool:
-        """Whether the key came, in either of the ways that SDKs have. Digests are compared, so that time tells nothing."""
-        given = request.headers.get(b"authorization", b"")
-        if hmac.compare_digest(_digest(given), self._bearer):
-            return True
-        scheme, _, bearer = given.strip().partition(b" ")
-        keys = [bearer.strip() if scheme.lower() == b"bearer" else b"", request.headers.get(b"x-api-key", b"").strip()]
-        return any(hmac.compare_digest(_digest(key), self._key or b"") for key in keys)
 
     async def _route(self, request: Request) -> None:
         server = self._app.settings.server
@@ -124,6 +117,23 @@ class HttpDoor:
         elif path.startswith("/v1/models/") and rest:
             _only(request, "GET")
             await chat.list_models(self._app, request, rest)
+        elif path.startswith("/admin/features/"):
+            await self._admin(request, path.removeprefix("/admin/features/"))
+        else:
+            await self._fixed(request)
+
+    async def _admin(self, request: Request, rest: str) -> None:
+        feature, _, what = rest.partition("/")
+        limit = self._app.settings.server.max_body
+        if feature and not what:
+            _only(request, "GET")
+            await admin.read(self._app, request, feature)
+        elif feature and what == "switch":
+            _only(request, "PUT")
+            await admin.switch(self._app, request, feature, limit)
+        elif feature and what == "rollback":
+            _only(request, "POST")
+            await admin.roll_back(self._app, request, feature, limit)
         else:
             await self._fixed(request)
 
@@ -180,6 +190,19 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def _key(variable: str, given: str | None) -> bytes | None:
+    """The digest of a key that was given, or that the environment holds; None where there is none."""
+    secret = (os.environ.get(variable, "") if given is None else given).strip()
+    return _digest(secret.encode()) if secret else None
+
+
+def _has_key(request: Request, key: bytes) -> bool:
+    """Whether the key came, in either of the ways that SDKs have. Digests are compared, so that time tells nothing."""
+    scheme, _, bearer = request.headers.get(b"authorization", b"").strip().partition(b" ")
+    given = [bearer.strip() if scheme.lower() == b"bearer" else b"", request.headers.get(b"x-api-key", b"").strip()]
+    return any(hmac.compare_digest(_digest(secret), key) for secret in given)
 
 
 def _digest(secret: bytes) -> bytes:

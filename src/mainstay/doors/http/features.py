@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Event, name_of
 from mainstay.core.call import Call, Turn
-from mainstay.core.errors import NotFound
+from mainstay.core.errors import NotFound, NotReleased
 from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
 from mainstay.doors.http import statuses
@@ -111,6 +111,8 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
     )
     try:
         events = app.serve(call)
+    except NotReleased as error:
+        raise HttpError(503, f"{error.what}; {error.next}", code="not_released", final=False) from None
     except NotFound as error:
         raise HttpError(404, error.what, code="unknown_feature") from None
     with Listener(request, stalled=stalled) as listener:

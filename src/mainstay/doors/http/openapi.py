@@ -10,6 +10,7 @@ import msgspec
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
 from mainstay.core.answer import EVENT_NAMES, Answer, Cited, Data, Retract, Started, Step, Text
+from mainstay.doors.http.admin import RollbackRequest, SwitchRequest
 from mainstay.doors.http.features import ANSWER_ID, FeatureRequest, ScoreRequest
 from mainstay.spec.schemas import components
 from mainstay.wire.openai_requests import MESSAGES, READERS
@@ -17,21 +18,29 @@ from mainstay.wire.openai_requests import MESSAGES, READERS
 _TEMPLATE = "#/components/schemas/{name}"
 _EVENTS = [Started, Step, Text, Data, Cited, Retract, Answer]
 _STRING: dict[str, Any] = {"type": "string"}
+_OBJECT_OR_NULL: dict[str, Any] = {"type": ["object", "null"]}
 _INTEGER: dict[str, Any] = {"type": "integer"}
 
 
 def document(app: Mainstay, *, locked: bool) -> bytes:
     """The document, with the features and models of this project as the known names. `locked` says that a key is needed."""
     readers = {"messages": MESSAGES, **READERS}
-    types = [FeatureRequest, ScoreRequest, *_EVENTS, *(reader.type for reader in readers.values())]
-    (asked, scored, *others), shared = components(types, template=_TEMPLATE)
+    types = [
+        FeatureRequest,
+        ScoreRequest,
+        SwitchRequest,
+        RollbackRequest,
+        *_EVENTS,
+        *(reader.type for reader in readers.values()),
+    ]
+    (asked, scored, switched, rolled, *others), shared = components(types, template=_TEMPLATE)
     shared |= _schemas()
     shared["WireMessage"]["properties"]["prefix"] = {"enum": [False, None]}
     shared["ChatRequest"] = _chat(app, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "Mainstay", "version": VERSION, "description": _DESCRIPTION},
-        "paths": _own(app, asked, scored) | _openai(app) | _operators(),
+        "paths": _own(app, asked, scored) | _openai(app) | _operators() | _admin(app, switched, rolled),
         "components": {
             "schemas": shared,
             "securitySchemes": {
@@ -127,6 +136,23 @@ def _operators() -> dict[str, Any]:
         "/metrics": {"get": _operation("Prometheus metrics", metrics)},
         "/openapi.json": {"get": _operation("This document", anything)},
         "/": {"get": _operation("What this is", anything)},
+    }
+
+
+def _admin(app: Mainstay, switched: Any, rolled: Any) -> dict[str, Any]:
+    """What is served, and taking it back."""
+    names = [*app.features.ready, *app.features.missing, *app.features.plain]
+    feature, standing = _path("feature", _one_of(names)), _json(_ref("Standing"))
+    nothing = {"409": _json(_ref("Error"), "There is nothing to go back to")}
+    path = "/admin/features/{feature}"
+    return {
+        path: {"get": _operation("What is served for a feature", standing, parameters=[feature])},
+        f"{path}/switch": {
+            "put": _operation("Switch a feature off or on, within a second", standing, parameters=[feature], body=switched)
+        },
+        f"{path}/rollback": {
+            "post": _operation("Go back to the release before", standing, parameters=[feature], body=rolled, more=nothing)
+        },
     }
 
 
@@ -234,6 +260,14 @@ def _schemas() -> dict[str, Any]:
         ),
         "FeatureList": _object(data=_list_of("ListedFeature")),
         "KeptScore": _object(id=_STRING, record=_STRING),
+        "Standing": _object(
+            feature=_STRING,
+            live=_OBJECT_OR_NULL,
+            canary=_OBJECT_OR_NULL,
+            shadow=_OBJECT_OR_NULL,
+            off={"type": "array", "items": {"type": "object"}},
+            head=_STRING,
+        ),
         "Health": _object(status={"const": "ok"}),
         "Readiness": _object(status={"enum": ["ready", "not ready"]}, trouble=text_or_null),
     }

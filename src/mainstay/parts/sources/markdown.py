@@ -86,6 +86,10 @@ class Markdown:
         """The passages that answer the question, best first."""
         return await self._index.search(query, limit=limit)
 
+    async def passage(self, id: str) -> Passage | None:
+        """The passage with that id, as the files held it when they were read."""
+        return self._index.passage(id)
+
     def _passages(self, document: str, text: str) -> Iterator[Passage]:
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         numbers: Counter[str] = Counter()
