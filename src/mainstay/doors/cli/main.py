@@ -15,6 +15,7 @@ from mainstay.doors.cli.init import init
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
+from mainstay.doors.cli.stress import stress
 
 
 class Quiet(click.Group):
@@ -38,5 +39,5 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-for command in (init, demo, serve, run, records, doctor, drill):
+for command in (init, demo, serve, run, records, doctor, drill, stress):
     main.add_command(command)
