@@ -17,7 +17,7 @@ _MOJIBAKE = re.compile(
     "Ã[\u0080-\u00bf©¨¤¶¼Ÿ±§ª«¡¢£]|â€[™œ“”\u009c\u009d\u0080-\u00bf¦]|Â[\u00a0-\u00bf]|ï¿½|Ð[\u0080-\u00bf°±²µ]Ñ"
 )
 _MARKUP = re.compile(
-    r"\{\{.{0,40}|\{%.{0,40}|<\|[a-z_]{2,30}\|>|\[/?INST\]|<</?SYS>>"
+    r"\{\{[^}\n]{0,40}(?:\}\})?|\{%[^%\n]{0,40}(?:%\})?|<\|[a-z_]{2,30}\|>|\[/?INST\]|<</?SYS>>"
     r"|^\[(?:system|user|assistant)\]\s*$|^#{2,3} ?(?:System|Instruction|Response)\b:?",
     re.MULTILINE,
 )
@@ -78,7 +78,8 @@ def garbage(text: str, known: str, *, controls: str) -> Iterator[tuple[str, str]
             yield f"it holds wrongly decoded text, such as {stretch!r}", stretch
             break
     for match in _MARKUP.finditer(_CODE.sub(" ", text)):
-        if match[0][:8] not in known:
+        opening = match[0][:2] if match[0][0] == "{" else match[0]  # a quotation may be cut
+        if opening not in known:
             yield f"it holds markup of a prompt: {match[0]!r}", match[0]
             break
     repeated = _repeated(text)
@@ -97,7 +98,7 @@ def _repeated(text: str) -> str:
 
 def is_json(text: str) -> bool:
     """Whether the text is nothing but a JSON object or list, perhaps in a fence."""
-    bare = re.sub(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", "", text).strip()
+    bare = text.strip().removeprefix("```").removeprefix("json").removesuffix("```").strip()
     return bool(re.fullmatch(r'\{\s*"[^"]*"\s*:.*\}|\[\s*\{\s*".*\}\s*\]|\{\s*\}|\[\s*\]', bare, re.DOTALL))
 
 
