@@ -31,6 +31,7 @@ from mainstay.core.release import fold as folded
 from mainstay.core.report import Opinion
 from mainstay.following import Follower
 from mainstay.learn import drill as drilling
+from mainstay.learn import stress as stressing
 from mainstay.learn.evaluation import TENANT, Stage
 from mainstay.learn.releasing import Desk, Lent, Working
 from mainstay.learn.scoring import ReadyScorer, Scoring
@@ -437,6 +438,29 @@ class Mainstay:
             new_id=new_id,
         )
         return await drilling.drill(stage, input=input, deadline=deadline, seen=seen)
+
+    async def stress(
+        self,
+        feature: str,
+        inputs: Sequence[Mapping[str, Any]] = (),
+        /,
+        *,
+        limit: int = stressing.LIMIT,
+        seed: int = 0,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> stressing.Report:
+        """Ask a feature adversarial questions, made from these inputs; its own models are asked. Raises `NotFound`."""
+        if feature not in self.features.ready:
+            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, self.features.ready)}', next="mainstay doctor")
+        shown = f"{self.settings.features}/{feature}"
+        stage = stressing.Stage(
+            folder=read_folder(self.root / shown, shown=shown),
+            bind=lambda folder: assembling.ready(folder, self.features.project),
+            serve=lambda call, ready: serve(call, ready, self.parts),
+            record=self.record,
+            new_id=new_id,
+        )
+        return await stressing.stress(stage, inputs=inputs, limit=limit, seed=seed, seen=seen)
 
     def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""

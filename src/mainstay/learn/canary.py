@@ -61,7 +61,8 @@ def goodness(record: Record, scores: Iterable[Score] = ()) -> float | None:
 
 
 def values_of(calls: Iterable[tuple[Record, Sequence[Score]]]) -> list[float]:
-    """The mean goodness of each user of one arm, in the order of their first calls; a call without a user stands for itself.
+    """The mean goodness of each user of one arm, in the order of their first calls; without a user a session stands for one, and
+    without that the call for itself.
 
     `calls` are those of one release, of users only (`origin`), with their scores, in any order.
     """
@@ -70,8 +71,7 @@ def values_of(calls: Iterable[tuple[Record, Sequence[Score]]]) -> list[float]:
         value = goodness(record, scores)
         if value is not None:
             call = record.begun.call
-            user = ("call", record.id) if call.user is None else (call.tenant, call.user)
-            by_user.setdefault(user, []).append(value)
+            by_user.setdefault((call.tenant, call.user or call.session or record.id), []).append(value)
     return [math.fsum(values) / len(values) for values in by_user.values()]
 
 
