@@ -31,8 +31,8 @@ PIECES = 6_000  # words, pairs and runs that are kept
 WEIGHTS = 20_000  # of them; with the marks they keep the file under 300 KB
 LEVELS = 300  # that the largest weight is rounded to
 STRANGE = 0.02  # the share of examples that may be taken for texts of another kind
-ROUNDS, RATE, PENALTY = 20, 2.0, 1e-4
-SMALL = 0.002  # an error of a probability that is not worth a correction
+ROUNDS, RATE, PENALTY = 10, 4.0, 1e-4
+SMALL = 0.01  # an error of a probability that is not worth a correction
 BINS = 10
 Seen = Callable[[int, int], None]
 
@@ -184,15 +184,11 @@ def _by_target(flat: Sequence[float], targets: Mapping[str, tuple[Label, ...]]) 
     return scores
 
 
-def _fitted(
-    cut: Sequence[_Pieces], targets: Mapping[str, tuple[Label, ...]], seed: int, rounds: _Rounds
-) -> dict[str, _Weights]:
+def _fitted(cut: Sequence[_Pieces], targets: Mapping[str, tuple[Label, ...]], seed: int, rounds: _Rounds) -> dict[str, _Weights]:
     return {name: _fit_target(name, labels, cut, PIECES // len(targets), seed, rounds) for name, labels in targets.items()}
 
 
-def _fit_target(
-    name: str, labels: tuple[Label, ...], cut: Sequence[_Pieces], most: int, seed: int, rounds: _Rounds
-) -> _Weights:
+def _fit_target(name: str, labels: tuple[Label, ...], cut: Sequence[_Pieces], most: int, seed: int, rounds: _Rounds) -> _Weights:
     """Stochastic gradient descent, over the pieces that tell most."""
     own = [one for one in cut if name in one.example.labels]
     right = [labels.index(one.example.labels[name]) for one in own]
@@ -213,7 +209,7 @@ def _fit_target(
     middle = sum(bias) / len(bias)
     bias = [b - middle for b in bias]
     columns = [[0.0] * (len(words) + len(letters)) for _ in labels]
-    order, chance = list(range(len(own))), random.Random(seed)  # noqa: S311  an order, no secret
+    order, chance = list(range(len(own))), random.Random(seed)
     for turn in range(ROUNDS):
         chance.shuffle(order)
         rate = RATE / (1 + 4 * turn / ROUNDS)

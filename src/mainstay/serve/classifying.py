@@ -11,19 +11,38 @@ in words that no case has is none that it can judge.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
-from mainstay.core.classifier import ClassifierFile, Label
+from mainstay.core.classifier import FORMAT, ClassifierFile, Label
+from mainstay.core.errors import ConfigError
 
-LONGEST = 4_000  # characters that are read
+LONGEST = 2_000  # characters that are read
 RUNS = (2, 3, 4)  # how many letters make a run
 MARK = 8  # characters of a text's mark
 _WORD = re.compile(r"\w+")
+
+
+def read(data: bytes, *, where: str, next: str) -> tuple[ClassifierFile, Classifier]:
+    """A classifier's file, checked and made ready. Raises `ConfigError`; `next` is what to type then."""
+    try:
+        plain = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ConfigError(f"not JSON: {error}", where=where, next=next) from None
+    found = plain.get("format") if isinstance(plain, dict) else None
+    if isinstance(found, int) and found != FORMAT:
+        raise ConfigError(f"a classifier of format {found}; this version reads format {FORMAT}", where=where, next=next)
+    try:
+        file = msgspec.convert(plain, ClassifierFile)
+        return file, Classifier(file)
+    except ValueError as error:  # msgspec's too
+        raise ConfigError(f"not a classifier that can be used: {error}", where=where, next=next) from None
 
 
 class Guess(Struct, frozen=True, kw_only=True):
@@ -40,7 +59,7 @@ def pieces(text: str) -> tuple[set[str], set[str]]:
         return set(), set()
     words = _WORD.findall(plain)
     padded = f" {plain} "
-    pairs = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}
+    pairs = {f"{first} {second}" for first, second in itertools.pairwise(words)}
     runs = {padded[i : i + n] for n in RUNS for i in range(len(padded) - n + 1)}
     return pairs.union(words), runs
 

@@ -20,6 +20,7 @@ from mainstay.core.feature import (
     RUNGS,
     AnyRung,
     CallRung,
+    ClassifierRung,
     Feature,
     Input,
     InputType,
@@ -223,6 +224,8 @@ def _named_files(feature: Feature) -> list[tuple[str, Place]]:
 def _files_of(rung: Rung, place: Place) -> list[tuple[str, Place]]:
     if isinstance(rung, RulesRung):
         return [(rung.rules, (*place, "rules"))]
+    if isinstance(rung, ClassifierRung):
+        return [(rung.classifier, (*place, "classifier"))]
     if isinstance(rung, ModelRung):
         return [(rung.prompt, (*place, "prompt"))]
     if isinstance(rung, StepsRung):
