@@ -1,4 +1,7 @@
-"""Reads a TOML file into a frozen type, with errors that say file, line, key, what was expected, and the nearest right key."""
+"""Reads files that people write into frozen types; errors say file, line, key, what was expected, and the nearest right key.
+
+`Written` is what every such file has in common; `Document` is a TOML file.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -28,6 +32,7 @@ _MISSING = re.compile(r"Object missing required field `(.+)`")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 _LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 _UNQUOTED = re.compile(r"""\s*([\w.-]+)\s*=\s*([^"'\[{\s#][^#]*)""")
+_HALF = re.compile("[\ud800-\udfff]")  # a surrogate on its own, which JSON can escape and UTF-8 cannot hold
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _BOUND = re.compile(r"Expected `([^`]+)`(?: of length)? (>=|<=|>|<) (\S+)")
 
@@ -46,7 +51,47 @@ _NAMES = {
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 
-class Document:
+class Written:
+    """Data that somebody wrote, and where each key of it stands."""
+
+    words: Mapping[str, str] = {}  # what this kind of file calls a type, where that is not TOML's word
+
+    def where(self, place: Place) -> str:
+        """How errors name that place."""
+        raise NotImplementedError
+
+    def error(self, place: Place, what: str, *, next: str = "") -> ConfigError:
+        """An error at that place of this file."""
+        return ConfigError(what, where=self.where(place), next=next)
+
+    def read(self, data: Any, kind: type[T], place: Place = ()) -> T:
+        """The data at that place as the type. Raises `ConfigError`."""
+        try:
+            return msgspec.convert(data, kind, dec_hook=_hook)
+        except msgspec.ValidationError as error:
+            raise self._explained(str(error), kind, data, place) from None
+
+    def _explained(self, message: str, kind: Any, data: Any, place: Place) -> ConfigError:
+        if unknown := _UNKNOWN.fullmatch(_without_path(message)):
+            steps = _steps(message[len(unknown.group()) :], kind, data)
+            names = _fields_of(_type_at(kind, steps))
+            return self.error((*place, *steps, unknown[1]), f"unknown key; {nearest(unknown[1], names)}")
+        what, _, path = message.rpartition(_AT) if _AT in message else (message, "", "")
+        steps = _steps(_AT + path if path else "", kind, data)
+        at, expected = place + steps, _type_at(kind, steps)
+        if missing := _MISSING.fullmatch(what):
+            return self.error(at, f"the key `{missing[1]}` is missing{_help(expected, missing[1], ': ')}")
+        if get_origin(expected) is Literal:
+            options = [str(option) for option in get_args(expected)]
+            value = _value_at(data, steps)
+            hint = nearest(value, options) if isinstance(value, str) else ""
+            did_you_mean = f"; {hint}" if hint.startswith("did") else ""
+            return self.error(at, f"{quoted(value)} is not one of {', '.join(options)}{did_you_mean}")
+        expects = _worded(what, {**_NAMES, **self.words})
+        return self.error(at, expects + _help(_type_at(kind, steps[:-1]), str(steps[-1]) if steps else "", ". "))
+
+
+class Document(Written):
     """A TOML file: its data, and where each key stands. `shown` is how errors call the file."""
 
     def __init__(self, source: bytes, shown: str) -> None:
@@ -73,17 +118,6 @@ class Document:
         line = f":{self._places[known]}" if known else ""
         return f"{self.shown}{line} {dotted(place)}".rstrip()
 
-    def error(self, place: Place, what: str, *, next: str = "") -> ConfigError:
-        """An error at that place of this file."""
-        return ConfigError(what, where=self.where(place), next=next)
-
-    def read(self, data: Any, kind: type[T], place: Place = ()) -> T:
-        """The data at that place as the type. Raises `ConfigError`."""
-        try:
-            return msgspec.convert(data, kind, dec_hook=_hook)
-        except msgspec.ValidationError as error:
-            raise self._explained(str(error), kind, data, place) from None
-
     def refuse_no_time(self, value: Any, place: Place = ()) -> None:
         """Refuse `"0s"` wherever a time has to be longer than nothing, in a value that was read from this file."""
         if isinstance(value, msgspec.Struct):
@@ -95,24 +129,6 @@ class Document:
         elif isinstance(value, tuple):
             for i, inner in enumerate(value):
                 self.refuse_no_time(inner, (*place, i))
-
-    def _explained(self, message: str, kind: Any, data: Any, place: Place) -> ConfigError:
-        if unknown := _UNKNOWN.fullmatch(_without_path(message)):
-            steps = _steps(message[len(unknown.group()) :], kind, data)
-            names = _fields_of(_type_at(kind, steps))
-            return self.error((*place, *steps, unknown[1]), f"unknown key; {nearest(unknown[1], names)}")
-        what, _, path = message.rpartition(_AT) if _AT in message else (message, "", "")
-        steps = _steps(_AT + path if path else "", kind, data)
-        at, expected = place + steps, _type_at(kind, steps)
-        if missing := _MISSING.fullmatch(what):
-            return self.error(at, f"the key `{missing[1]}` is missing{_help(expected, missing[1], ': ')}")
-        if get_origin(expected) is Literal:
-            options = [str(option) for option in get_args(expected)]
-            value = _value_at(data, steps)
-            hint = nearest(value, options) if isinstance(value, str) else ""
-            did_you_mean = f"; {hint}" if hint.startswith("did") else ""
-            return self.error(at, f"{quoted(value)} is not one of {', '.join(options)}{did_you_mean}")
-        return self.error(at, _worded(what) + _help(_type_at(kind, steps[:-1]), str(steps[-1]) if steps else "", ". "))
 
 
 def read(path: Path, shown: str | None = None) -> Document:
@@ -135,6 +151,19 @@ def decoded(source: bytes, shown: str) -> str:
         raise ConfigError(
             f"the file is not UTF-8: {error.reason} at byte {error.start}", where=f"{shown}:{line}", next="save it as UTF-8"
         ) from None
+
+
+def is_json(value: Any) -> bool:
+    """Whether the value can be written as JSON and read again: no number too large, or not a number, and no half of a character."""
+    if isinstance(value, float):
+        return value - value == 0
+    if isinstance(value, str):
+        return value.isascii() or not _HALF.search(value)
+    if isinstance(value, dict):
+        return all(is_json(key) and is_json(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(is_json(inner) for inner in value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
 def quoted(value: Any) -> str:
@@ -169,18 +198,18 @@ def _hook(kind: Any, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
-def _worded(what: str) -> str:
-    """msgspec's sentence in TOML's words."""
+def _worded(what: str, words: Mapping[str, str]) -> str:
+    """msgspec's sentence in the words of the file."""
     if wrong := _WRONG_TYPE.fullmatch(what):
-        expected = [_NAMES.get(name, name) for name in wrong[1].split(" | ") if name != "null"]
-        return f"expected {' or '.join(expected)}, got {_NAMES.get(wrong[2], wrong[2])}"
+        expected = [words.get(name, name) for name in wrong[1].split(" | ") if name != "null"]
+        return f"expected {' or '.join(expected)}, got {words.get(wrong[2], wrong[2])}"
     if bound := _BOUND.fullmatch(what):
         kinds = [name for name in bound[1].split(" | ") if name != "null"]
         number = bound[3].removesuffix(".0")
         if kinds[0] in ("str", "array") and bound[2] == ">=" and number == "1":
-            return f"expected {_NAMES[kinds[0]]} that is not empty"
+            return f"expected {words[kinds[0]]} that is not empty"
         counted = {"str": " characters", "array": " items"}.get(kinds[0], "")
-        return f"expected {_NAMES.get(kinds[0], kinds[0])} of {_BOUNDS[bound[2]]} {number}{counted}"
+        return f"expected {words.get(kinds[0], kinds[0])} of {_BOUNDS[bound[2]]} {number}{counted}"
     if what.startswith("Expected `str") and "matching regex" in what:
         return "this is not written as it has to be"
     return what[0].lower() + what[1:]

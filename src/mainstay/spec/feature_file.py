@@ -183,18 +183,8 @@ def _check_message(feature: Feature, last: MessageRung, document: Document) -> N
         raise document.error(place, "the answer is text, so the message has to be a text too", next="or give [answer] a schema")
     if isinstance(last.message, str) and not last.message.strip():
         raise document.error(place, "the message is empty; it is what people read when nothing else answers")
-    if not _is_json(last.message):
+    if not documents.is_json(last.message):
         raise document.error(place, "the message cannot be written as JSON: a number is too large, or not a number")
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, float):
-        return value - value == 0
-    if isinstance(value, dict):
-        return all(_is_json(inner) for inner in value.values())
-    if isinstance(value, list):
-        return all(_is_json(inner) for inner in value)
-    return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
 def _not_enforced(feature: Feature) -> Iterator[tuple[Place, str]]:

@@ -1,0 +1,201 @@
+"""Reads and writes a feature's cases: JSON Lines, one case a line, in the folder `cases` of the feature's own.
+
+What a scorer makes of its expectation is the scorer's affair; here every key, type and id is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mainstay.core.call import Turn
+from mainstay.core.case import NOT, Case, named
+from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.evidence import Passage
+from mainstay.spec import documents
+from mainstay.spec.documents import Written, quoted
+from mainstay.spec.places import Place, dotted
+
+FOLDER = "cases"
+SUFFIX = ".jsonl"
+# The order in which a case is written: what a reader of the file looks for first.
+ORDER = (
+    *("id", "category", "language", "tags", "input", "history", "locale", "passages"),
+    *("expect", "must", "notes", "source"),
+)
+
+
+def read_cases(folder: Path, *, shown: str) -> list[Case]:
+    """Every case of a feature, its files by name and its lines in order, each with an id.
+
+    `folder` is the feature's own; `shown` is how errors call it. Without a folder `cases` there are none. Raises `ConfigError` with
+    file, line and key.
+    """
+    found: list[Case] = []
+    lines: list[str] = []
+    for path in case_files(folder, shown=shown):
+        for where, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
+            found.append(case)
+            lines.append(where)
+    ready = named(found)
+    _check_ids(ready, lines)
+    return ready
+
+
+def case_files(folder: Path, *, shown: str) -> list[Path]:
+    """The files of cases in a feature's folder, by name; hidden ones, as editors leave them, are none of them."""
+    inside = folder / FOLDER
+    if not inside.exists():
+        return []
+    if not inside.is_dir():
+        raise ConfigError("this is a file, and has to be a folder of *.jsonl files", where=f"{shown}/{FOLDER}")
+    return sorted(path for path in inside.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+
+
+class Line(Written):
+    """One line of a file, read as JSON. `at` is how errors name it, such as `cases/a.jsonl:3`."""
+
+    words = {"object": "an object"}
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def where(self, place: Place) -> str:
+        return f"{self.at} {dotted(place)}".rstrip()
+
+    def case(self, data: Any) -> Case:
+        """What was read from the line, as a case. Raises `ConfigError`."""
+        if not isinstance(data, dict):
+            raise self.error((), f"expected a case as an object in braces, got {quoted(data)}")
+        _check_keys(self, data)
+        case: Case = self.read(data, Case)
+        _check_case(self, case)
+        return case
+
+    def data(self, text: str) -> Any:
+        """The JSON value of a line. Raises `ConfigError` for what is not JSON, or could not be written again as it was."""
+        try:
+            data = json.loads(text, object_pairs_hook=self._object)
+            kept = documents.is_json(data)
+        except json.JSONDecodeError as error:
+            raise self.error((), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}") from None
+        except RecursionError:
+            raise self.error((), "not JSON that can be read: it is nested too deeply") from None
+        except ValueError as error:
+            raise self.error((), f"not JSON that can be read: {error}") from None
+        if not kept:
+            raise self.error((), "this cannot be kept: a number is too large, or not a number, or a text has half a character")
+        return data
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise self.error((), f"the key {quoted(twice)} stands twice in one object; the first would be lost")
+        return found
+
+
+def _read(path: Path, shown: str) -> Iterable[tuple[str, Case]]:
+    """The cases of one file, each with the place where it stands."""
+    for number, text in enumerate(_text(path, shown).split("\n"), 1):  # a case may hold other characters that break lines
+        if text.strip():
+            line = Line(f"{shown}:{number}")
+            yield line.at, line.case(line.data(text))
+
+
+def _text(path: Path, shown: str) -> str:
+    try:
+        return documents.decoded(path.read_bytes(), shown)
+    except OSError as error:
+        raise ConfigError(f"the file cannot be read: {error.strerror}", where=shown) from None
+
+
+def _slip(text: str) -> str:
+    """What is probably meant, where a line is not JSON."""
+    if text.strip() in ("[", "]", "{", "}", "},") or text.rstrip().endswith("},"):
+        return "; each line holds one whole case, with nothing before, between or after them"
+    if text.lstrip().startswith(("#", "//")):
+        return "; there are no comments in this format, but `notes` is a key of a case"
+    return ""
+
+
+def _check_keys(line: Line, data: Mapping[str, Any]) -> None:
+    """Unknown keys of turns and passages. Elsewhere these types are read from wires, which may grow."""
+    for key, kind in (("history", Turn), ("passages", Passage)):
+        items = data.get(key)
+        for i, item in enumerate(items if isinstance(items, list) else []):
+            for name in item if isinstance(item, dict) else ():
+                if name not in kind.__struct_fields__:
+                    raise line.error((key, i, name), f"unknown key; {nearest(name, kind.__struct_fields__)}")
+
+
+def _check_case(line: Line, case: Case) -> None:
+    """What the types cannot say."""
+    for name, expected in case.expect.items():
+        if not name.removeprefix(NOT).strip():
+            raise line.error(("expect", name), "a scorer's name is missing")
+        if expected is None:
+            raise line.error(("expect", name), "`null` expects nothing; a scorer that compares with nothing gets `true`")
+    for name in ("category", "language"):
+        if name in case.tags:
+            raise line.error(("tags", name), f"`{name}` is a key of the case itself, and not a tag")
+    if "" in case.tags:
+        raise line.error(("tags", ""), "a tag's name is missing")
+    if case.id != case.id.strip() or not case.id.isprintable():
+        raise line.error(("id",), f"{quoted(case.id)}: an id is one line, without white space around it")
+
+
+def _check_ids(cases: list[Case], lines: list[str]) -> None:
+    first: dict[str, str] = {}
+    for case, line in zip(cases, lines, strict=True):
+        if case.id in first:
+            raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
+        first[case.id] = line
+
+
+# Writing
+
+
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write a file of cases in place of what is there. The file is whole at every moment. Raises `OSError`."""
+    _replace(path, _encoded(cases))
+
+
+def add_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write cases behind those that are in a file, which stay as they are to the byte. Raises `OSError`."""
+    there = path.read_bytes() if path.exists() else b""
+    if there and not there.endswith(b"\n"):
+        there += b"\n"
+    _replace(path, there + _encoded(cases))
+
+
+def _encoded(cases: Iterable[Case]) -> bytes:
+    return b"".join(_line(case) + b"\n" for case in cases)
+
+
+def _line(case: Case) -> bytes:
+    data = msgspec.to_builtins(case)
+    return msgspec.json.encode({key: data[key] for key in ORDER if key in data})
+
+
+def _replace(path: Path, content: bytes) -> None:
+    target = Path(os.path.realpath(path))  # a link stays a link
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            draft.chmod(stat.S_IMODE(target.stat().st_mode))
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
