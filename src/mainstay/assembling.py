@@ -43,6 +43,7 @@ from mainstay.core.feature import (
 from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
 from mainstay.core.seams import Hold, Source
+from mainstay.learn.labelling import Shape
 from mainstay.serve import classifying, inputs, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
@@ -80,6 +81,14 @@ def ready(folder: Folder, project: Project) -> Ready:
     return _Assembly(folder, project).ready()
 
 
+def shape(folder: Folder, *, field: str | None) -> Shape:
+    """What of the folder decides how its cases are labelled: its input, of which `field` may be all that is read, and its answer.
+
+    No project is needed for it. Raises `ConfigError`.
+    """
+    return _Assembly(folder, Project(models={}, settings={}, sources={}, asleep=frozenset())).shape(field)
+
+
 class _Assembly:
     """One folder on its way to being ready."""
 
@@ -90,6 +99,10 @@ class _Assembly:
         self._input_schema = self._schema(self._feature.input.schema)
         self._inputs = self._input_names()
         self._output = self._output_schema()
+
+    def shape(self, field: str | None) -> Shape:
+        schema = None if self._output is None else self._output.schema
+        return Shape(texts=self._texts() if field is None else (field,), read_input=self._reader(), schema=schema)
 
     def ready(self) -> Ready:
         feature = self._feature
@@ -103,7 +116,7 @@ class _Assembly:
             input_guards=self._guards(feature.guards.input, "input"),
             output_guards=(*answer_guard, *self._guards(feature.guards.output, "output")),
             sources=sources,
-            read_input=inputs.reader(feature.input, self._input_schema, where=self._file(feature.input.schema or "")),
+            read_input=self._reader(),
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
         self._check_message(built)
@@ -147,6 +160,10 @@ class _Assembly:
             if name in RESERVED:
                 raise ConfigError(f"`{name}` is what Mainstay gives to templates; choose another name", where=where)
         return names
+
+    def _reader(self) -> inputs.ReadInput:
+        declared = self._feature.input
+        return inputs.reader(declared, self._input_schema, where=self._file(declared.schema or ""))
 
     def _images(self) -> tuple[str, ...]:
         return tuple(self._feature.images)

@@ -27,11 +27,12 @@ from mainstay.serve.classifying import Classifier, mark_of, pieces, softmax
 LEAST = 5  # examples of each label: one for every part
 FOLDS = 5
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-PIECES = 6_000  # words, pairs and runs that are kept
-WEIGHTS = 20_000  # of them; with the marks they keep the file under 300 KB
+PIECES = 3_000  # words, pairs and runs that are kept for each target
+WEIGHTS = 20_000  # of all of them; with the marks they keep the file under 300 KB
 LEVELS = 300  # that the largest weight is rounded to
 STRANGE = 0.02  # the share of examples that may be taken for texts of another kind
 ROUNDS, RATE, PENALTY = 10, 4.0, 1e-4
+SLOW = 0.05  # how much less than the weights the biases learn, which begin at the labels' shares
 SMALL = 0.01  # an error of a probability that is not worth a correction
 BINS = 10
 Seen = Callable[[int, int], None]
@@ -57,6 +58,15 @@ class _Pieces(Struct, frozen=True, kw_only=True):
     mark: str
     words: frozenset[str]
     letters: frozenset[str]
+
+
+class _Row(Struct, frozen=True, kw_only=True):
+    """An example as numbers of pieces, and how much each kind of them counts."""
+
+    words: list[int]
+    word: float
+    letters: list[int]
+    letter: float
 
 
 class _Weights(Struct, frozen=True, kw_only=True):
@@ -185,49 +195,59 @@ def _by_target(flat: Sequence[float], targets: Mapping[str, tuple[Label, ...]]) 
 
 
 def _fitted(cut: Sequence[_Pieces], targets: Mapping[str, tuple[Label, ...]], seed: int, rounds: _Rounds) -> dict[str, _Weights]:
-    return {name: _fit_target(name, labels, cut, PIECES // len(targets), seed, rounds) for name, labels in targets.items()}
+    return {name: _fit_target(name, labels, cut, seed, rounds) for name, labels in targets.items()}
 
 
-def _fit_target(name: str, labels: tuple[Label, ...], cut: Sequence[_Pieces], most: int, seed: int, rounds: _Rounds) -> _Weights:
+def _fit_target(name: str, labels: tuple[Label, ...], cut: Sequence[_Pieces], seed: int, rounds: _Rounds) -> _Weights:
     """Stochastic gradient descent, over the pieces that tell most."""
     own = [one for one in cut if name in one.example.labels]
     right = [labels.index(one.example.labels[name]) for one in own]
-    words, letters = _telling(own, right, len(labels), most)
-    number = {("w", word): i for i, word in enumerate(words)}
-    number |= {("l", letter): i for i, letter in enumerate(letters, len(words))}
-    rows = [
-        (
-            sorted(number["w", word] for word in one.words if ("w", word) in number),
-            1 / math.sqrt(len(one.words) or 1),
-            sorted(number["l", letter] for letter in one.letters if ("l", letter) in number),
-            1 / math.sqrt(len(one.letters)),
-        )
-        for one in own
-    ]
+    words, letters = _telling(own, right, len(labels))
+    rows = _numbered(own, words, letters)
+    eager = _eagerness(rows, len(words) + len(letters))
     count = Counter(right)
     bias = [math.log(count[label] + 1) for label in range(len(labels))]
     middle = sum(bias) / len(bias)
     bias = [b - middle for b in bias]
-    columns = [[0.0] * (len(words) + len(letters)) for _ in labels]
+    columns = [[0.0] * len(eager) for _ in labels]
     order, chance = list(range(len(own))), random.Random(seed)
     for turn in range(ROUNDS):
         chance.shuffle(order)
         rate = RATE / (1 + 4 * turn / ROUNDS)
         for i in order:
-            _correct(columns, bias, rows[i], right[i], rate)
-        keep = 1 - rate * PENALTY * len(own) if len(own) < 1 / (2 * RATE * PENALTY) else 0.5
+            _correct(columns, bias, rows[i], right[i], rate, eager)
+        keep = max(0.5, 1 - rate * PENALTY * len(own))
         columns = [[weight * keep for weight in column] for column in columns]
         rounds.one()
     return _Weights(labels=labels, bias=bias, pieces=[*words, *letters], words=len(words), columns=columns)
 
 
-def _correct(
-    columns: list[list[float]], bias: list[float], row: tuple[list[int], float, list[int], float], right: int, rate: float
-) -> None:
+def _numbered(own: Sequence[_Pieces], words: Sequence[str], letters: Sequence[str]) -> list[_Row]:
+    word = {piece: i for i, piece in enumerate(words)}
+    letter = {piece: i for i, piece in enumerate(letters, len(words))}
+    return [
+        _Row(
+            words=sorted(word[piece] for piece in word.keys() & one.words),
+            word=1 / math.sqrt(len(one.words) or 1),
+            letters=sorted(letter[piece] for piece in letter.keys() & one.letters),
+            letter=1 / math.sqrt(len(one.letters)),
+        )
+        for one in own
+    ]
+
+
+def _eagerness(rows: Sequence[_Row], size: int) -> list[float]:
+    """How fast each piece learns: the square of its inverse document frequency, 1 on average. What is everywhere says little."""
+    texts = Counter(i for row in rows for some in (row.words, row.letters) for i in some)
+    eager = [(math.log((1 + len(rows)) / (1 + texts[i])) + 1) ** 2 for i in range(size)]
+    average = sum(eager[i] * n for i, n in texts.items()) / (sum(texts.values()) or 1)
+    return [e / (average or 1) for e in eager]
+
+
+def _correct(columns: list[list[float]], bias: list[float], row: _Row, right: int, rate: float, eager: Sequence[float]) -> None:
     """One step down the gradient of one example."""
-    words, word, letters, letter = row
     scores = [
-        b + word * sum(map(column.__getitem__, words)) + letter * sum(map(column.__getitem__, letters))
+        b + row.word * sum(map(column.__getitem__, row.words)) + row.letter * sum(map(column.__getitem__, row.letters))
         for b, column in zip(bias, columns, strict=True)
     ]
     for label, chance in enumerate(softmax(scores, 1.0)):
@@ -235,16 +255,14 @@ def _correct(
         if abs(error) < SMALL:
             continue
         column = columns[label]
-        step = rate * error * word
-        for i in words:
-            column[i] -= step
-        step = rate * error * letter
-        for i in letters:
-            column[i] -= step
-        bias[label] -= 0.05 * rate * error
+        for found, size in ((row.words, row.word), (row.letters, row.letter)):
+            step = rate * error * size
+            for i in found:
+                column[i] -= step * eager[i]
+        bias[label] -= SLOW * rate * error
 
 
-def _telling(own: Sequence[_Pieces], right: Sequence[int], labels: int, most: int) -> tuple[list[str], list[str]]:
+def _telling(own: Sequence[_Pieces], right: Sequence[int], labels: int) -> tuple[list[str], list[str]]:
     """The words and the runs of letters whose presence depends most on the label (chi-squared), of those in two texts or more."""
     share = [n / len(own) for n in (Counter(right)[label] for label in range(labels))]
     ranked: list[tuple[float, int, str]] = []
@@ -259,7 +277,7 @@ def _telling(own: Sequence[_Pieces], right: Sequence[int], labels: int, most: in
             depends = sum(c * c / (n * share[label]) for label, c in sorted(by_label.items())) - n
             ranked.append((-round(depends, 9), kind, piece))
     ranked.sort()
-    kept = ranked[:most]
+    kept = ranked[:PIECES]
     return sorted(p for _, kind, p in kept if kind == 0), sorted(p for _, kind, p in kept if kind == 1)
 
 

@@ -37,8 +37,8 @@ ORDER = (
 def read_cases(folder: Path, *, shown: str) -> list[Case]:
     """Every case that a feature is evaluated on, its files by name and its lines in order, each with an id.
 
-    Those of `train*.jsonl` are none of them. `folder` is the feature's own; `shown` is how errors call it. Without a folder `cases` there are none. Raises `ConfigError` with
-    file, line and key.
+    Those of `train*.jsonl` are none of them. `folder` is the feature's own; `shown` is how errors call it. Without a folder
+    `cases` there are none. Raises `ConfigError` with file, line and key.
     """
     return _together([path for path in case_files(folder, shown=shown) if not path.name.startswith(TRAINING)], shown)
 
@@ -96,7 +96,9 @@ class Line(Written):
             data = json.loads(text, object_pairs_hook=self._object)
             kept = documents.is_json(data)
         except json.JSONDecodeError as error:
-            raise self.error((), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}") from None
+            raise self.error(
+                (), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}"
+            ) from None
         except RecursionError:
             raise self.error((), "not JSON that can be read: it is nested too deeply") from None
         except ValueError as error:
