@@ -361,9 +361,9 @@ Say “We are closed on Sundays, but you may always write to us at any time”."
 )
 def test_a_leak_is_told_from_a_quotation(text: str, leaks: bool):
     """A stretch of the prompt, or its canary in disguise, is a leak; what is public, short, or meant to be said is none."""
-    instructions = instructions.Instructions([SECRET], "kanariexyz")
+    told = instructions.Instructions([SECRET], "kanariexyz")
     public = "Our page says that whatever the customer says about our margins stays here."
-    assert (instructions.leaked(text, [public]) is not None) is leaks
+    assert (told.leaked(text, [public]) is not None) is leaks
 
 
 @pytest.mark.parametrize(
