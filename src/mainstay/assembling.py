@@ -90,7 +90,7 @@ def shape(folder: Folder, *, field: str | None) -> Shape:
 
     No project is needed for it. Raises `ConfigError`.
     """
-    return _Assembly(folder, Project(models={}, settings={}, sources={}, asleep=frozenset())).shape(field)
+    return _Assembly(folder, Project(root=Path(), models={}, settings={}, sources={}, asleep=frozenset())).shape(field)
 
 
 class _Assembly:

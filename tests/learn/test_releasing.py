@@ -205,7 +205,7 @@ async def test_a_release_that_no_report_bears_is_refused_by_the_runtime(tmp_path
     first = await release(root)
     learn(root, "a", "b", "c")
     async with working(root) as app:
-        folder = app._working("desk")
+        folder = app.workshop.working("desk")
         app.releases.keep(folder.release)
         assert first.report is not None and first.link is not None and isinstance(first.link.change, WentLive)
         forged = [
@@ -269,7 +269,7 @@ async def test_python_that_a_release_imports_is_part_of_it(tmp_path: Path):
     (root / "own_words.py").write_text("WORDS = ('please',)\n")
     done = await release(root)
     async with working(root) as app:
-        assert set(app._working("desk").release.imports) == {"own_guards.py", "own_words.py"}
+        assert set(app.workshop.working("desk").release.imports) == {"own_guards.py", "own_words.py"}
     (root / "own_words.py").write_text("WORDS = ()\n")
     async with production(root) as prod:
         assert "desk" not in prod.features.ready and "not what was evaluated" in prod.features.missing["desk"].what

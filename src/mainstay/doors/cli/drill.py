@@ -86,7 +86,7 @@ def _keyless(root: Path, report: Report) -> list[str]:
 async def _drill(root: Path, feature: str, fields: tuple[str, ...], deadline: float) -> Report:
     async with rehearsal(root) as app:
         given: dict[str, Any] | None = input_of(app, feature, fields, "drill") if fields else None
-        return await app.drill(feature, given, deadline=deadline, seen=_progress)
+        return await app.workshop.drill(feature, given, deadline=deadline, seen=_progress)
 
 
 def _progress(done: int, of: int) -> None:

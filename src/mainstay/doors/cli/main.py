@@ -10,6 +10,7 @@ import click
 
 from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
+from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.eval import eval
@@ -45,3 +46,4 @@ def main() -> None:
 
 for command in (init, demo, serve, run, eval, release, rollback, off, on, stress, records, audit, doctor, drill, learn):
     main.add_command(command)
+learn.add_command(classify)

@@ -74,7 +74,7 @@ async def _stress(
     async with mainstay.open(root, state=state) as app:
         folder = root / app.settings.features / feature
         given = [input_of(app, feature, fields, "stress")] if fields else _inputs(folder / CASES)
-        return await app.stress(feature, given, limit=limit, seed=seed, seen=_progress), folder
+        return await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=_progress), folder
 
 
 def _progress(done: int, of: int) -> None:
