@@ -134,7 +134,12 @@ def _detail(case: Case, results: Iterable[Result]) -> str:
 def _facts(result: Result) -> str:
     """One answer in a line: what became of it, by what, when, for how much, and where its record is."""
     became = f"{result.status} ({result.reason})" if result.reason else str(result.status)
-    facts = [became, f"by {result.rung}" if result.rung else "", words.duration(result.took_us), words.dollars(result.cost_nano_usd)]
+    facts = [
+        became,
+        f"by {result.rung}" if result.rung else "",
+        words.duration(result.took_us),
+        words.dollars(result.cost_nano_usd),
+    ]
     return ", ".join(fact for fact in [*facts, f"record {result.record}", "kept" if result.kept else ""] if fact)
 
 
