@@ -24,12 +24,12 @@ from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import BadRequest, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.project import Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
-from mainstay.core.release import Switched
+from mainstay.core.release import Ending, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.following import Follower
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
-from mainstay.learn.trials import Collector, Trials
+from mainstay.learn.trials import Collector, Trials, stand_of
 from mainstay.loading import Features, Loader
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
@@ -303,8 +303,20 @@ class Mainstay:
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
         if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
+            board = Switchboard(self.releases, who="mainstay", changed=self.follow)
             with contextlib.suppress(Refused):  # somebody was faster
-                Switchboard(self.releases, who="mainstay", changed=self.follow).expire(time.time())
+                board.expire(time.time())
+                for feature, standing in self.features.state.standings.items():
+                    if standing.canary is not None:
+                        self._judge(feature, standing.canary, board)
+
+    def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
+        """Promote a canary or roll it back, if its records say so."""
+        decision = self._fresh(stand_of, canary, self._ledger).decision
+        if decision.outcome != "go_on":
+            ending: Ending = "promoted" if decision.outcome == "promote" else "rolled_back"
+            board.end_trial(feature, canary, ending, decision.sentence)
+            log.warning("the canary of %s was %s: %s", feature, ending.replace("_", " "), decision.sentence)
 
     def _adopt(self) -> None:
         """Bring in what a dead process left. A ledger that takes nothing at the moment is no reason not to answer."""

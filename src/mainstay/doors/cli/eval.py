@@ -141,8 +141,7 @@ async def _run(app: mainstay.Mainstay, names: list[str], file: str | None, optio
 def _with_cases(app: mainstay.Mainstay, name: str, file: str | None, options: Wanted) -> Wanted:
     if file is None or name not in app.features.ready:
         return options
-    fields = app.features.ready[name].feature.input.fields
-    read = read_any(Path(file), fields=fields, shown=file)
+    read = read_any(Path(file), fields=app.features.ready[name].feature.input.fields, shown=file)
     for line in read.unread:
         click.echo(f"not read: {line}", err=True)
     return msgspec.structs.replace(options, cases=read.cases)

@@ -52,8 +52,8 @@ def _row(reading: Reading, origin: Origin, where: str, data: Mapping[str, Any]) 
     asked: dict[str, Any] = {}
     case: dict[str, Any] = {"tags": {}, "expect": {}}
     for name, value in data.items():
-        if name in origin.fields:
-            asked[name] = typed(value, origin.fields[name])
+        if name in origin.fields or (not origin.fields and not (name in COLUMNS or name.startswith(TAG))):
+            asked[name] = typed(value, origin.fields.get(name, ""))
         elif name in COLUMNS or name.startswith(TAG):
             why = _set(case, name, value)
             if why:

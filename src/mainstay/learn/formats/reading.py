@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from mainstay.core.case import Case
+from mainstay.core.case import Case, named
 from mainstay.core.errors import ConfigError
 from mainstay.learn.formats import yaml_text
 from mainstay.learn.formats.yaml_text import Loaded
@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r"(.*[: ])(\d+)")
 
 
 class Imported(Struct, frozen=True):
-    """The cases of a file, and what of it is in none of them: each thing with its place, its key and the reason."""
+    """The cases of a file, each with an id, and what of it is in none of them: each thing with its place, key and reason."""
 
     cases: list[Case]
     unread: list[str]
@@ -81,7 +81,7 @@ class Reading:
     def done(self) -> Imported:
         """What was found."""
         told = [f"{places(found)} {key}".rstrip() + f": {why}" for (key, why), found in self._unread.items()]
-        return Imported(self._cases, told)
+        return Imported(named(self._cases), told)
 
 
 def places(found: Iterable[str]) -> str:
