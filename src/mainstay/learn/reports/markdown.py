@@ -16,8 +16,8 @@ LONGEST = 60_000  # bytes of the whole text: what GitHub takes as a comment; a s
 LONGEST_TEXT = 300  # characters of one reason or answer
 MOST_NAMED = 10  # cases that are named behind one finding
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@:-])")
-_LINKED = re.compile(r"(\\[@#]|\bGH\\-|\bwww|\\:(?=//))")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~&$@])")
+_LINKED = re.compile(r"(\\[@#]|\bGH-|\bwww|:(?=//))")
 _UNSEEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 
 
