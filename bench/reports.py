@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import random
-import re
-import shutil
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from bench import browser
 from mainstay.core.case import Case
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.report import Finding, Opinion, Report, Result, Ruling, Side
@@ -24,8 +22,13 @@ WORDS = (
     "a size was wrong then we change it at no cost please keep the label and tell us your order number"
 ).split()
 CATEGORIES = ("refunds", "delivery", "sizes", "payment", "accounts", "")
-BROWSER = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run")
-OPENED = "<script>addEventListener('load',()=>requestAnimationFrame(()=>setTimeout(()=>{document.title='opened in '+performance.now()})))</script>"
+OPENINGS = 5
+PAGED = """(() => {
+    const began = performance.now();
+    document.querySelector("[data-go=last]").click();
+    document.body.getBoundingClientRect();
+    return performance.now() - began;
+})()"""
 
 
 def made_up(cases: int, *, repeat: int = 1, seed: int = 7) -> Report:
@@ -107,3 +110,30 @@ def _side(chance: random.Random, cases: tuple[Case, ...], release: str, good: fl
                 )
             )
     return Side(release=release, results=tuple(results))
+
+
+def main() -> None:
+    report = made_up(10_000)
+    began = time.process_time()
+    page = html(report)
+    took = time.process_time() - began
+    size = len(page.encode()) / 1e6
+    print(f"A report of 10,000 cases with a baseline: {took:.2f} s of processor time to write, {size:.1f} MB.")
+    if browser.CHROMIUM is None:
+        print("There is no chromium here to open it.")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "report.html")
+        path.write_text(page, encoding="utf-8")
+        opened, turned = [], []
+        for _ in range(OPENINGS):
+            with browser.page() as tab:
+                opened.append(tab.open(path))
+                tab.run("new Promise((done) => document.readyState === 'complete' ? done() : addEventListener('load', done))")
+                turned.append(tab.run(PAGED))
+        print(f"Chromium: {statistics.median(opened):.2f} s until the page can be used, the median of {OPENINGS}")
+        print(f"from {min(opened):.2f} to {max(opened):.2f}; {statistics.median(turned):.0f} ms to show the last page of cases.")
+
+
+if __name__ == "__main__":
+    main()

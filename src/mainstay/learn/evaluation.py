@@ -35,7 +35,7 @@ from mainstay.serve.ready import Ready
 
 TENANT = "eval"
 FRESH = 86400.0  # seconds for which an answer stands for the release that gave it
-AT_ONCE = 32  # calls under way at the same time, at most
+AT_ONCE = 8  # calls under way at the same time, unless it is told otherwise: more would wait for each other, and be timed so
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0  # seconds between asks of one case while the provider says that it is too much
 TOO_MUCH = ("rate_limited", "overloaded")
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -100,6 +100,7 @@ async def evaluate(stage: Stage, plan: Plan, *, seen: Callable[[Progress], None]
 
     Raises `ConfigError` for an input that the feature does not take, before anything is asked.
     """
+    stage.scoring(plan.candidate).check(plan.cases)
     for case in plan.cases:
         _check_input(case, plan.candidate)
     began, sitting = time.time(), _Sitting(stage, plan, seen)
@@ -300,7 +301,6 @@ def _key(case: Case, turn: int, ready: Ready) -> bytes:
 
 def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict[str, Opinion]) -> Result:
     outcome, answer = record.outcome, record.outcome.answer
-    shown = answer.text if answer.data is None else msgspec.json.encode(answer.data).decode()
     return Result(
         case=case.id,
         turn=turn,
@@ -308,7 +308,7 @@ def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict
         status=answer.status,
         reason=answer.reason,
         rung=answer.rung,
-        shown=shown[:LONGEST_SHOWN],
+        shown=answer.shown[:LONGEST_SHOWN],
         took_us=outcome.took_us,
         first_word_us=outcome.first_word_us,
         cost_nano_usd=outcome.cost_nano_usd,

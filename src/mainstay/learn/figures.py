@@ -5,7 +5,6 @@ It knows nothing of the gate: a figure here says how something is, not whether t
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -15,10 +14,10 @@ from msgspec import Struct
 
 from mainstay.core.reasons import Status
 from mainstay.core.report import Report, Result, Side
+from mainstay.learn import statistics
 
 ALL = ""  # the slice that holds every case
 NONE = "(none)"  # stands for the value of a tag that a case does not have
-_Z = 1.959964  # two-sided 95 %
 
 
 class SliceFigures(Struct, frozen=True, kw_only=True):
@@ -37,10 +36,10 @@ class SliceFigures(Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     unscored: int
-    p50_us: int | None
-    p95_us: int | None
-    p99_us: int | None
-    first_word_us: int | None
+    p50_us: float | None
+    p95_us: float | None
+    p99_us: float | None
+    first_word_us: float | None
     cost_nano_usd: float | None
     scorers: dict[str, float]
     baseline: SliceFigures | None = None
@@ -122,7 +121,7 @@ def _figures(slice: str, answered: Sequence[Sequence[Result]]) -> SliceFigures:
     results = [result for turns in answered for result in turns]
     shares = [share for turns in answered if (share := share_passed(turns)) is not None]
     passed = fmean(shares) if shares else None
-    low, high = (None, None) if passed is None else _wilson(passed, len(shares))
+    low, high = (None, None) if passed is None else statistics.wilson(sum(shares), len(shares))
     times = sorted(result.took_us for result in results)
     first_words = sorted(result.first_word_us for result in results if result.first_word_us is not None)
     costs = [result.cost_nano_usd for result in results if result.cost_nano_usd is not None]
@@ -147,14 +146,5 @@ def _figures(slice: str, answered: Sequence[Sequence[Result]]) -> SliceFigures:
     )
 
 
-def _wilson(share: float, cases: int) -> tuple[float, float]:
-    """The 95 % interval of a share that was seen in so many cases."""
-    square = _Z * _Z / cases
-    middle = (share + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / cases + square / (4 * cases))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _percentile(ordered: Sequence[int], share: float) -> int | None:
-    """The least of the values, which are sorted, that this share of them does not exceed; None where there are none."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    return statistics.percentile(values, share) if values else None

@@ -20,7 +20,7 @@ IMPORTED = "imported.jsonl"
 
 @click.group()
 def learn() -> None:
-    """What a feature learns from: cases that other tools wrote."""
+    """What a feature learns from: cases that other tools wrote, and a classifier that is fitted to cases."""
 
 
 @learn.command("import")

@@ -2,8 +2,9 @@
 
 What is known at once (verdict, findings, figures, plots) is written as HTML; the cases are written as JSON, and `report.js`
 renders the page of them that is looked at. An index of all cases and the first block of them come before the script, the other
-blocks behind it: the page can be used while they are still being read. Texts of cases are data throughout: the template escapes, the script sets text and never
-markup, and a content security policy admits this page's one style and one script and nothing from elsewhere.
+blocks behind it: the page can be used while they are still being read. Texts of cases are data throughout: the template escapes,
+the script sets text and never markup, and a content security policy admits this page's one style and one script and nothing from
+elsewhere.
 """
 
 from __future__ import annotations

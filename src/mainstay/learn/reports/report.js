@@ -169,7 +169,8 @@ function opinions(turn, rival) {
 }
 
 function inFull(one) {
-  const inside = make("td", { colSpan: data.compared ? 7 : 6 });
+  const columns = [...byId("table").tHead.rows[0].cells].filter((cell) => cell.offsetWidth);  // a narrow screen shows fewer
+  const inside = make("td", { colSpan: columns.length });
   const { input, expected, more, candidate, baseline } = whole(one);
   const { history = [], passages = [], notes, source, locale } = more;
   const told = [["Notes", notes], ["Where it comes from", source], ["Locale", locale], ["Must pass", one.must && "yes"]].filter(([, text]) => text);
@@ -285,7 +286,7 @@ function start() {
       slice.append(make("option", {}, `${name}=${value || data.none}`));
     }
   });
-  if (!data.compared) document.querySelectorAll("#changed, .before").forEach((element) => element.remove());
+  byId("changed").hidden = !data.compared;
   let waiting;
   search.oninput = () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); };
   for (const select of [slice, outcome, change]) select.onchange = filter;
