@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from mainstay.core import errors, feature, project, reasons
+from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
@@ -237,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
     "feature.refused": refused,
+    "cases": lambda: keys(case.Case),
     "rungs": rungs,
     "rung": lambda: keys(feature.Rung),
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
