@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook docs lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook docs lock prices clean bench-quality
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-evals: install  ## An evaluation beside promptfoo (npm), which it installs
 
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
+
+bench-quality: install  ## Judges calibrated against people's labels, beside published figures (DATA=DIR)
+	$(BIN)/python -m bench.quality.judges $(DATA)
 
 docs: install     ## Write the generated tables and schemas of docs/
 	$(BIN)/python scripts/reference.py

@@ -18,41 +18,32 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mainstay import assembling, provenance
-from mainstay.core.answer import Answer, Citation, Event, fold
+from mainstay import provenance
+from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import BadRequest, NotFound, NotReleased, Refused, StoreError, nearest
-from mainstay.core.evidence import Passage
-from mainstay.core.feature import Feature, ScorerSpec
-from mainstay.core.project import Model, Settings
+from mainstay.core.project import Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
-from mainstay.core.release import Release, Switched
+from mainstay.core.release import Ending, Switched, TrialBegan
 from mainstay.core.release import fold as folded
-from mainstay.core.report import Opinion
 from mainstay.following import Follower
-from mainstay.learn import drill as drilling
-from mainstay.learn.evaluation import TENANT, Stage
-from mainstay.learn.releasing import Desk, Lent, Working
-from mainstay.learn.scoring import ReadyScorer, Scoring
+from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
-from mainstay.learn.trials import Collector, Trials
+from mainstay.learn.trials import Collector, Trials, stand_of
 from mainstay.loading import Features, Loader
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
 from mainstay.parts.stores.sqlite_cache import SqliteCache
-from mainstay.parts.stores.sqlite_evals import SqliteEvals
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
-from mainstay.serve.breaker import Breaker
 from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
-from mainstay.spec.cases import read_cases
-from mainstay.spec.documents import Document
-from mainstay.spec.feature_file import FILE, read_folder
+from mainstay.spec.feature_file import FILE
 from mainstay.spec.settings_file import document_of, read_settings
+from mainstay.workshop import Workshop
 
 log = logging.getLogger("mainstay")
 LEASE = 10.0  # seconds for which one process looks after trials for all
@@ -67,7 +58,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
 }
-LEDGER, RELEASES, EVALS = "ledger.db", "releases.db", "evals.db"  # in the state folder
+LEDGER, RELEASES = "ledger.db", "releases.db"  # in the state folder
 
 
 class Mainstay:
@@ -83,7 +74,7 @@ class Mainstay:
     def __init__(
         self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None, *, dev: bool = False
     ) -> None:
-        self.root, self.settings, self._environ = root.absolute(), settings, environ  # the process may change its folder
+        self.root, self.settings, self.environ = root.absolute(), settings, environ  # the process may change its folder
         self.state, self.dev = (state or root / settings.state).absolute(), dev
         self._http = Http()
         self.loader = Loader(self.root, environ, self._http)
@@ -104,9 +95,7 @@ class Mainstay:
             without_secrets=self._without_secrets,
             off=self._off,
         )
-        self._scorers: dict[bytes, ReadyScorer] = {}
         self._following = threading.Lock()
-        self._evals: SqliteEvals | None = None
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
@@ -114,8 +103,8 @@ class Mainstay:
             lambda call, ready: serve(call, ready, self.parts),
             collector=self._sealed,
             new_id=new_id,
-            scoring=lambda ready: self._scoring(ready, ready.feature.gate.online),
-            keep=self._keep_opinion,
+            scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
+            keep=self.workshop.keep,
         )
         self._follower = Follower(version=self.releases.version, follow=self.follow, tend=self.tend)
 
@@ -292,7 +281,7 @@ class Mainstay:
 
     def reload(self) -> None:
         """Load the whole folder again and swap one reference. Raises `ConfigError`, and then nothing has changed."""
-        settings = read_settings(self.root, self._environ)
+        settings = read_settings(self.root, self.environ)
         with self._following:
             self.features = self._load(settings)
             self.settings = settings
@@ -314,8 +303,20 @@ class Mainstay:
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
         if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
+            board = Switchboard(self.releases, who="mainstay", changed=self.follow)
             with contextlib.suppress(Refused):  # somebody was faster
-                self.desk.board.expire(time.time())
+                board.expire(time.time())
+                for feature, standing in self.features.state.standings.items():
+                    if standing.canary is not None:
+                        self._judge(feature, standing.canary, board)
+
+    def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
+        """Promote a canary or roll it back, if its records say so."""
+        decision = self._fresh(stand_of, canary, self._ledger).decision
+        if decision.outcome != "go_on":
+            ending: Ending = "promoted" if decision.outcome == "promote" else "rolled_back"
+            board.end_trial(feature, canary, ending, decision.sentence)
+            log.warning("the canary of %s was %s: %s", feature, ending.replace("_", " "), decision.sentence)
 
     def _adopt(self) -> None:
         """Bring in what a dead process left. A ledger that takes nothing at the moment is no reason not to answer."""
@@ -334,110 +335,14 @@ class Mainstay:
     # Evaluating and releasing
 
     @functools.cached_property
+    def workshop(self) -> Workshop:
+        """Where features are evaluated, drilled and stressed."""
+        return Workshop(self, sealed=self._sealed, new_id=new_id)
+
+    @property
     def desk(self) -> Desk:
         """Where features are evaluated, released, tried, switched and taken back."""
-        self._evals = SqliteEvals(self.state / EVALS)
-        stage = Stage(
-            serve=lambda call, ready: serve(call, ready, self.parts),
-            sealed=self._sealed,
-            scoring=lambda ready: self._scoring(ready, ready.feature.gate.scorers),
-            kept=self._evals,
-            new_id=new_id,
-        )
-        return Desk(
-            Lent(
-                stage=stage,
-                store=self.releases,
-                working=self._working,
-                frozen=lambda release: self.loader.frozen(release, self.features.project),
-                changed=self.follow,
-                who=provenance.who(self._environ),
-            )
-        )
-
-    def changed(self, feature: str) -> bool:
-        """Whether the folder of a feature differs from its live release."""
-        live = self.features.state.standing(feature).live
-        return live is None or live.digest != self._working(feature).release.digest
-
-    def _working(self, feature: str) -> Working:
-        """The folder of a feature as it is now. Raises `NotFound` and `ConfigError`."""
-        folders = {path.name: path for path in (self.root / self.settings.features).iterdir() if (path / FILE).is_file()}
-        if feature not in folders:
-            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, folders)}', next="mainstay doctor")
-        shown, project = f"{self.settings.features}/{feature}", self.features.project
-        folder = read_folder(folders[feature], shown=shown)
-        ready = assembling.ready(folder, project)
-        release = Release(
-            digest=ready.digest,
-            feature=feature,
-            files=folder.files,
-            models=assembling.models_of(folder, project),
-            imports=assembling.imports_of(folder, self.root),
-            version=assembling.VERSION,
-            at=time.time(),
-            who=provenance.who(self._environ),
-            commit=provenance.commit(folders[feature]),
-        )
-        return Working(release=release, ready=ready, cases=read_cases(folders[feature], shown=shown))
-
-    def _scoring(self, ready: Ready, specs: Sequence[ScorerSpec]) -> Scoring:
-        """What answers of that release are scored with."""
-
-        async def look_up(citation: Citation) -> Passage | None:
-            source = ready.sources.get(citation.source)
-            show = getattr(source, "passage", None)
-            if show is None:
-                raise NotFound(f"the source {citation.source} cannot show a passage again")
-            found: Passage | None = await show(citation.passage)
-            return found
-
-        async def ask(feature: str, input: Mapping[str, Any]) -> Answer:
-            return await self.run(feature, input, origin="judge", tenant=TENANT)
-
-        return Scoring(always=[self._scorer(spec) for spec in specs], named=self._scorer, look_up=look_up, ask=ask)
-
-    def _scorer(self, spec: ScorerSpec) -> ReadyScorer:
-        key = msgspec.json.encode(spec)
-        if key not in self._scorers:
-            self._scorers[key] = assembling.make_scorer(spec, Document(b"", "the scorers"), ())
-        return self._scorers[key]
-
-    async def _keep_opinion(self, record: str, name: str, opinion: Opinion) -> None:
-        if opinion.value is not None:
-            await self.score(record, name, opinion.value, reason=opinion.reason, who=f"scorer:{name}")
-
-    # Drilling
-
-    async def drill(
-        self,
-        feature: str,
-        input: Mapping[str, Any] | None = None,
-        /,
-        *,
-        deadline: float = drilling.DEADLINE,
-        seen: Callable[[int, int], None] = lambda done, of: None,
-    ) -> drilling.Report:
-        """Run a feature against every fault of `learn/faults.py`. Raises `NotFound`. Use an application that `rehearsal` opened:
-        the calls leave records, and this one's own models are not asked.
-        """
-        ready = self.features.ready.get(feature)
-        if ready is None:
-            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, self.features.ready)}', next="mainstay doctor")
-        stage = drilling.Stage(
-            feature=ready.feature,
-            models=self.settings.models,
-            bind=self._bind,
-            serve=lambda call, ready: serve(call, ready, self.parts),
-            record=self.record,
-            new_id=new_id,
-        )
-        return await drilling.drill(stage, input=input, deadline=deadline, seen=seen)
-
-    def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
-        """A release of this feature, as it is on disk now, with these models in place of the project's."""
-        folder = self.loader.folder_of(self.settings, feature)
-        return self.loader.bind(folder, models, self.features.project.sources, lambda model: Breaker())
+        return self.workshop.desk
 
     # Ending
 
@@ -465,8 +370,7 @@ class Mainstay:
         self._cache.close()
         self._ledger.close()
         self.releases.close()
-        if self._evals is not None:
-            self._evals.close()
+        self.workshop.close()
 
     async def __aenter__(self) -> Mainstay:
         return self

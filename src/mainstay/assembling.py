@@ -12,7 +12,8 @@ import importlib.metadata
 import inspect
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,12 +21,14 @@ import msgspec
 
 from mainstay import code, registry
 from mainstay.core.call import Call
+from mainstay.core.classifier import ClassifierFile, Label, Target
 from mainstay.core.draft import ALLOW, Draft, Verdict
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import (
     RESERVED,
     AnyRung,
     CallRung,
+    ClassifierRung,
     Feature,
     GuardSpec,
     Input,
@@ -42,11 +45,12 @@ from mainstay.core.feature import (
 from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
 from mainstay.core.seams import Hold, Source
+from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
-from mainstay.serve import inputs, rungs
+from mainstay.serve import classifying, inputs, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
-from mainstay.serve.prompts import Prompt
+from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
 from mainstay.serve.rules import ODD, Rules
 from mainstay.spec.documents import Document, decoded
@@ -62,6 +66,7 @@ EXAMPLES = {
     "texts": ["text"],
     "image": "https://example.com/image.png",
 }  # what templates are tried on at load
+MANY_LABELS = 1_000  # combinations of labels that are tried at load
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 
@@ -80,6 +85,14 @@ def ready(folder: Folder, project: Project) -> Ready:
     return _Assembly(folder, project).ready()
 
 
+def shape(folder: Folder, *, field: str | None) -> Shape:
+    """What of the folder decides how its cases are labelled: its input, of which `field` may be all that is read, and its answer.
+
+    No project is needed for it. Raises `ConfigError`.
+    """
+    return _Assembly(folder, Project(root=Path(), models={}, settings={}, sources={}, asleep=frozenset())).shape(field)
+
+
 class _Assembly:
     """One folder on its way to being ready."""
 
@@ -90,6 +103,10 @@ class _Assembly:
         self._input_schema = self._schema(self._feature.input.schema)
         self._inputs = self._input_names()
         self._output = self._output_schema()
+
+    def shape(self, field: str | None) -> Shape:
+        schema = None if self._output is None else self._output.schema
+        return Shape(texts=self._texts() if field is None else (field,), read_input=self._reader(), schema=schema)
 
     def ready(self) -> Ready:
         feature = self._feature
@@ -103,7 +120,7 @@ class _Assembly:
             input_guards=self._guards(feature.guards.input, "input"),
             output_guards=(*answer_guard, *self._guards(feature.guards.output, "output")),
             sources=sources,
-            read_input=inputs.reader(feature.input, self._input_schema, where=self._file(feature.input.schema or "")),
+            read_input=self._reader(),
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
         self._check_message(built)
@@ -150,6 +167,10 @@ class _Assembly:
             if name in RESERVED:
                 raise ConfigError(f"`{name}` is what Mainstay gives to templates; choose another name", where=where)
         return names
+
+    def _reader(self) -> inputs.ReadInput:
+        declared = self._feature.input
+        return inputs.reader(declared, self._input_schema, where=self._file(declared.schema or ""))
 
     def _images(self) -> tuple[str, ...]:
         return tuple(self._feature.images)
@@ -216,6 +237,8 @@ class _Assembly:
             return self._steps(spec, name)
         if isinstance(spec, RulesRung):
             return rungs.RulesWriter(self._rules(spec), name)
+        if isinstance(spec, ClassifierRung):
+            return self._classifier(spec, i, name)
         if isinstance(spec, CallRung):
             return rungs.CallWriter(self._function(spec, i), name)
         if isinstance(spec, SearchRung):
@@ -258,11 +281,19 @@ class _Assembly:
         awake = tuple([(step, p) for step, p in prompted if p is not None])
         return rungs.StepsWriter(awake, spec, name) if len(awake) == len(prompted) else None
 
+    def _texts(self) -> tuple[str, ...]:
+        """The input fields that hold texts."""
+        images, fields = self._images(), self._feature.input.fields
+        return tuple([n for n in self._inputs if n not in images and fields.get(n, "text").startswith("text")])
+
+    def _odd(self) -> dict[str, Any]:
+        """Made-up values of the declared fields, the texts odd."""
+        full, _ = self._examples()
+        return full | {name: ODD for name, kind in self._feature.input.fields.items() if kind.rstrip("?") == "text"}
+
     def _rules(self, spec: RulesRung) -> Rules:
         document = Document(self._folder.files[spec.rules], self._file(spec.rules))
-        images = self._images()
-        fields = self._feature.input.fields
-        texts = [n for n in self._inputs if n not in images and fields.get(n, "text").startswith("text")]
+        texts = self._texts()
         rules = Rules(
             document.read(document.data, RuleFile),
             texts=texts,
@@ -270,12 +301,58 @@ class _Assembly:
             place=lambda *place: document.where(place),
         )
         if self._input_schema is None:
-            full, _ = self._examples()
-            rules.try_on(
-                full | {n: ODD for n in texts if fields[n].startswith("text") and not fields[n].startswith("texts")},
-                as_json=self._output is not None,
-            )
+            rules.try_on(self._odd(), as_json=self._output is not None)
         return rules
+
+    def _classifier(self, spec: ClassifierRung, i: int, name: str) -> rungs.ClassifierWriter:
+        again, texts = f"mainstay learn classify {self._feature.name}", self._texts()
+        file, classifier = classifying.read(self._folder.files[spec.classifier], where=self._file(spec.classifier), next=again)
+        where = self._where("ladder", i, "field" if spec.field else "classifier")
+        if spec.field is not None and spec.field not in texts:
+            raise ConfigError(f'there is no text field "{spec.field}" in the input; {nearest(spec.field, texts)}', where=where)
+        if file.field != spec.field:
+            read = f"the field `{file.field}`" if file.field else "all texts together"
+            raise ConfigError(
+                f"{spec.classifier} was fitted on {read}; the rung has to look at the same", where=where, next=again
+            )
+        if "labels" in self._inputs:
+            raise ConfigError("an input called `labels` is hidden by the classifier's; give it another name", where=where)
+        if spec.answer is None and self._output is None and len(file.targets) > 1:
+            what = "the answer is text and the classifier has several labels, so the rung needs an `answer`, a template"
+            raise ConfigError(what, where=where, next='answer = "{{ labels.' + file.targets[0].name + ' }}"')
+        template = spec.answer and Template(
+            spec.answer, where=self._where("ladder", i, "answer"), variables=[*self._inputs, "labels"]
+        )
+        writer = rungs.ClassifierWriter(
+            classifier,
+            template or None,
+            sure=spec.sure,
+            names=(spec.field,) if spec.field else texts,
+            structured=self._output is not None,
+            name=name,
+        )
+        if not template or self._input_schema is None or not template.used & set(self._inputs):
+            self._try_labels(writer, file, template or None, self._where("ladder", i, "answer" if template else "classifier"))
+        return writer
+
+    def _try_labels(self, writer: rungs.ClassifierWriter, file: ClassifierFile, template: Template | None, where: str) -> None:
+        """Write the answer with all the labels there are: none of them may be one that the answer's schema does not allow."""
+        guard = self._answer_guard() if self._output is not None else None
+        values = self._odd() if self._input_schema is None else {}
+        for labels in _combined(file.targets):
+            text = template.try_on({**values, "labels": labels}) if template else writer.written(labels, values)
+            shown = msgspec.json.encode(labels).decode()
+            if not text.strip():
+                raise ConfigError(f"the answer is empty for the labels {shown}", where=where)
+            if guard is None:
+                continue
+            verdict = _at_once(guard, Draft(call=Call(id="load", feature=self._feature.name), text=text))
+            if verdict.action in ("refuse", "retry"):
+                raise ConfigError(
+                    f"the labels {shown} make an answer that the schema does not allow: {verdict.remark or verdict.detail}",
+                    where=where,
+                    next='give the rung an `answer`, a template, or run "mainstay learn classify ' + self._feature.name + '"',
+                )
 
     def _function(self, spec: CallRung, i: int) -> Any:
         where = self._where("ladder", i, "call")
@@ -318,6 +395,17 @@ class _Assembly:
                     place, f"the last rung's message does not pass the guard `{guard.name}`: {verdict.detail}"
                 )
             draft = replaced(draft, verdict)
+
+
+def _combined(targets: Iterable[Target]) -> Iterator[dict[str, Label]]:
+    """All combinations of labels; where there are very many, each label at least once."""
+    names, choices = [t.name for t in targets], [t.labels for t in targets]
+    if math.prod(map(len, choices)) <= MANY_LABELS:
+        for labels in itertools.product(*choices):
+            yield dict(zip(names, labels, strict=True))
+    else:
+        for n in range(max(map(len, choices))):
+            yield {name: labels[n % len(labels)] for name, labels in zip(names, choices, strict=True)}
 
 
 def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:

@@ -64,10 +64,15 @@ def reached(modules: Iterable[str], sources: Iterable[bytes], root: Path) -> dic
             path = file.relative_to(root).as_posix()
             if path not in found:
                 source = file.read_bytes()
-                found[path] = hashlib.sha256(source).hexdigest()
+                found[path] = digest_of(file)
                 package = name if file.name == "__init__.py" else name.rpartition(".")[0]
                 wanted += _imports(source, package)
     return dict(sorted(found.items()))
+
+
+def digest_of(file: Path) -> str:
+    """The hash of a file's content; empty where there is no such file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:

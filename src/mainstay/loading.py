@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from mainstay import assembling, prices, registry
+from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Settings
@@ -93,14 +93,29 @@ class Loader:
 
     def frozen(self, release: Release, project: assembling.Project) -> Ready:
         """A release as it was frozen, with today's keys and sources. Raises `Refused` where it is not the same any more."""
-        place = f"release {release.digest[:12]} of {release.feature}"
-        current, again = project.settings, f"mainstay release {release.feature}"
-        models = {name: _with_current(model, current.get(name)) for name, model in release.models.items()}
-        folder = frozen_folder(release.feature, release.files, shown=place)
-        ready = self.bind(folder, models, project.sources)
+        ready = self.nearly_frozen(release, project)
         if ready.digest != release.digest:
-            raise Refused(f"it is not what was evaluated: {_difference(release, models, self._environ)}", where=place, next=again)
+            what = f"it is not what was evaluated: {self.difference(release)}"
+            raise Refused(what, where=_place(release), next=f"mainstay release {release.feature}")
         return ready
+
+    def nearly_frozen(self, release: Release, project: assembling.Project) -> Ready:
+        """A release with the files that were frozen, on whatever Mainstay, keys and imported Python there are now."""
+        models = {name: _with_current(model, project.settings.get(name)) for name, model in release.models.items()}
+        folder = frozen_folder(release.feature, release.files, shown=_place(release))
+        return self.bind(folder, models, project.sources)
+
+    def difference(self, release: Release) -> str:
+        """Why a frozen release has another digest now."""
+        if release.version != assembling.VERSION:
+            return f"it was evaluated with Mainstay {release.version}, and this is {assembling.VERSION}"
+        changed = [path for path, digest in release.imports.items() if code.digest_of(self.root / path) != digest]
+        if changed:
+            return f"{', '.join(changed)} changed, which it imports"
+        sleeping = [name for name, model in release.models.items() if asleep(model, self._environ)]
+        if sleeping:
+            return f"the key of {', '.join(sleeping)} is not set here"
+        return "a key is set here that was not when it was evaluated, or a package that its guards come from is another"
 
     def bind(
         self,
@@ -275,11 +290,5 @@ def _with_current(model: Model, current: Model | None) -> Model:
     return msgspec.structs.replace(model, price=current.price, headers=current.headers)
 
 
-def _difference(release: Release, models: Mapping[str, Model], environ: Mapping[str, str]) -> str:
-    """Why a frozen release has another digest now."""
-    if release.version != assembling.VERSION:
-        return f"it was evaluated with Mainstay {release.version}, and this is {assembling.VERSION}"
-    sleeping = [name for name, model in models.items() if asleep(model, environ)]
-    if sleeping:
-        return f"the key of {', '.join(sleeping)} is not set here, or was not when it was evaluated"
-    return "a key that was not set then is set now, or Python that it imports has changed"
+def _place(release: Release) -> str:
+    return f"release {release.digest[:12]} of {release.feature}"

@@ -464,8 +464,9 @@ async def test_cites_names_documents_and_sections():
         assert await passes(Cites(), of, place)
     for place in ("returns.md", "help/returns.md#how", "help/returns.md#how-long~1"):
         assert not await passes(Cites(), of, place)
-    some = await opinion(Cites(), of, ["help/returns.md", "fees.md"])
-    assert some is not None and some.value == 0.5 and "fees.md" in some.reason
+    assert await passes(Cites(), of, ["fees.md", "help/returns.md"])
+    none = await opinion(Cites(), of, ["fees.md", "terms.md"])
+    assert none is not None and none.value == 0.0 and "fees.md" in none.reason and "terms.md" in none.reason
 
 
 # Similarity, time, money, refusals

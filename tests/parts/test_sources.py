@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,6 +125,15 @@ async def test_a_huge_file_is_cut_into_passages(folder: Folder):
     found = await first(source(root), "is the zebra crossing closed?")
     assert "zebra crossing is closed" in found.text and len(found.text) <= LONGEST
     assert found.heading == ("Everything", "The needle")
+
+
+@pytest.mark.parametrize("query", ["a" * 30_000, "a_" * 15_000, "_" * 30_000, "a-" * 15_000])
+async def test_a_word_without_end_is_looked_up_at_once(folder: Folder, query: str):
+    """Who pastes a word of thousands of letters holds up nobody: the time of a search grows with the question's length alone."""
+    source_ = source(folder({"shipping.md": SHIPPING}))
+    began = time.monotonic()
+    await source_.search(query, limit=3)
+    assert time.monotonic() - began < 3
 
 
 async def test_weird_names_are_documents_like_others(folder: Folder):

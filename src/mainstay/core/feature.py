@@ -69,6 +69,21 @@ class RulesRung(Rung, frozen=True, kw_only=True):
     rules: Annotated[str, Meta(description="The file of rules, beside feature.toml.")]
 
 
+class ClassifierRung(Rung, frozen=True, kw_only=True):
+    """A small classifier, fitted from the cases, that answers where it is sure; no model."""
+
+    kind: ClassVar[str] = "classifier"
+    classifier: Annotated[str, Meta(description="The file that `mainstay learn classify` writes, beside feature.toml.")]
+    sure: Annotated[
+        Share, Meta(description="The least probability of being right with which it answers; below it the next rung is tried.")
+    ] = 0.8
+    answer: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="A template with `labels` and the input; by default the labels as data, or the one label as text."),
+    ] = None
+    field: Annotated[str | None, Meta(description="The input field to look at; by default all texts together.")] = None
+
+
 MaxOutput = Annotated[
     Positive | None, Meta(description="The most tokens the model may write; by default the model's own setting.")
 ]
@@ -162,8 +177,11 @@ class MessageRung(Rung, frozen=True, kw_only=True):
     message: Annotated[str | dict[str, Any], Meta(description="The text to show, or the data where the answer has a schema.")]
 
 
-AnyRung = RulesRung | ModelRung | StepsRung | CallRung | SearchRung | StaleRung | MessageRung
-RUNGS: tuple[type[Rung], ...] = (RulesRung, ModelRung, StepsRung, CallRung, SearchRung, StaleRung, MessageRung)
+AnyRung = RulesRung | ClassifierRung | ModelRung | StepsRung | CallRung | SearchRung | StaleRung | MessageRung
+RUNGS: tuple[type[Rung], ...] = (
+    *(RulesRung, ClassifierRung, ModelRung, StepsRung),
+    *(CallRung, SearchRung, StaleRung, MessageRung),
+)
 
 
 class Input(Spec, frozen=True, kw_only=True):

@@ -100,6 +100,7 @@ async def evaluate(stage: Stage, plan: Plan, *, seen: Callable[[Progress], None]
 
     Raises `ConfigError` for an input that the feature does not take, before anything is asked.
     """
+    stage.scoring(plan.candidate).check(plan.cases)
     for case in plan.cases:
         _check_input(case, plan.candidate)
     began, sitting = time.time(), _Sitting(stage, plan, seen)
@@ -300,7 +301,6 @@ def _key(case: Case, turn: int, ready: Ready) -> bytes:
 
 def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict[str, Opinion]) -> Result:
     outcome, answer = record.outcome, record.outcome.answer
-    shown = answer.text if answer.data is None else msgspec.json.encode(answer.data).decode()
     return Result(
         case=case.id,
         turn=turn,
@@ -308,7 +308,7 @@ def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict
         status=answer.status,
         reason=answer.reason,
         rung=answer.rung,
-        shown=shown[:LONGEST_SHOWN],
+        shown=answer.shown[:LONGEST_SHOWN],
         took_us=outcome.took_us,
         first_word_us=outcome.first_word_us,
         cost_nano_usd=outcome.cost_nano_usd,

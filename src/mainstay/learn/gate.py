@@ -4,8 +4,8 @@ The gate looks at a report and at nothing else: the same report and the same `[g
 the cases show; whether they are the right cases it does not know.
 
 It says one of three things. *Blocked*: the cases demonstrate a reason. *Inconclusive*: nobody can say, because cases are too few,
-a scorer could not tell, or a fall is suspicious and not shown. *Passed*: neither. How it decides, what it can detect and how often
-it errs are in `docs/statistics.md`, with figures from `bench/gate.py`.
+a scorer could not tell, or a fall is suspicious and not shown. *Passed*: neither. How it decides, what it can detect and how
+often it errs are in `docs/statistics.md`, with figures from `bench/gate.py`.
 """
 
 from __future__ import annotations
@@ -146,13 +146,15 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def discordance(self) -> float:
-        """The share of cases that would differ if the releases were equal: for each that got worse, one that got better.
+        """The share of cases that differ between equal releases, in which as many get worse as get better but for chance.
 
-        What is beyond that is a rise or a fall of the whole, and no noise.
+        What tips the scale beyond chance (the mean distance of a fair walk, the root of 2n/pi) is a rise or a fall, and no noise.
         """
         drops = [pair.drop for pair in self.everything.compared]
         worse, better = sum(d > _ROUNDING for d in drops), sum(d < -_ROUNDING for d in drops)
-        return 2 * min(worse, better) / max(1, len(drops))
+        changed = worse + better
+        tipped = max(0.0, abs(worse - better) - math.sqrt(2 * changed / math.pi))
+        return (changed - tipped) / max(1, len(drops))
 
 
 def _turns(side: Side | None) -> dict[str, list[Result]]:

@@ -44,12 +44,16 @@ class Working(Struct, frozen=True, kw_only=True):
 
 
 class Lent(Struct, frozen=True, kw_only=True):
-    """What `app.py` lends to whoever releases. `changed` is called after each change that was made here."""
+    """What `app.py` lends to whoever releases.
+
+    `frozen` makes a release ready as nearly as it was frozen as this machine can, and says what is not the same. `changed` is
+    called after each change that was made here.
+    """
 
     stage: Stage
     store: Releases
     working: Callable[[str], Working]
-    frozen: Callable[[Release], Ready]
+    frozen: Callable[[Release], tuple[Ready, str]]
     changed: Callable[[], None]
     who: str
 
@@ -83,7 +87,7 @@ class Desk:
     ) -> Report:
         """Run the cases of a feature's folder, and rule. The report is kept."""
         lent, working = self._lent, self._lent.working(feature)
-        baseline = self._baseline(feature, wanted.against, working.release.digest)
+        baseline, differs = self._baseline(feature, wanted.against, working.release.digest)
         cases = working.cases if wanted.cases is None else wanted.cases
         if not cases:
             raise NotFound(f'"{feature}" has no cases', next=f"write features/{feature}/cases/first.jsonl; see docs/cases.md")
@@ -100,7 +104,11 @@ class Desk:
         )
         report = await evaluate(lent.stage, plan, seen=seen)
         report = msgspec.structs.replace(
-            report, who=lent.who, commit=working.release.commit, noise=gate.noise_of(report) if report.repeat > 1 else {}
+            report,
+            who=lent.who,
+            commit=working.release.commit,
+            noise=gate.noise_of(report) if report.repeat > 1 else {},
+            notes={"baseline": f"not quite what is live: {differs}"} if differs else {},
         )
         ruling = gate.rule(report, gate_rules, first_word=working.ready.feature.first_word)
         report = msgspec.structs.replace(report, ruling=ruling)
@@ -108,14 +116,14 @@ class Desk:
         lent.store.keep_report(report, kind)
         return report
 
-    def _baseline(self, feature: str, against: str, candidate: str) -> Ready | None:
-        """The release to compare with; None where there is none, or it is the candidate itself."""
+    def _baseline(self, feature: str, against: str, candidate: str) -> tuple[Ready | None, str]:
+        """The release to compare with, and how it differs from what was frozen; None where there is none, or it is the same."""
         if against == "none":
-            return None
+            return None, ""
         live = self.board.state().standing(feature).live
         if against == "live":
             if live is None or live.digest == candidate:
-                return None
+                return None, ""
             against = live.digest
         return self._lent.frozen(self._kept(feature, against))
 

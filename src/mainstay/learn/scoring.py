@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.case import NOT, Case
-from mainstay.core.errors import MainstayError
+from mainstay.core.errors import ConfigError, MainstayError
 from mainstay.core.evidence import Passage
 from mainstay.core.record import Record
 from mainstay.core.report import Opinion
@@ -38,6 +38,19 @@ class Scoring(Struct, frozen=True, kw_only=True):
     named: Callable[[str], ReadyScorer]
     look_up: Callable[[Citation], Awaitable[Passage | None]]
     ask: Callable[[str, Mapping[str, object]], Awaitable[Answer]]
+
+    def check(self, cases: Iterable[Case]) -> None:
+        """Raises `ConfigError` for a case that names no scorer, or expects of one what it cannot tell: before money is spent."""
+        for case in cases:
+            for name, expected in case.expect.items():
+                try:
+                    checked = getattr(self.named(name.removeprefix(NOT)).scorer, "check_expected", None)
+                    if checked is not None:
+                        checked(expected)
+                except MainstayError as error:
+                    raise ConfigError(error.what, where=f"case {case.id}, expect.{name}", next=error.next) from None
+                except ValueError as error:
+                    raise ConfigError(str(error), where=f"case {case.id}, expect.{name}") from None
 
     async def opinions(self, record: Record, case: Case | None = None, rival: Record | None = None) -> dict[str, Opinion]:
         """What each scorer says that has something to say, by its name."""

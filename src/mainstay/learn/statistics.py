@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import accumulate
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -53,7 +53,8 @@ def wilson(passed: float, n: int, confidence: float = 0.95) -> tuple[float, floa
 def mcnemar(worse: int, better: int) -> float:
     """How likely two equally good releases show a drop this large.
 
-    Each of their changing pairs is as likely to be worse as better. Exact and one-sided; 1 where nothing became worse. Source: McNemar 1947, in its exact binomial form.
+    Each of their changing pairs is as likely to be worse as better. Exact and one-sided; 1 where nothing became worse. Source:
+    McNemar 1947, in its exact binomial form.
     """
     n = worse + better
     ways, total = 1, 1  # of choosing which `better` pairs, or fewer, became better
@@ -99,10 +100,28 @@ def paired_bootstrap(
     if not differences:
         raise ValueError("there is nothing to draw from")
     n, draw = len(differences), random.Random(seed)
-    counted = Counter(differences)
-    values, weights = list(counted), list(accumulate(counted.values()))
-    means = [sum(draw.choices(values, cum_weights=weights, k=n)) / n for _ in range(rounds)]
+    counted = sorted(Counter(differences).items(), key=lambda value: value[1])
+    means = []
+    for _ in range(rounds):
+        # How many of the draws hit each value, the rarest first: few steps, because differences take few values.
+        total, left, others = 0.0, n, n
+        for value, count in counted:
+            hits = left if count == others else bisect(_up_to(left, count / others), draw.random())
+            total, left, others = total + hits * value, left - hits, others - count
+        means.append(total / n)
     return percentile(means, (1 - confidence) / 2), percentile(means, (1 + confidence) / 2)
+
+
+@lru_cache(4096)
+def _up_to(n: int, share: float) -> list[float]:
+    """How likely at most 0, 1, 2, … of `n` are, each with that probability, as far as it matters."""
+    likely, total = [], 0.0
+    for k in range(n):
+        total += _binomial(k, n, share)
+        likely.append(total)
+        if k > n * share and total > 1 - 1e-12:
+            break
+    return likely
 
 
 # Many slices at once

@@ -22,10 +22,13 @@ from mainstay.core.call import Call
 from mainstay.core.record import Record
 from mainstay.core.release import TrialBegan, portion
 from mainstay.core.report import Opinion
+from mainstay.core.seams import Ledger
+from mainstay.learn.canary import Decision, decide, values_of
 from mainstay.learn.scoring import Scoring
 from mainstay.serve.ready import Ready
 
 log = logging.getLogger("mainstay.trials")
+MOST = 20_000  # calls of an arm that are looked at
 UNDER_WAY = 16  # runs of shadows and online scorers at the same time
 Serve = Callable[[Call, Ready], AsyncGenerator[Event, None]]
 
@@ -42,6 +45,25 @@ class OnTrial(Struct, frozen=True):
         if place < self.trial.share:
             return "canary"
         return "control" if place < 2 * self.trial.share else None
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """A canary as it stands: the decision, and how many calls of either arm it rests on."""
+
+    decision: Decision
+    canary_calls: int
+    control_calls: int
+
+
+def stand_of(trial: TrialBegan, ledger: Ledger) -> Counted:
+    """How a canary stands beside its control, by the records and scores of both."""
+    arms = {arm: ledger.records(where={"cohort": f"{trial.id}:{arm}"}, limit=MOST) for arm in ("canary", "control")}
+    values = {arm: values_of([(record, ledger.scores(record.id)) for record in records]) for arm, records in arms.items()}
+    return Counted(
+        decision=decide(values["control"], values["canary"]),
+        canary_calls=len(arms["canary"]),
+        control_calls=len(arms["control"]),
+    )
 
 
 class Collector:

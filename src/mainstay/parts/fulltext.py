@@ -36,7 +36,7 @@ BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weig
 WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 5.0, 3.0, 3.5  # what makes evidence, in weights of a word that stands in one passage only
 
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
-_NAME = re.compile(r"\w+(?:[_-]\w+)+")
+_NAME = re.compile(r"(?<!\w)\w+(?:[_-]\w+)+")  # only where a word begins, or a long one is read again from each letter
 
 
 class _Stems(Struct, frozen=True):

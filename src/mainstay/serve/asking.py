@@ -84,12 +84,13 @@ class Ask:
 
     `remark` is the guard's remark on the last draft and `rejected` that draft. `kept` is the writer's own memory between
     two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its
-    citations puts them in `citations`.
+    citations puts them in `citations`, and one that knows how probably its draft is right says so in `confidence`.
     """
 
     __slots__ = (
         "call",
         "citations",
+        "confidence",
         "evidence",
         "guarded",
         "kept",
@@ -124,6 +125,7 @@ class Ask:
         self.guarded = False
         self.kept: dict[str, Any] = {}
         self.citations: tuple[Citation, ...] | None = None
+        self.confidence: float | None = None
 
 
 async def attempt(

@@ -1,9 +1,9 @@
 """The exact cache: the same call to the same release, answered again from what passed the guards before.
 
-The key holds everything that the answer may depend on: release, tenant, locale, input, history, the version of every
-source, and the trial that the call takes part in. Only plain `answered` answers are kept: never a refusal, an error, or an answer
-from a rung further down, which would outlive the trouble that caused it. What is found goes through the guards again before it is shown. What a feature does not
-want in its records in full lies in memory only, and is gone with the process.
+The key holds everything that the answer may depend on: release, tenant, locale, input, history, the version of every source, and
+the trial that the call takes part in. Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung
+further down, which would outlive the trouble that caused it. What is found goes through the guards again before it is shown. What
+a feature does not want in its records in full lies in memory only, and is gone with the process.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ class Drafted(Struct, frozen=True, kw_only=True):
     finish: Finish | None = None
     model: str | None = None
     citations: tuple[Citation, ...] = ()
+    confidence: float | None = None
 
 
 class Passed(Struct, frozen=True):
@@ -185,6 +186,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
         finish=whole.finish,
         model=whole.model,
         citations=citations,
+        confidence=ask.confidence,
     )
     return drafted, False
 
@@ -278,6 +280,7 @@ def _answer(trace: Trace, rung: ReadyRung, drafted: Drafted, cause: Reason | Non
         citations=drafted.citations,
         rung=rung.name,
         model=drafted.model,
+        confidence=drafted.confidence,
         tool_calls=drafted.tool_calls,
         finish=drafted.finish,
         usage=_used(trace),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -64,6 +64,19 @@ def _value(name: str, value: Any, kind: str, optional: bool) -> Any:
 def nothing(kind: str) -> Any:
     """What templates see of an optional field that a call leaves out."""
     return {"text": "", "image": "", "texts": []}.get(kind.rstrip("?"))
+
+
+def text_of(values: Mapping[str, Any], names: Iterable[str]) -> str:
+    """All texts of these fields together, a line each, however deep they are nested."""
+    return "\n".join(text for name in names for text in _texts(values.get(name)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def spoken(call: Call, feature: Feature) -> Call:

@@ -122,12 +122,12 @@ class Prompt:
     def __init__(self, source: str, *, where: str, variables: Iterable[str]) -> None:
         known = tuple(variables)
         _check_roles(source, where)
-        pieces = list(_pieces(source))
-        if not any(text for _, text, _ in pieces):
+        found = list(pieces(source))
+        if not any(text for _, text, _ in found):
             raise ConfigError("the prompt is empty", where=where)
-        if all(role != "user" or not text for role, text, _ in pieces):
+        if all(role != "user" or not text for role, text, _ in found):
             raise ConfigError("the prompt has no message of the user, which every model needs", where=where, next="[user]")
-        self._messages = tuple([(role, Template(text, where=where, variables=known, line=line)) for role, text, line in pieces])
+        self._messages = tuple([(role, Template(text, where=where, variables=known, line=line)) for role, text, line in found])
         self.used = frozenset[str]().union(*[template.used for _, template in self._messages])
 
     def render(self, values: Mapping[str, Any]) -> list[Message]:
@@ -141,7 +141,7 @@ class Prompt:
             template.try_on(values)
 
 
-def _pieces(source: str) -> Iterator[tuple[Role, str, int]]:
+def pieces(source: str) -> Iterator[tuple[Role, str, int]]:
     """Role, text and first line of each message. Text before the first role, if there is any, is the user's."""
     role, start = "user", 0
     for mark in [*_ROLE.finditer(source), None]:

@@ -24,7 +24,7 @@ default at all of them together. `unless` lists patterns that keep a rule silent
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ import re2
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import RESERVED, Rule, RuleFile
+from mainstay.serve.inputs import text_of
 from mainstay.serve.prompts import Template
 
 MEMORY = 64 << 20  # bytes that RE2 may use for one set of patterns
@@ -187,16 +188,8 @@ class Rules:
     def _text(self, values: Mapping[str, Any], field: str | None) -> str:
         """What a rule looks at: a field, or all texts together."""
         names = self._texts if field is None else (field,)
-        text = "\n".join(text for name in names for text in _texts(values.get(name)))
+        text = text_of(values, names)
         return text.encode("utf-8", "replace").decode()  # RE2 takes no half of a surrogate pair
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)
 
 
 def _match(compiled: _Compiled, text: str, found: frozenset[int]) -> dict[str, str] | None:

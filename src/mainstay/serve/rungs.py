@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from mainstay.core.classifier import Label
 from mainstay.core.errors import BadRequest, RungFailed
 from mainstay.core.evidence import Evidence
 from mainstay.core.feature import ModelRung, PromptStep, StaleRung, StepsRung
@@ -22,9 +23,10 @@ from mainstay.core.model import Chunk, ImagePart, Message, ModelRequest, OutputS
 from mainstay.core.reasons import Finish
 from mainstay.serve import caching
 from mainstay.serve.asking import Ask, Unusable, Whole, attempt
+from mainstay.serve.classifying import Classifier
 from mainstay.serve.grounding import query_of
-from mainstay.serve.inputs import spoken
-from mainstay.serve.prompts import Prompt
+from mainstay.serve.inputs import spoken, text_of
+from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.quoting import quote
 from mainstay.serve.ready import ServingModel
 from mainstay.serve.rules import Rules
@@ -174,6 +176,44 @@ class RulesWriter:
         if said is not None:
             ask.trace.wrote(self._name, f"rule {said.rule}")
             yield Chunk(text=said.text, finish=Finish.STOP)
+
+
+class ClassifierWriter:
+    """A fitted classifier, where it is sure. The record says which labels it chose, the answer how sure it was.
+
+    `names` are the input fields that it reads. Without a `template` the labels are the answer: as data, or as the one text.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        template: Template | None,
+        *,
+        sure: float,
+        names: tuple[str, ...],
+        structured: bool,
+        name: str,
+    ) -> None:
+        self._classifier, self._template, self._sure = classifier, template, sure
+        self._names, self._structured, self._name = names, structured, name
+
+    async def __call__(self, ask: Ask) -> Chunks:
+        guess = self._classifier.guess(text_of(ask.values, self._names))
+        if guess is not None and guess.sure >= self._sure:
+            ask.confidence = round(guess.sure, 4)
+            chosen = ", ".join(f"{name} {label}" for name, label in guess.labels.items())
+            ask.trace.wrote(self._name, f"{chosen}: {guess.sure:.0%} sure")
+            yield Chunk(text=self.written(guess.labels, ask.values), finish=Finish.STOP)
+
+    def written(self, labels: Mapping[str, Label], values: Mapping[str, Any]) -> str:
+        """The draft with these labels. Raises `RungFailed` if the template cannot be filled."""
+        if self._template is not None:
+            return self._template.render({**values, "labels": labels})
+        return _encode(labels).decode() if self._structured else str(next(iter(labels.values())))
+
+    def seen(self, values: Mapping[str, Any]) -> bool:
+        """Whether the classifier was fitted on this input: what it says to it proves nothing, so no evaluation may ask it."""
+        return self._classifier.seen(text_of(values, self._names))
 
 
 class CallWriter:

@@ -1,5 +1,7 @@
 """Reads and writes a feature's cases: JSON Lines, one case a line, in the folder `cases` of the feature's own.
 
+Files whose names begin with `train` are apart: what learns from cases learns from them, and no evaluation ever reads them.
+
 What a scorer makes of its expectation is the scorer's affair; here every key, type and id is checked.
 """
 
@@ -24,6 +26,7 @@ from mainstay.spec.places import Place, dotted
 
 FOLDER = "cases"
 SUFFIX = ".jsonl"
+TRAINING = "train"  # how the names of files begin that are learnt from, and never evaluated
 # The order in which a case is written: what a reader of the file looks for first.
 ORDER = (
     *("id", "category", "language", "tags", "input", "history", "locale", "passages"),
@@ -32,14 +35,23 @@ ORDER = (
 
 
 def read_cases(folder: Path, *, shown: str) -> list[Case]:
-    """Every case of a feature, its files by name and its lines in order, each with an id.
+    """Every case that a feature is evaluated on, its files by name and its lines in order, each with an id.
 
-    `folder` is the feature's own; `shown` is how errors call it. Without a folder `cases` there are none. Raises `ConfigError` with
-    file, line and key.
+    Those of `train*.jsonl` are none of them. `folder` is the feature's own; `shown` is how errors call it. Without a folder
+    `cases` there are none. Raises `ConfigError` with file, line and key.
     """
+    return _together([path for path in case_files(folder, shown=shown) if not path.name.startswith(TRAINING)], shown)
+
+
+def read_training(folder: Path, *, shown: str) -> list[Case]:
+    """Every case of a feature that is there to learn from, and is never evaluated; as `read_cases` otherwise."""
+    return _together([path for path in case_files(folder, shown=shown) if path.name.startswith(TRAINING)], shown)
+
+
+def _together(paths: Iterable[Path], shown: str) -> list[Case]:
     found: list[Case] = []
     lines: list[str] = []
-    for path in case_files(folder, shown=shown):
+    for path in paths:
         for where, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
             found.append(case)
             lines.append(where)
@@ -160,6 +172,27 @@ def _check_ids(cases: list[Case], lines: list[str]) -> None:
         if case.id in first:
             raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
         first[case.id] = line
+
+
+def new_cases(found: Iterable[Case], there: Iterable[Case]) -> list[Case]:
+    """Those of the found ones that are not there: another call, or other expectations of it.
+
+    One whose id is taken by another case loses it, and is called after its call.
+    """
+    there = list(there)
+    known = {_identity(case) for case in there}
+    ids = {case.id for case in there}
+    new = []
+    for case in found:
+        if _identity(case) not in known:
+            known.add(_identity(case))
+            new.append(msgspec.structs.replace(case, id="") if case.id in ids else case)
+            ids.add(case.id)
+    return new
+
+
+def _identity(case: Case) -> tuple[str, bytes]:
+    return case.fingerprint(), msgspec.json.encode(case.expect, order="deterministic")
 
 
 # Writing

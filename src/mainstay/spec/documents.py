@@ -154,7 +154,7 @@ def decoded(source: bytes, shown: str) -> str:
 
 
 def is_json(value: Any) -> bool:
-    """Whether the value can be written as JSON and read again: no number too large, or not a number, and no half of a character."""
+    """Whether the value can be written as JSON and read again: no number too large, or not a number, no half of a character."""
     if isinstance(value, float):
         return value - value == 0
     if isinstance(value, str):

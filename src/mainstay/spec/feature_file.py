@@ -20,6 +20,7 @@ from mainstay.core.feature import (
     RUNGS,
     AnyRung,
     CallRung,
+    ClassifierRung,
     Feature,
     Input,
     InputType,
@@ -47,8 +48,11 @@ class Folder(msgspec.Struct, frozen=True):
     shown: str
 
 
-def read_folder(path: Path, *, shown: str | None = None) -> Folder:
-    """Read a feature's folder. Raises `ConfigError` with file, line and key."""
+def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) -> Folder:
+    """Read a feature's folder. Raises `ConfigError` with file, line and key.
+
+    With `fitted` false the files of classifiers are left out: whoever asks is about to write them.
+    """
     shown = shown or str(path)
     if not NAME.fullmatch(path.name):
         raise ConfigError(f'a feature\'s name is lower-case letters, digits and "_": {path.name!r}', where=shown)
@@ -59,7 +63,7 @@ def read_folder(path: Path, *, shown: str | None = None) -> Folder:
     _check(feature, document)
     files = {FILE: document.source}
     for name, place in _named_files(feature):
-        if name not in files:
+        if name not in files and (fitted or place[-1] != ClassifierRung.kind):
             files[name] = _read_named(path, name, document, place)
     return Folder(feature, files, document, shown)
 
@@ -221,6 +225,8 @@ def _named_files(feature: Feature) -> list[tuple[str, Place]]:
 def _files_of(rung: Rung, place: Place) -> list[tuple[str, Place]]:
     if isinstance(rung, RulesRung):
         return [(rung.rules, (*place, "rules"))]
+    if isinstance(rung, ClassifierRung):
+        return [(rung.classifier, (*place, "classifier"))]
     if isinstance(rung, ModelRung):
         return [(rung.prompt, (*place, "prompt"))]
     if isinstance(rung, StepsRung):
@@ -242,7 +248,8 @@ def _read_named(folder: Path, name: str, document: Document, place: Place) -> by
         raise document.error(place, f"the file {documents.quoted(name)} is outside the feature's folder")
     if missing:
         what = "is a folder" if target.is_dir() else "is missing"
-        raise document.error(place, f"the file {documents.quoted(name)} {what}; {_beside(folder, name)}")
+        next = f"mainstay learn classify {folder.name}" if place[-1] == ClassifierRung.kind else ""
+        raise document.error(place, f"the file {documents.quoted(name)} {what}; {_beside(folder, name)}", next=next)
     try:
         size = target.stat().st_size
         if size > LARGEST:

@@ -76,7 +76,8 @@ def _unsealed(links: list[Link], store: Releases) -> str | None:
         if isinstance(change, WentLive | TrialBegan) and change.report:
             evidence = store.evidence(change.report)
             if evidence is None or evidence.seal != change.seal:
-                return f"the report {change.report} behind change {link.number} is {'gone' if evidence is None else 'not what it was'}"
+                what = "gone" if evidence is None else "not what it was"
+                return f"the report {change.report} behind change {link.number} is {what}"
     return None
 
 

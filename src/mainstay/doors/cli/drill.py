@@ -44,7 +44,7 @@ def drill(feature: str, fields: tuple[str, ...], project: str, deadline: str, js
     Exit code 0 if every call kept its promises, 1 if any was late, untyped, unchecked or unrecorded, 3 if the input never
     reached a model.
     """
-    root = _project(project, feature)
+    root = project_of(project, feature, "drills")
     report = asyncio.run(_drill(root, feature, fields, _seconds(deadline)))
     keyless = _keyless(root, report)
     if json_:
@@ -54,11 +54,12 @@ def drill(feature: str, fields: tuple[str, ...], project: str, deadline: str, js
     sys.exit(3 if report.inconclusive else 0 if report.passed else 1)
 
 
-def _project(project: str, feature: str) -> Path:
+def project_of(project: str, feature: str, does: str) -> Path:
+    """The project's folder; the bundled example's, where there is no project here and the feature is one of its own."""
     root = Path(project)
     example = demo_project()
     if project == "." and not (root / SETTINGS).exists() and (example / "features" / feature / FEATURE).is_file():
-        click.echo(f"There is no {SETTINGS} here: this drills the bundled example.", err=True)
+        click.echo(f"There is no {SETTINGS} here: this {does} the bundled example.", err=True)
         return example
     return root
 
@@ -85,7 +86,7 @@ def _keyless(root: Path, report: Report) -> list[str]:
 async def _drill(root: Path, feature: str, fields: tuple[str, ...], deadline: float) -> Report:
     async with rehearsal(root) as app:
         given: dict[str, Any] | None = input_of(app, feature, fields, "drill") if fields else None
-        return await app.drill(feature, given, deadline=deadline, seen=_progress)
+        return await app.workshop.drill(feature, given, deadline=deadline, seen=_progress)
 
 
 def _progress(done: int, of: int) -> None:

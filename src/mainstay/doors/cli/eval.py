@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 import mainstay
 from mainstay.core.errors import BadRequest
@@ -115,8 +116,8 @@ def eval(
                 raise BadRequest(
                     "a calibration needs both", where="--judge, --calibrate", next="mainstay eval --judge J --calibrate F"
                 )
-            sys.exit(calibrate(app, judge, Path(labels), json_=json_))
-        names = list(features) or ([name for name in app.features.ready if app.changed(name)] if changed else [])
+            sys.exit(asyncio.run(calibrate(app, judge, Path(labels), json_=json_)))
+        names = list(features) or ([name for name in app.features.ready if app.workshop.changed(name)] if changed else [])
         if not names:
             if changed:
                 click.echo("Nothing differs from what is live.", err=True)
@@ -138,12 +139,9 @@ async def _run(app: mainstay.Mainstay, names: list[str], file: str | None, optio
 
 
 def _with_cases(app: mainstay.Mainstay, name: str, file: str | None, options: Wanted) -> Wanted:
-    import msgspec
-
     if file is None or name not in app.features.ready:
         return options
-    fields = list(app.features.ready[name].feature.input.fields)
-    read = read_any(Path(file), fields=fields, shown=file)
+    read = read_any(Path(file), fields=app.features.ready[name].feature.input.fields, shown=file)
     for line in read.unread:
         click.echo(f"not read: {line}", err=True)
     return msgspec.structs.replace(options, cases=read.cases)

@@ -9,12 +9,18 @@ from typing import Any
 import click
 
 from mainstay.assembling import VERSION
+from mainstay.doors.cli.audit import audit
+from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
+from mainstay.doors.cli.eval import eval
 from mainstay.doors.cli.init import init
+from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.records import records
+from mainstay.doors.cli.release import off, on, release, rollback
 from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
+from mainstay.doors.cli.stress import stress
 
 
 class Quiet(click.Group):
@@ -38,5 +44,6 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-for command in (init, demo, serve, run, records, doctor, drill):
+for command in (init, demo, serve, run, eval, release, rollback, off, on, stress, records, audit, doctor, drill, learn):
     main.add_command(command)
+learn.add_command(classify)

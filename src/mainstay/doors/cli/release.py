@@ -107,7 +107,8 @@ def _said(feature: str, done: Released) -> str:
     if done.link is None:
         if done.report is None:
             return f"Release {short} of {feature} is live already."
-        return f"Release {short} of {feature} is not live: the gate said {done.report.ruling.outcome if done.report.ruling else 'nothing'}."
+        said = done.report.ruling.outcome if done.report.ruling else "nothing"
+        return f"Release {short} of {feature} is not live: the gate said {said}."
     change = done.link.change
     if isinstance(change, TrialBegan):
         return f"Release {short} of {feature} is on trial as a {change.kind}, with {change.share:.0%} of the calls."

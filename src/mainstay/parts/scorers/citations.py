@@ -152,7 +152,7 @@ def _begins(text: str, at: int) -> bool:
 
 
 def _names(sentence: str, capitalised: bool) -> list[str]:
-    """The words of a sentence that are names, as far as their spelling tells; `capitalised` says that other nouns look the same."""
+    """The words of a sentence that are names by their spelling; `capitalised` says that other nouns look the same."""
     found = []
     for match in _WORD.finditer(sentence):
         word = match[0]

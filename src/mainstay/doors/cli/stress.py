@@ -1,0 +1,162 @@
+"""`mainstay stress`: what a feature makes of adversarial inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+import mainstay
+from mainstay.core.case import Case
+from mainstay.core.errors import BadRequest, ConfigError
+from mainstay.core.reasons import Status
+from mainstay.core.units import Seconds
+from mainstay.doors.cli.drill import project_of
+from mainstay.doors.cli.printing import as_json, money, one_line, reported, table
+from mainstay.doors.cli.run import GOOD, input_of
+from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.learn.adversarial import KINDS
+from mainstay.learn.stress import LIMIT, PROBLEMS, Report, Seen
+
+CASES = "cases"  # the folder of cases, beside feature.toml
+KEPT = "stress.jsonl"
+SHOWN = 160  # characters of an input or an answer
+HEAD = ["kind", "probes", "answered", "refused", "else", "weak", "what is tried"]
+
+
+@click.command()
+@click.argument("feature")
+@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
+@PROJECT
+@click.option("--limit", default=LIMIT, show_default=True, type=click.IntRange(1, 10_000), help="Ask at most so many probes.")
+@click.option("--seed", default=0, show_default=True, help="Another number makes other probes.")
+@click.option("--keep", is_flag=True, help=f"Keep what is found as cases, in {CASES}/{KEPT} of the feature.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@reported
+def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed: int, keep: bool, json_: bool) -> None:
+    """Ask a feature what nobody hopes to be asked: adversarial inputs, made from its own.
+
+    The feature's own models are asked, so it costs what so many calls cost; how much is known only afterwards. The inputs are
+    those of its cases, or the one that is given as for `mainstay run`, or made up. Without a project in the current folder, the
+    features of the bundled example can be stressed.
+
+    Exit code 0 if nothing was found, 1 if a weakness was, 3 if nothing was found and no model answered.
+    """
+    root = project_of(project, feature, "stresses")
+    example = root == demo_project()
+    if keep and example:
+        raise BadRequest("the bundled example keeps no cases", where="--keep", next="mainstay init")
+    logging.getLogger("mainstay").setLevel(logging.CRITICAL)  # what goes wrong is in the report
+    state = Path(".mainstay") / "demo" if example else None
+    report, folder = asyncio.run(_stress(root, feature, fields, limit=limit, seed=seed, state=state))
+    kept = _keep(folder / CASES / KEPT, report) if keep else 0
+    if json_:
+        as_json({**_facts(report), "kept": kept, "weaknesses": report.weaknesses, "calls": report.calls})
+    else:
+        _print(report)
+        if keep:
+            click.echo(f"Kept: {kept} new case(s) in {folder / CASES / KEPT}")
+        elif report.weaknesses and not example:
+            click.echo(f"  next: mainstay stress {feature} --keep")
+    sys.exit(1 if report.weaknesses else 3 if report.inconclusive else 0)
+
+
+async def _stress(
+    root: Path, feature: str, fields: tuple[str, ...], *, limit: int, seed: int, state: Path | None
+) -> tuple[Report, Path]:
+    """The report, and the feature's folder."""
+    async with mainstay.open(root, state=state) as app:
+        folder = root / app.settings.features / feature
+        given = [input_of(app, feature, fields, "stress")] if fields else _inputs(folder / CASES)
+        return await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=_progress), folder
+
+
+def _progress(done: int, of: int) -> None:
+    """How far it is, on one line, for whoever watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{done} of {of} probes", err=True, nl=done == of)
+
+
+# Cases
+
+
+def _inputs(folder: Path) -> list[dict[str, Any]]:
+    """The inputs of the feature's cases, without those that stress itself has kept."""
+    return [c.input for path in sorted(folder.glob("*.jsonl")) for c in _cases(path) if not c.source.startswith("stress:")]
+
+
+def _cases(path: Path) -> Iterator[Case]:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                yield msgspec.json.decode(line, type=Case)
+            except msgspec.DecodeError as error:
+                raise ConfigError(f"not a case: {error}", where=f"{path}:{number}") from None
+
+
+def _keep(path: Path, report: Report) -> int:
+    """Add the weaknesses to the cases; one that is there already is not written twice. Gives how many are new."""
+    there = {(case.fingerprint(), *case.expect) for case in _cases(path)} if path.exists() else set()
+    new = []
+    for weakness in report.weaknesses:
+        case = weakness.case
+        if case is not None and (mark := (case.fingerprint(), *case.expect)) not in there:
+            there.add(mark)
+            new.append(msgspec.json.encode(case))
+    if new:
+        path.parent.mkdir(exist_ok=True)
+        whole = path.read_bytes() if path.exists() else b""
+        separator = b"" if not whole or whole.endswith(b"\n") else b"\n"
+        with path.open("ab") as file:
+            file.write(separator + b"\n".join(new) + b"\n")
+    return len(new)
+
+
+# What is printed
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    return {
+        "feature": report.feature,
+        "release": report.release,
+        "passed": not report.weaknesses,
+        "inconclusive": report.inconclusive,
+        "seed": report.seed,
+        "probes": len(report.calls),
+        "took": report.took,
+        "cost_nano_usd": report.cost_nano_usd,
+    }
+
+
+def _print(report: Report) -> None:
+    kinds = [kind for kind in KINDS if any(call.kind == kind for call in report.calls)]
+    table(HEAD, [_row(kind, [call for call in report.calls if call.kind == kind]) for kind in kinds])
+    click.echo()
+    for weakness in report.weaknesses:
+        click.echo(f"WEAK  {weakness.kind}: {weakness.problem}: {one_line(weakness.what)}")
+        click.echo(f"      asked: {one_line(weakness.asked, SHOWN)}")
+        click.echo(f"      answer: {one_line(weakness.shown, SHOWN) or 'nothing'}")
+        click.echo(f"      record: {weakness.record}" + ("" if weakness.case else "; no case can hold this input"))
+    found = {weakness.problem for weakness in report.weaknesses}
+    for problem in [problem for problem in PROBLEMS if problem in found]:
+        click.echo(f"{problem}: {PROBLEMS[problem]}")
+    click.echo(f"Cost: {money(report.cost_nano_usd)} for {len(report.calls)} calls, in {Seconds(report.took)}.")
+    if report.inconclusive:
+        click.echo(f"Inconclusive: {report.inconclusive}; only the rungs without a model were stressed.\n  next: mainstay doctor")
+        if not report.weaknesses:
+            return
+    weak = f"{len(report.weaknesses)} weakness(es) in {len({w.kind for w in report.weaknesses})} kind(s) of probes"
+    click.echo(f"FAILED: {weak}." if report.weaknesses else f"Passed: {len(report.calls)} probes, and no weakness was found.")
+
+
+def _row(kind: str, calls: Sequence[Seen]) -> list[str]:
+    answered = sum(call.status in GOOD for call in calls)
+    refused = sum(call.status is Status.REFUSED for call in calls)
+    weak = sum(bool(call.weaknesses) for call in calls)
+    return [kind, *map(str, (len(calls), answered, refused, len(calls) - answered - refused)), str(weak or ""), KINDS[kind]]

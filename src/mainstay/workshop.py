@@ -1,0 +1,225 @@
+"""What people do to features beside serving them: evaluate, release, drill, stress. `app.py` lends it the application's parts."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from mainstay import assembling, provenance
+from mainstay.core.answer import Answer, Citation
+from mainstay.core.errors import NotFound, nearest
+from mainstay.core.evidence import Passage
+from mainstay.core.feature import Feature, ScorerSpec
+from mainstay.core.project import Model, Settings
+from mainstay.core.record import Record, Score
+from mainstay.core.release import Release
+from mainstay.core.report import Opinion
+from mainstay.core.seams import Releases
+from mainstay.learn import drill as drilling
+from mainstay.learn import stress as stressing
+from mainstay.learn.evaluation import TENANT, Stage
+from mainstay.learn.releasing import Desk, Lent, Working
+from mainstay.learn.scoring import ReadyScorer, Scoring
+from mainstay.learn.trials import Collector
+from mainstay.loading import Features, Loader
+from mainstay.parts.stores.sqlite_evals import SqliteEvals
+from mainstay.serve.breaker import Breaker
+from mainstay.serve.pipeline import serve
+from mainstay.serve.ready import Parts, Ready
+from mainstay.spec.cases import read_cases
+from mainstay.spec.documents import Document
+from mainstay.spec.feature_file import FILE, read_folder
+
+EVALS = "evals.db"  # in the state folder
+
+
+class App(Protocol):
+    """The application, as far as a workshop needs it."""
+
+    root: Path
+    state: Path
+    settings: Settings
+    environ: Mapping[str, str]
+    features: Features
+    loader: Loader
+    parts: Parts
+
+    @property
+    def releases(self) -> Releases: ...
+
+    def follow(self) -> None: ...
+
+    def run(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Awaitable[Answer]: ...
+
+    def record(self, id: str) -> Awaitable[Record | None]: ...
+
+    def score(self, record: str, name: str, value: float | str, *, reason: str, who: str) -> Awaitable[Score]: ...
+
+
+class Workshop:
+    """Everything that is done to the features of one application."""
+
+    def __init__(self, app: App, *, sealed: Collector, new_id: Callable[[], str]) -> None:
+        self._app, self._sealed, self._new_id = app, sealed, new_id
+        self._scorers: dict[bytes, ReadyScorer] = {}
+        self._evals: SqliteEvals | None = None
+
+    # Evaluating and releasing
+
+    @functools.cached_property
+    def desk(self) -> Desk:
+        """Where features are evaluated, released, tried, switched and taken back."""
+        app = self._app
+        self._evals = SqliteEvals(app.state / EVALS)
+        stage = Stage(
+            serve=lambda call, ready: serve(call, ready, app.parts),
+            sealed=self._sealed,
+            scoring=lambda ready: self.scoring(ready, ready.feature.gate.scorers),
+            kept=self._evals,
+            new_id=self._new_id,
+        )
+        return Desk(
+            Lent(
+                stage=stage,
+                store=app.releases,
+                working=self.working,
+                frozen=self._frozen,
+                changed=app.follow,
+                who=provenance.who(app.environ),
+            )
+        )
+
+    def changed(self, feature: str) -> bool:
+        """Whether the folder of a feature differs from its live release."""
+        live = self._app.features.state.standing(feature).live
+        return live is None or live.digest != self.working(feature).release.digest
+
+    def working(self, feature: str) -> Working:
+        """The folder of a feature as it is now. Raises `NotFound` and `ConfigError`."""
+        app = self._app
+        path, shown = self._folder(feature)
+        folder, project = read_folder(path, shown=shown), app.features.project
+        ready = assembling.ready(folder, project)
+        release = Release(
+            digest=ready.digest,
+            feature=feature,
+            files=folder.files,
+            models=assembling.models_of(folder, project),
+            imports=assembling.imports_of(folder, app.root),
+            version=assembling.VERSION,
+            at=time.time(),
+            who=provenance.who(app.environ),
+            commit=provenance.commit(path),
+        )
+        return Working(release=release, ready=ready, cases=read_cases(path, shown=shown))
+
+    def _folder(self, feature: str) -> tuple[Path, str]:
+        """The folder of a feature, and how errors call it."""
+        features = self._app.root / self._app.settings.features
+        known = {path.name: path for path in features.iterdir() if (path / FILE).is_file()}
+        if feature not in known:
+            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
+        return known[feature], f"{self._app.settings.features}/{feature}"
+
+    def _frozen(self, release: Release) -> tuple[Ready, str]:
+        loader = self._app.loader
+        ready = loader.nearly_frozen(release, self._app.features.project)
+        return ready, "" if ready.digest == release.digest else loader.difference(release)
+
+    # Scoring
+
+    def scoring(self, ready: Ready, specs: Sequence[ScorerSpec]) -> Scoring:
+        """What answers of that release are scored with."""
+
+        async def look_up(citation: Citation) -> Passage | None:
+            show = getattr(ready.sources.get(citation.source), "passage", None)
+            if show is None:
+                raise NotFound(f"the source {citation.source} cannot show a passage again")
+            found: Passage | None = await show(citation.passage)
+            return found
+
+        async def ask(feature: str, input: Mapping[str, Any]) -> Answer:
+            return await self._app.run(feature, input, origin="judge", tenant=TENANT)
+
+        return Scoring(always=[self._scorer(spec) for spec in specs], named=self._scorer, look_up=look_up, ask=ask)
+
+    def _scorer(self, spec: ScorerSpec) -> ReadyScorer:
+        key = msgspec.json.encode(spec)
+        if key not in self._scorers:
+            self._scorers[key] = assembling.make_scorer(spec, Document(b"", "the scorers"), ())
+        return self._scorers[key]
+
+    async def keep(self, record: str, name: str, opinion: Opinion) -> None:
+        """An opinion about a live answer becomes a score of its record."""
+        if opinion.value is not None:
+            await self._app.score(record, name, opinion.value, reason=opinion.reason, who=f"scorer:{name}")
+
+    # Trying
+
+    async def drill(
+        self,
+        feature: str,
+        input: Mapping[str, Any] | None = None,
+        /,
+        *,
+        deadline: float = drilling.DEADLINE,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> drilling.Report:
+        """Run a feature against every fault of `learn/faults.py`. Raises `NotFound`. Use an application that `rehearsal` opened:
+        the calls leave records, and this one's own models are not asked.
+        """
+        app, ready = self._app, self._ready(feature)
+        stage = drilling.Stage(
+            feature=ready.feature,
+            models=app.settings.models,
+            bind=self._bind,
+            serve=lambda call, ready: serve(call, ready, app.parts),
+            record=app.record,
+            new_id=self._new_id,
+        )
+        return await drilling.drill(stage, input=input, deadline=deadline, seen=seen)
+
+    async def stress(
+        self,
+        feature: str,
+        inputs: Sequence[Mapping[str, Any]] = (),
+        /,
+        *,
+        limit: int = stressing.LIMIT,
+        seed: int = 0,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> stressing.Report:
+        """Ask a feature adversarial questions, made from these inputs; its own models are asked. Raises `NotFound`."""
+        app = self._app
+        self._ready(feature)
+        path, shown = self._folder(feature)
+        stage = stressing.Stage(
+            folder=read_folder(path, shown=shown),
+            bind=lambda folder: assembling.ready(folder, app.features.project),
+            serve=lambda call, ready: serve(call, ready, app.parts),
+            record=app.record,
+            new_id=self._new_id,
+        )
+        return await stressing.stress(stage, inputs=inputs, limit=limit, seed=seed, seen=seen)
+
+    def _ready(self, feature: str) -> Ready:
+        ready = self._app.features.ready.get(feature)
+        if ready is None:
+            known = self._app.features.ready
+            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
+        return ready
+
+    def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
+        """A release of this feature, as it is on disk now, with these models in place of the project's."""
+        folder = self._app.loader.folder_of(self._app.settings, feature)
+        return self._app.loader.bind(folder, models, self._app.features.project.sources, lambda model: Breaker())
+
+    def close(self) -> None:
+        """Let go of what it keeps."""
+        if self._evals is not None:
+            self._evals.close()
