@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook docs lock prices clean bench-quality
+.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook bench-quality docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
