@@ -17,12 +17,13 @@ from mainstay.core.evidence import Passage
 from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
-from mainstay.core.release import Release
+from mainstay.core.release import Attestation, Release
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Releases
 from mainstay.learn import drill as drilling
 from mainstay.learn import stress as stressing
 from mainstay.learn.evaluation import TENANT, Stage
+from mainstay.learn.readiness import RECENT, Known
 from mainstay.learn.releasing import Desk, Lent, Working
 from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.learn.trials import Collector
@@ -36,6 +37,7 @@ from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import FILE, read_folder
 
 EVALS = "evals.db"  # in the state folder
+READ = 1000  # live records that the checklist looks at
 
 
 class App(Protocol):
@@ -55,6 +57,8 @@ class App(Protocol):
     def follow(self) -> None: ...
 
     def run(self, feature: str, input: Mapping[str, Any] | None = None, /, **options: Any) -> Awaitable[Answer]: ...
+
+    def records(self, *, limit: int = 20, **where: Any) -> Awaitable[list[Record]]: ...
 
     def record(self, id: str) -> Awaitable[Record | None]: ...
 
@@ -160,6 +164,34 @@ class Workshop:
             await self._app.score(record, name, opinion.value, reason=opinion.reason, who=f"scorer:{name}")
 
     # Trying
+
+    @property
+    def who(self) -> str:
+        """Who works here."""
+        return provenance.who(self._app.environ)
+
+    def attest(self, attestation: Attestation) -> None:
+        """Keep evidence that something was tried."""
+        self._app.releases.attest(attestation)
+
+    async def known(self, feature: str) -> Known:
+        """What the checklist looks at."""
+        app = self._app
+        working = self.working(feature)
+        path, shown = self._folder(feature)
+        document = read_folder(path, shown=shown).document
+        now = time.time()
+        records = await app.records(limit=READ, feature=feature, origin="user")
+        return Known(
+            ready=working.ready,
+            cases=working.cases,
+            store=app.releases,
+            links=app.releases.links(),
+            records=[record for record in records if now - record.begun.at < RECENT],
+            observers=app.settings.observers,
+            said=lambda key: key in document.data,
+            now=now,
+        )
 
     async def drill(
         self,

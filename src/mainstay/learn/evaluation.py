@@ -35,7 +35,7 @@ from mainstay.serve.ready import Ready
 
 TENANT = "eval"
 FRESH = 86400.0  # seconds for which an answer stands for the release that gave it
-AT_ONCE = 32  # calls under way at the same time, at most
+AT_ONCE = 8  # calls under way at the same time, unless it is told otherwise: more would wait for each other, and be timed so
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0  # seconds between asks of one case while the provider says that it is too much
 TOO_MUCH = ("rate_limited", "overloaded")
 CANDIDATE, BASELINE = "candidate", "baseline"

@@ -114,7 +114,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     is the agreement where people did not call it a tie. `silent` counts rows without a verdict, `contested` rows that were left
     out because people were divided. `noise` is the share of repeats that said something else. `by_length` is the agreement of
     length alone, without any judge, and `corrected` that of the judge's votes corrected for length, both by priors that did not
-    see the row; `prior` is fitted on all rows. They are None, as `length` is, where lengths are not known or rows are too few (20).
+    see the row; `prior` is fitted on all rows. They are None, as `length` is, where lengths are not known or rows are too few.
     `verified` says that the verdicts are those of a real model.
     """
 

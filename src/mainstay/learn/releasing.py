@@ -16,7 +16,6 @@ from mainstay.core.case import Case
 from mainstay.core.errors import BadRequest, NotFound, Refused
 from mainstay.core.release import (
     LARGEST_TRIAL,
-    Attestation,
     Link,
     Release,
     State,
@@ -189,10 +188,6 @@ class Desk:
         digest = working.release.digest
         change = WentLive(digest=digest, override=reason, expires=time.time() + hours * 3600)
         return Released(release=digest, link=self.board.add(feature, change, _not_live(feature, digest)))
-
-    def attest(self, attestation: Attestation) -> None:
-        """Keep evidence that something was tried."""
-        self._lent.store.attest(attestation)
 
     def _seal(self, report: Report) -> str:
         evidence = self._lent.store.evidence(report.id)

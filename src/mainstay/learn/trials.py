@@ -12,24 +12,28 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer, Event
 from mainstay.core.call import Call
+from mainstay.core.reasons import Status
 from mainstay.core.record import Record
 from mainstay.core.release import TrialBegan, portion
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Ledger
 from mainstay.learn.canary import Decision, decide, values_of
 from mainstay.learn.scoring import Scoring
+from mainstay.learn.statistics import percentile
 from mainstay.serve.ready import Ready
 
 log = logging.getLogger("mainstay.trials")
 MOST = 20_000  # calls of an arm that are looked at
 UNDER_WAY = 16  # runs of shadows and online scorers at the same time
+ANSWERED = (Status.ANSWERED, Status.CACHED)
+T = TypeVar("T")
 Serve = Callable[[Call, Ready], AsyncGenerator[Event, None]]
 
 
@@ -64,6 +68,56 @@ def stand_of(trial: TrialBegan, ledger: Ledger) -> Counted:
         canary_calls=len(arms["canary"]),
         control_calls=len(arms["control"]),
     )
+
+
+class Beside(Struct, frozen=True, kw_only=True):
+    """A shadow beside the answers that users got to the same calls. Times are in microseconds, money in nano-dollars.
+
+    `answered` counts how often each was an answer of the rung where the ladder started; `scores` are means over the calls that
+    have such a score, of the shadow and of what was live.
+    """
+
+    calls: int
+    answered: tuple[int, int]
+    scores: dict[str, tuple[float, float | None]]
+    p95_us: tuple[float, float]
+    cost_nano_usd: tuple[int | None, int | None]
+
+
+def beside(trial: TrialBegan, ledger: Ledger) -> Beside | None:
+    """How a shadow does, by its records and those of the calls that it shadowed; None before there are any."""
+    shadows = ledger.records(where={"cohort": f"{trial.id}:shadow"}, limit=MOST)
+    pairs = [(record, ledger.record(record.begun.call.parent or "")) for record in shadows]
+    both = [(ours, theirs) for ours, theirs in pairs if theirs is not None]
+    if not both:
+        return None
+    sides = [list(side) for side in zip(*both, strict=True)]
+    means = [_mean_scores(side, ledger) for side in sides]
+    return Beside(
+        calls=len(both),
+        answered=_both(sides, lambda side: sum(r.outcome.answer.status in ANSWERED for r in side)),
+        scores={name: (value, means[1].get(name)) for name, value in means[0].items()},
+        p95_us=_both(sides, lambda side: percentile([float(r.outcome.took_us) for r in side], 0.95)),
+        cost_nano_usd=_both(sides, _cost),
+    )
+
+
+def _both(sides: list[list[Record]], of: Callable[[list[Record]], T]) -> tuple[T, T]:
+    return of(sides[0]), of(sides[1])
+
+
+def _cost(records: list[Record]) -> int | None:
+    costs = [record.outcome.cost_nano_usd for record in records]
+    return None if None in costs else sum(cost or 0 for cost in costs)
+
+
+def _mean_scores(records: list[Record], ledger: Ledger) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for record in records:
+        for score in ledger.scores(record.id):
+            if not isinstance(score.value, str):
+                values.setdefault(score.name, []).append(float(score.value))
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 class Collector:

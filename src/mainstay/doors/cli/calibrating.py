@@ -4,6 +4,7 @@ its verdicts are worth."""
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import click
 
 import mainstay
+from mainstay.app import new_id
 from mainstay.core.answer import Answer
 from mainstay.core.errors import BadRequest, NotFound, nearest
+from mainstay.core.release import Attestation
 from mainstay.doors.cli.printing import as_json, table
 from mainstay.learn import judging
 from mainstay.learn.judging import Agreement, Calibration, Estimate
@@ -20,6 +23,7 @@ from mainstay.learn.length_bias import LengthBias, Ratio
 
 INVENTED = frozenset({"scripted"})  # providers whose verdicts are nobody's
 HEAD = ["", "rows", "agreement", "kappa"]
+SUBSTANTIAL = 0.61  # kappa, as Landis and Koch 1977 call it
 MOST = 100.0  # above which an odds ratio says no more
 
 
@@ -39,11 +43,28 @@ async def calibrate(app: mainstay.Mainstay, judge: str, file: Path, *, json_: bo
         return answer
 
     found = await judging.calibrate(ask, judge, rows, verified=lambda: bool(real) and all(real), progress=_progress)
+    app.workshop.attest(_evidence(found, app))
     if json_:
         as_json(found)
     else:
         show(found)
     return 3 if found.silent == found.n else 0
+
+
+def _evidence(found: Calibration, app: mainstay.Mainstay) -> Attestation:
+    """What the checklist is told: whether this judge agrees with people as people do with each other."""
+    kappa = None if found.overall.kappa is None else found.overall.kappa.value
+    said = "it gave no verdict" if kappa is None else f"kappa {kappa:.2f} over {found.n} rows, {SUBSTANTIAL:g} is substantial"
+    return Attestation(
+        id=new_id(),
+        kind="calibration",
+        feature=found.judge,
+        release=app.features.ready[found.judge].digest,
+        passed=found.verified and kappa is not None and kappa >= SUBSTANTIAL,
+        at=time.time(),
+        who=app.workshop.who,
+        what=said if found.verified else f"{said}; no real model was asked",
+    )
 
 
 def show(found: Calibration) -> None:

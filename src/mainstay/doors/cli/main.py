@@ -10,6 +10,7 @@ import click
 
 from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
+from mainstay.doors.cli.check import check
 from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
@@ -18,6 +19,7 @@ from mainstay.doors.cli.init import init
 from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.release import off, on, release, rollback
+from mainstay.doors.cli.report import report
 from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
 from mainstay.doors.cli.stress import stress
@@ -44,6 +46,10 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-for command in (init, demo, serve, run, eval, release, rollback, off, on, stress, records, audit, doctor, drill, learn):
+COMMANDS = (
+    *(init, demo, serve, run, eval, release, rollback, off, on, report, check, drill, stress, learn),
+    *(records, audit, doctor),
+)
+for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 import mainstay
-from mainstay.core.case import Case
-from mainstay.core.errors import BadRequest, ConfigError
+from mainstay.core.errors import BadRequest
 from mainstay.core.reasons import Status
+from mainstay.core.release import Attestation
 from mainstay.core.units import Seconds
 from mainstay.doors.cli.drill import project_of
 from mainstay.doors.cli.printing import as_json, money, one_line, reported, table
@@ -23,8 +23,8 @@ from mainstay.doors.cli.run import GOOD, input_of
 from mainstay.doors.cli.serve import PROJECT, demo_project
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.stress import LIMIT, PROBLEMS, Report, Seen
+from mainstay.spec.cases import FOLDER, add_cases, new_cases, read_cases
 
-CASES = "cases"  # the folder of cases, beside feature.toml
 KEPT = "stress.jsonl"
 SHOWN = 160  # characters of an input or an answer
 HEAD = ["kind", "probes", "answered", "refused", "else", "weak", "what is tried"]
@@ -36,7 +36,7 @@ HEAD = ["kind", "probes", "answered", "refused", "else", "weak", "what is tried"
 @PROJECT
 @click.option("--limit", default=LIMIT, show_default=True, type=click.IntRange(1, 10_000), help="Ask at most so many probes.")
 @click.option("--seed", default=0, show_default=True, help="Another number makes other probes.")
-@click.option("--keep", is_flag=True, help=f"Keep what is found as cases, in {CASES}/{KEPT} of the feature.")
+@click.option("--keep", is_flag=True, help=f"Keep what is found as cases, in {FOLDER}/{KEPT} of the feature.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @reported
 def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed: int, keep: bool, json_: bool) -> None:
@@ -54,14 +54,14 @@ def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed
         raise BadRequest("the bundled example keeps no cases", where="--keep", next="mainstay init")
     logging.getLogger("mainstay").setLevel(logging.CRITICAL)  # what goes wrong is in the report
     state = Path(".mainstay") / "demo" if example else None
-    report, folder = asyncio.run(_stress(root, feature, fields, limit=limit, seed=seed, state=state))
-    kept = _keep(folder / CASES / KEPT, report) if keep else 0
+    report, folder, shown = asyncio.run(_stress(root, feature, fields, limit=limit, seed=seed, state=state))
+    kept = _keep(folder, shown, report) if keep else 0
     if json_:
         as_json({**_facts(report), "kept": kept, "weaknesses": report.weaknesses, "calls": report.calls})
     else:
         _print(report)
         if keep:
-            click.echo(f"Kept: {kept} new case(s) in {folder / CASES / KEPT}")
+            click.echo(f"Kept: {kept} new case(s) in {folder / FOLDER / KEPT}")
         elif report.weaknesses and not example:
             click.echo(f"  next: mainstay stress {feature} --keep")
     sys.exit(1 if report.weaknesses else 3 if report.inconclusive else 0)
@@ -69,12 +69,33 @@ def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed
 
 async def _stress(
     root: Path, feature: str, fields: tuple[str, ...], *, limit: int, seed: int, state: Path | None
-) -> tuple[Report, Path]:
-    """The report, and the feature's folder."""
-    async with mainstay.open(root, state=state) as app:
-        folder = root / app.settings.features / feature
-        given = [input_of(app, feature, fields, "stress")] if fields else _inputs(folder / CASES)
-        return await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=_progress), folder
+) -> tuple[Report, Path, str]:
+    """The report, which is kept as evidence, and the feature's folder with the name that errors have for it."""
+    async with mainstay.open(root, state=state, dev=True) as app:
+        shown = f"{app.settings.features}/{feature}"
+        given = [input_of(app, feature, fields, "stress")] if fields else _inputs(root / shown, shown)
+        report = await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=_progress)
+        app.workshop.attest(_evidence(report, app))
+        return report, root / shown, shown
+
+
+def _inputs(folder: Path, shown: str) -> list[dict[str, Any]]:
+    """The inputs of the feature's cases, without those that stress itself has kept."""
+    return [case.input for case in read_cases(folder, shown=shown) if not case.source.startswith("stress:")]
+
+
+def _evidence(report: Report, app: mainstay.Mainstay) -> Attestation:
+    found = sorted({weakness.kind for weakness in report.weaknesses})
+    return Attestation(
+        id=report.calls[0].record,
+        kind="stress",
+        feature=report.feature,
+        release=app.features.ready[report.feature].digest,
+        passed=not found,
+        at=time.time(),
+        who=app.workshop.who,
+        what=f"weak against {', '.join(found)}" if found else f"{len(report.calls)} adversarial calls found no weakness",
+    )
 
 
 def _progress(done: int, of: int) -> None:
@@ -83,38 +104,12 @@ def _progress(done: int, of: int) -> None:
         click.echo(f"\r{done} of {of} probes", err=True, nl=done == of)
 
 
-# Cases
-
-
-def _inputs(folder: Path) -> list[dict[str, Any]]:
-    """The inputs of the feature's cases, without those that stress itself has kept."""
-    return [c.input for path in sorted(folder.glob("*.jsonl")) for c in _cases(path) if not c.source.startswith("stress:")]
-
-
-def _cases(path: Path) -> Iterator[Case]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        if line.strip():
-            try:
-                yield msgspec.json.decode(line, type=Case)
-            except msgspec.DecodeError as error:
-                raise ConfigError(f"not a case: {error}", where=f"{path}:{number}") from None
-
-
-def _keep(path: Path, report: Report) -> int:
+def _keep(folder: Path, shown: str, report: Report) -> int:
     """Add the weaknesses to the cases; one that is there already is not written twice. Gives how many are new."""
-    there = {(case.fingerprint(), *case.expect) for case in _cases(path)} if path.exists() else set()
-    new = []
-    for weakness in report.weaknesses:
-        case = weakness.case
-        if case is not None and (mark := (case.fingerprint(), *case.expect)) not in there:
-            there.add(mark)
-            new.append(msgspec.json.encode(case))
+    found = [weakness.case for weakness in report.weaknesses if weakness.case is not None]
+    new = new_cases(found, read_cases(folder, shown=shown))
     if new:
-        path.parent.mkdir(exist_ok=True)
-        whole = path.read_bytes() if path.exists() else b""
-        separator = b"" if not whole or whole.endswith(b"\n") else b"\n"
-        with path.open("ab") as file:
-            file.write(separator + b"\n".join(new) + b"\n")
+        add_cases(folder / FOLDER / KEPT, new)
     return len(new)
 
 

@@ -1,0 +1,123 @@
+"""`mainstay report`: what is served for a feature and how its trials stand, or one report of an evaluation again."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import click
+
+from mainstay.app import history, named_in, releases_of
+from mainstay.core.errors import NotFound, nearest
+from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
+from mainstay.core.seams import Ledger, Releases
+from mainstay.doors.cli.eval import show, writing
+from mainstay.doors.cli.printing import as_json, milliseconds, money, reported, table
+from mainstay.doors.cli.release import STATE
+from mainstay.doors.cli.serve import PROJECT
+from mainstay.learn.trials import Beside, Counted, beside, stand_of
+
+
+@click.command()
+@click.argument("name", metavar="FEATURE|REPORT")
+@PROJECT
+@STATE
+@writing
+@reported
+def report(
+    name: str, project: str, state: str | None, json_: bool, html: str | None, junit: str | None, markdown: str | None
+) -> None:
+    """What is live, on trial and switched off for a feature, with its latest reports; or one report by its id, in full."""
+    root, folder = Path(project), None if state is None else Path(state)
+    store, ledger = releases_of(root, folder), history(root, folder)
+    try:
+        found = store.report(name)
+        if found is not None:
+            show(found, {"html": html, "junit": junit, "markdown": markdown}, json_=json_)
+            return
+        now = fold(store.links())
+        known = {*named_in(root), *now.standings}
+        if name not in known:
+            raise NotFound(f'there is no feature or report "{name}"; {nearest(name, known)}', next="mainstay doctor")
+        _standing(name, now, store, ledger, json_=json_)
+    finally:
+        store.close()
+        ledger.close()
+
+
+def _standing(feature: str, state: State, store: Releases, ledger: Ledger, *, json_: bool) -> None:
+    standing = state.standing(feature)
+    canary = None if standing.canary is None else stand_of(standing.canary, ledger)
+    shadow = None if standing.shadow is None else beside(standing.shadow, ledger)
+    reports = [store.evidence(id) for id in store.reports(feature, limit=10)]
+    if json_:
+        whole = {"feature": feature, "live": _public(standing.live), "past": [_public(past) for past in standing.past]}
+        trials = {
+            "canary": _public(standing.canary),
+            "canary_stands": canary,
+            "shadow": _public(standing.shadow),
+            "beside": shadow,
+        }
+        off = [{"feature": name, **public(switch)} for (name, _), switch in state.switches.items() if name in (feature, EVERY)]
+        as_json({**whole, **trials, "off": off, "reports": [found for found in reports if found is not None]})
+        return
+    for line in [*_live(feature, standing, store), *_trials(standing, canary, shadow), *_switches(feature, state)]:
+        click.echo(line)
+    rows = [[_when(e.at), e.report, e.release[:12], e.outcome or "-"] for e in reports if e is not None]
+    if rows:
+        click.echo()
+        table(["when", "report", "release", "ruling"], rows)
+
+
+def _live(feature: str, standing: Standing, store: Releases) -> list[str]:
+    live = standing.live
+    if live is None:
+        return [f"{feature}: nothing is live.", f"  next: mainstay release {feature}"]
+    release = store.release(feature, live.digest)
+    made = "" if release is None else f", frozen {_when(release.at)} by {release.who}"
+    commit = "" if release is None or not release.commit else f", commit {release.commit}"
+    bears = f"report {live.report}" if live.report else f'override "{live.override}"'
+    past = ", ".join(entry.digest[:12] for entry in reversed(standing.past[-3:]))
+    return [f"{feature}: release {live.digest[:12]} is live{made}{commit}; {bears}.", *([f"Before it: {past}."] if past else [])]
+
+
+def _trials(standing: Standing, canary: Counted | None, shadow: Beside | None) -> list[str]:
+    lines = []
+    if standing.canary is not None and canary is not None:
+        lines += [_trial(standing.canary), f"  {canary.decision.sentence}"]
+        lines += [f"  {canary.canary_calls} calls of the canary, {canary.control_calls} of the control."]
+    if standing.shadow is not None:
+        lines += [_trial(standing.shadow), *(["  No call yet."] if shadow is None else _shadow(shadow))]
+    return lines
+
+
+def _trial(trial: TrialBegan) -> str:
+    return f"On trial as a {trial.kind}, with {trial.share:.0%} of the calls until {_when(trial.until)}: {trial.digest[:12]}."
+
+
+def _shadow(shadow: Beside) -> list[str]:
+    ours, theirs = shadow.answered
+    lines = [f"  {shadow.calls} calls: {ours} answered, where the live release answered {theirs}."]
+    lines += [f"  p95 {milliseconds(int(shadow.p95_us[0]))}, live {milliseconds(int(shadow.p95_us[1]))}."]
+    lines += [f"  cost {money(shadow.cost_nano_usd[0])}, live {money(shadow.cost_nano_usd[1])}."]
+    for name, (value, live) in shadow.scores.items():
+        lines.append(f"  {name} {value:.2f}{'' if live is None else f', live {live:.2f}'}.")
+    return lines
+
+
+def _switches(feature: str, state: State) -> list[str]:
+    lines = []
+    for (name, tenant), switch in state.switches.items():
+        if name in (feature, EVERY):
+            what = "every rung but the message" if switch.rungs == "all" else "rungs that need a model"
+            for_whom = [f"tenant {tenant}" if tenant else "", f"{switch.share:.0%} of the users" if switch.share < 1 else ""]
+            lines.append(f"OFF: {what}, for {' and '.join(filter(None, for_whom)) or 'everybody'}. {switch.why}".rstrip())
+    return lines
+
+
+def _public(change: WentLive | TrialBegan | None) -> dict[str, object] | None:
+    return None if change is None else public(change)
+
+
+def _when(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
