@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-peers bench-wire bench-handbook docs lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-peers bench-wire bench-handbook bench-gate docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ bench-wire: install  ## Recorded exchanges of real providers through the adapter
 
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
+
+bench-gate: install  ## How often do the gate and the canary err? By simulation
+	$(BIN)/python -m bench.gate
 
 docs: install     ## Write the generated tables and schemas of docs/
 	$(BIN)/python scripts/reference.py

@@ -76,7 +76,7 @@ def test_flipping_signs_counts_every_assignment() -> None:
 def test_flipping_many_signs_agrees_with_the_exact_count() -> None:
     """Where the normal distribution takes over, it says what the count would have said."""
     rng = random.Random(3)
-    differences = [rng.choice([-1, -0.5, 0.5, 1]) for _ in range(1990)] + [-0.5] * 9
+    differences = [rng.choice([-1, -0.5, 0.5, 1]) for _ in range(990)] + [-0.5] * 9
     assert sign_flip(differences) == pytest.approx(sign_flip([*differences, 0.5, -0.5]), abs=0.02)
 
 
