@@ -142,6 +142,16 @@ def test_every_scorer_comes_in_by_the_guests_door():
         assert callable(registry.imported(target).score)
 
 
+def test_what_the_docs_show_is_what_scorers_take():
+    """A case that is copied from the page must not be rejected, nor name a scorer that there is none of."""
+    page = (PYPROJECT.parent / "docs" / "scorers.md").read_text(encoding="utf-8")
+    cases = [msgspec.json.decode(line, type=Case) for line in page.splitlines() if line.startswith('{"input"')]
+    assert len(cases) >= 5
+    for case in cases:
+        for name, expected in case.expect.items():
+            SCORERS[name][0].check_expected(expected)
+
+
 @pytest.mark.parametrize("text", ["plain", "\ud800", "x" * 5000])
 @pytest.mark.parametrize("name", SCORERS)
 async def test_a_reason_can_always_be_written(name: str, text: str):
