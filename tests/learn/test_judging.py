@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mainstay.core.reasons import Status
 from mainstay.doors.cli.calibrating import calibrate as calibrate_by_command
 from mainstay.learn.judging import Row, agreement, calibrate, calibration, kappa, read_calibration, verdict_of
 from mainstay.learn.length_bias import Judgement, corrected, length_bias, logistic
+from mainstay.learn.length_bias import _across as across
 
 
 def pairs(table: dict[tuple[str, str], int]) -> list[tuple[str, str]]:
@@ -77,8 +79,11 @@ def test_a_logistic_regression_finds_the_weights_it_was_drawn_from():
     (base, effect), (_, error) = logistic(table)
     assert base == pytest.approx(math.log(30 / 70), abs=0.01) and effect == pytest.approx(math.log(60 / 40 * 70 / 30), abs=0.01)
     assert error == pytest.approx(math.sqrt(1 / 30 + 1 / 70 + 1 / 60 + 1 / 40), abs=0.01)
-    separated, _ = logistic([((1.0, x), float(x > 0)) for x in (-1000.0, -1.0, 1.0, 1000.0)])
-    assert all(map(math.isfinite, separated))
+    odd = [(0.13317440446406678, -2.9458860474692914, 0.0), (63.28757977275539, -0.09248516751436923, 1.0)]
+    odd += [(-4.668389741088512, -2.5430630191707455, 0.0), (-2.7486497972155406, -0.7577649631834068, 0.0)]
+    odd += [(0.18870096935851965, -0.44383923214449195, 1.0)]
+    separated, _ = logistic([((1.0, x, z), yes) for x, z, yes in odd])
+    assert separated == pytest.approx([3.54, 2.42, 2.70], abs=0.01)
 
 
 # Planted biases
@@ -125,7 +130,18 @@ def test_a_judge_without_a_length_bias_is_left_as_it_is():
 
 
 def test_the_correction_never_saw_the_row_it_corrects():
-    """On labels that are nothing but chance, a correction that had seen them would agree with them more than half the time."""
+    """A correction that had seen the labels that it is measured by would always look like an improvement."""
+
+    def knows(others: Sequence[Judgement]):
+        seen = {row.pull for row in others}
+        assert len(seen) == 80
+        return lambda vote, pull: int(pull in seen)
+
+    assert not any(across([Judgement(vote=1, human=1, pull=float(i)) for i in range(100)], knows))
+
+
+def test_nothing_is_corrected_into_chance():
+    """On labels that say nothing at all, corrected votes agree half the time."""
     draw = random.Random(4)
     rows = [Judgement(vote=draw.choice((-1, 0, 1)), human=draw.choice((-1, 1)), pull=draw.gauss(0, 1)) for _ in range(2000)]
     agreeing = sum(vote == row.human for vote, row in zip(corrected(rows), rows, strict=True)) / len(rows)

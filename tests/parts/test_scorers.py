@@ -279,6 +279,7 @@ async def test_a_number_is_found_within_its_tolerance():
         Number(), "94.9", {"value": 100, "within": "5%"}
     )
     assert await passes(Number(), "1" + "0" * 40 + "1", 10**41 + 1) and not await passes(Number(), "1" + "0" * 41, 10**41 + 1)
+    assert not await passes(Number(), "1." + "0" * 40 + "1", {"value": 0, "within": 1})
     assert await passes(Number(), answer(data={"total": [{"sum": 42.0}, True]}), 42)
     assert not await passes(Number(), answer(data={"42": True, "one": True}), 42)
     assert not await passes(Number(), answer(data=[True]), 1)
@@ -458,7 +459,7 @@ async def test_languages_that_capitalise_nouns_and_that_have_no_spaces_are_not_f
     )
     chinese = Passage(id="p", source="s", document="d", text="您可以在收到商品后30天内退货。")
     for passage, sentence, fine in (
-        (german, "Nach Rückgabe des Schlüssels wird die Kaution erstattet", True),
+        (german, "Nach Rückgabe des Schlüssels wird dem Kunden die Kaution erstattet", True),
         (german, "Nach Rückgabe des Schlüssels wird die Kaution von 90 Euro erstattet", False),
         (chinese, "商品可在30天内退货", True),
         (chinese, "企鹅喜欢在冰山周围游泳", False),
