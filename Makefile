@@ -48,8 +48,9 @@ bench-wire: install  ## Recorded exchanges of real providers through the adapter
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
 
-bench-quality: install  ## Judges calibrated against people's labels, beside published figures (DATA=DIR)
+bench-quality: install  ## Judges calibrated against people's labels, and citations against evidence (DATA=DIR)
 	$(BIN)/python -m bench.quality.judges $(DATA)
+	$(BIN)/python -m bench.quality.citations $(DATA)
 
 docs: install     ## Write the generated tables and schemas of docs/
 	$(BIN)/python scripts/reference.py
