@@ -241,6 +241,16 @@ def test_the_bundled_example_with_an_obedient_model_raises_no_alarm(feature: str
     assert (result.exit_code, found(result)) == (0, set()), result.stdout[:3000]
 
 
+def test_what_plain_questions_show_is_told_once(stress: Stress):
+    """A feature that gives JSON to everybody has that manner; one whose look-up always raises is told so once."""
+    manner = SHOP.replace("        quoted = re.sub", "        return '{\"days\": 30}'\n        quoted = re.sub")
+    broken = FEATURE.replace("stressed_shop:shortcut", "always.py:raises")
+    always = {"features/answers/always.py": "def raises(question):\n    raise KeyError(question)\n"}
+    assert found(stress("--json", feature=broken, files=always)) == {("plain", "crash")}
+    settings = {"mainstay.toml": MODELS.format(weak="[]").replace("stressed_shop", "mannered_shop"), "mannered_shop.py": manner}
+    assert found(stress("--json", files=settings)) == set()
+
+
 def test_what_is_printed_names_the_weakness_and_the_cost(stress: Stress):
     """The table has a line for each kind; each weakness says what was asked, what came, and where its record is."""
     result = stress(weak=["emoji"])
@@ -281,6 +291,23 @@ def test_a_case_that_is_none_is_named(stress: Stress):
     result = stress(files={"features/answers/cases/golden.jsonl": '{"input": {}}\n{"inptu": {}}\n'})
     assert result.exit_code == 2
     assert "golden.jsonl:2" in result.stderr
+
+
+def test_an_input_that_is_not_answered_is_inconclusive(tmp_path: Path):
+    """Where a made-up input finds nothing, that is said with what to type; and nothing is wrong with what init writes."""
+    target = str(tmp_path / "shop")
+    assert CliRunner().invoke(main, ["init", target]).exit_code == 0
+    result = CliRunner().invoke(main, ["stress", "help_desk", "-C", target, "--limit", "500"], catch_exceptions=False)
+    assert result.exit_code == 3 and "WEAK" not in result.stdout
+    assert "refused, no_evidence" in result.stdout and "mainstay stress help_desk NAME=VALUE" in result.stdout
+    arguments = ["stress", "help_desk", "How may I return an item?", "-C", target, "--json"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["weaknesses"], report["inconclusive"]) == (
+        3,
+        [],
+        "no model was asked, because no key is set",
+    )
 
 
 @pytest.mark.parametrize(
