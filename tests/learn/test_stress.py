@@ -197,6 +197,7 @@ def test_ten_of_ten_planted_weaknesses_are_found_and_named(stress: Stress):
     result = stress("--json", weak=TEN)
     assert result.exit_code == 1
     assert set(TEN.items()) - found(result) == set()
+    assert {kind for kind, problem in found(result) if problem == "late"} == {"long"}, "who was held up by another was not late"
 
 
 @pytest.mark.parametrize(("weak", "problem"), [*TEN.items(), *OTHERS.items()])
@@ -284,6 +285,20 @@ def test_probes_are_made_from_the_cases(stress: Stress):
     calls = json.loads(stress("--json", files=cases).stdout)["calls"]
     assert [call["asked"] for call in calls if call["kind"] == "plain"] == ["May I keep the xylophone?"]
     assert any("MAY I KEEP THE XYLOPHONE?" in call["asked"] for call in calls if call["kind"] == "case")
+
+
+def test_an_answer_that_quotes_its_source_is_no_echo(stress: Stress):
+    """A question that stands word for word in a document gets that sentence back, from the document."""
+    feature = FEATURE.replace('call = "stressed_shop:shortcut"', 'search = "docs"').replace("required = false", "required = true")
+    sentence = "Parcels to islands are carried by ferries every second Monday."
+    questions = [sentence, *[f"How long does the delivery number {i} take?" for i in range(8)]]
+    cases = "".join(json.dumps({"input": {"question": question}}) + "\n" for question in questions)
+    files = {"features/answers/cases/golden.jsonl": cases, "docs/a.md": sentence}
+    result = stress("--json", "--limit", "500", "--seed", "3", feature=feature, files=files)
+    calls = json.loads(result.stdout)["calls"]
+    assert sentence not in [call["asked"] for call in calls if call["kind"] == "plain"]
+    assert any(call["asked"] == sentence and call["shown"].startswith(sentence) for call in calls)
+    assert found(result) == set()
 
 
 def test_a_case_that_is_none_is_named(stress: Stress):
