@@ -49,7 +49,7 @@ from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
-from mainstay.serve.rules import ODD, Rules
+from mainstay.serve.rules import ODD, Rules, is_json
 from mainstay.spec.documents import Document, decoded
 from mainstay.spec.feature_file import Folder
 from mainstay.spec.places import Place
@@ -346,6 +346,12 @@ class _Assembly:
                 raise ConfigError(f"the answer is empty for the labels {shown}", where=where)
             if guard is None:
                 continue
+            if not is_json(text):
+                raise ConfigError(
+                    "the answer has a schema, so what the rung says has to be JSON, whatever stands in the input",
+                    where=where,
+                    next='write texts as JSON: "note": {{ question | tojson }}',
+                )
             verdict = _at_once(guard, Draft(call=Call(id="load", feature=self._feature.name), text=text))
             if verdict.action in ("refuse", "retry"):
                 raise ConfigError(

@@ -218,7 +218,9 @@ def lines(examples: list[Example], **more: Any) -> str:
 def project_of(project: Any, files: dict[str, str], rung: str = "") -> Path:
     """A project whose feature `answers` has these files of cases."""
     cases = {f"features/answers/cases/{name}": text for name, text in files.items()}
-    root: Path = project(feature=TRIAGE.format(rung=rung.format()), files={"features/answers/answer.schema.json": SCHEMA, **cases})
+    root: Path = project(
+        feature=TRIAGE.format(rung=rung.format()), files={"features/answers/answer.schema.json": SCHEMA, **cases}
+    )
     return root
 
 
@@ -302,7 +304,7 @@ def test_too_few_cases_exit_with_three_and_write_nothing(project):
 def test_a_feature_whose_classifier_is_missing_says_what_to_type_and_that_works(project):
     """The file is often not there yet, or gone; the command that the error names must not fail for the same reason."""
     root = project_of(project, {"train.jsonl": lines(made_up(90, 1))}, rung=RUNG)
-    with pytest.raises(mainstay.ConfigError, match="classifier.json.* is missing") as caught:
+    with pytest.raises(mainstay.ConfigError, match=r"classifier\.json.* is missing") as caught:
         mainstay.open(root, environ={})
     assert caught.value.next == "mainstay learn classify answers"
     assert run(root).exit_code == 0
