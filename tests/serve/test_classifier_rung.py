@@ -206,8 +206,8 @@ BAD_FILES: list[tuple[Any, str]] = [
     (with_targets(*[{"name": "a", "labels": ["x", "y"]}] * 2), "two targets have the same name"),
     (
         with_targets({"name": "category", "labels": ["billing", "weather"]}),
-        'features/answers/feature.toml:12 ladder[0].answer: the labels {"category":"weather"} make an answer that the schema does not '
-        "allow: at $.category: ",
+        'feature.toml:12 ladder[0].answer: the labels {"category":"weather"} make an answer that the schema does not allow: '
+        "at $.category: ",
     ),
     (
         with_targets({"name": "topic", "labels": ["billing", "other"]}),
@@ -215,8 +215,7 @@ BAD_FILES: list[tuple[Any, str]] = [
     ),
     (
         {**FILE, "field": "note"},
-        "features/answers/feature.toml:11 ladder[0].classifier: classifier.json was fitted on the field `note`; the rung has to look "
-        "at the same",
+        "feature.toml:11 ladder[0].classifier: classifier.json was fitted on the field `note`; the rung has to look at the same",
     ),
 ]
 

@@ -1,0 +1,1 @@
+"""How good the parts that judge are, on public data beside published figures."""
