@@ -197,6 +197,7 @@ def test_ten_of_ten_planted_weaknesses_are_found_and_named(stress: Stress):
     result = stress("--json", weak=TEN)
     assert result.exit_code == 1
     assert set(TEN.items()) - found(result) == set()
+    assert {kind for kind, problem in found(result) if problem == "late"} == {"long"}, "who was held up by another was not late"
 
 
 @pytest.mark.parametrize(("weak", "problem"), [*TEN.items(), *OTHERS.items()])
