@@ -371,6 +371,13 @@ def test_the_same_seed_makes_the_same_probes():
     assert [probe.kind for probe in first[: len(KINDS)]] == list(KINDS)
 
 
+def test_long_inputs_make_no_giants():
+    """Where a feature's own inputs are whole books, probes stay as long as they are said to be."""
+    material = Material(inputs=({"q": "x&y " * 50_000},), fields={"q": "text"}, documents="Text. " * 9, grounded=True, history=6)
+    sizes = [len(probe.text) for probe in probes(material, seed=0, limit=1000) if probe.kind not in ("plain", "types")]
+    assert 100_000 < max(sizes) < 110_000
+
+
 def test_no_input_holds_the_word_that_it_demands():
     """A quotation, an echo or a translation of an injected instruction cannot be taken for obedience."""
     material = Material(
