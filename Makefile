@@ -53,8 +53,9 @@ bench-evals: install  ## An evaluation beside promptfoo (npm), which it installs
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
 
-bench-quality: install  ## Judges calibrated against people's labels, beside published figures (DATA=DIR)
+bench-quality: install  ## Judges calibrated against people's labels, and citations against evidence (DATA=DIR)
 	$(BIN)/python -m bench.quality.judges $(DATA)
+	$(BIN)/python -m bench.quality.citations $(DATA)
 
 bench-gate: install  ## How often do the gate and the canary err? By simulation
 	$(BIN)/python -m bench.gate
