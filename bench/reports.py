@@ -45,7 +45,7 @@ def made_up(cases: int, *, repeat: int = 1, seed: int = 7) -> Report:
         )
         for number in range(cases)
     )
-    behind = tuple(case.id for case in asked if case.category == "refunds")[:12]
+    behind = tuple(case.id for case in reversed(asked) if case.category == "refunds")[:12]
     return Report(
         id="rep_0001",
         feature="support",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -130,4 +129,4 @@ def _printable(text: str) -> str:
 
 
 def _styled(word: str, outcome: Outcome | None) -> str:
-    return click.style(word, fg=COLOURS[outcome], bold=True) if sys.stdout.isatty() else word
+    return click.style(word, fg=COLOURS[outcome], bold=True)  # which click takes off again where there is no terminal
