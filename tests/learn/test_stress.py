@@ -312,6 +312,7 @@ def test_an_input_that_is_not_answered_is_inconclusive(tmp_path: Path):
     """Where a made-up input finds nothing, that is said with what to type; and nothing is wrong with what init writes."""
     target = str(tmp_path / "shop")
     assert CliRunner().invoke(main, ["init", target]).exit_code == 0
+    shutil.rmtree(Path(target) / "features" / "help_desk" / "cases")
     result = CliRunner().invoke(main, ["stress", "help_desk", "-C", target, "--limit", "500"], catch_exceptions=False)
     assert result.exit_code == 3 and "WEAK" not in result.stdout
     assert "refused, no_evidence" in result.stdout and "mainstay stress help_desk NAME=VALUE" in result.stdout
