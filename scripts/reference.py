@@ -23,13 +23,16 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from mainstay.core import errors, feature, project, reasons
+from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
+from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
+from mainstay.learn.stress import PROBLEMS
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
+from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
 from mainstay.serve.asking import NotRecorded
 from mainstay.spec.feature_file import read_folder
@@ -164,7 +167,7 @@ def outcomes() -> str:
 
 def faults() -> str:
     """What a drill does to a feature."""
-    rows = [(f"`{f.name}`", f.help[0].upper() + f.help[1:] + ".") for f in FAULTS]
+    rows = [(f"`{f.name}`", _sentence(f.help)) for f in FAULTS]
     return table(("fault", "what the provider does"), rows)
 
 
@@ -186,11 +189,20 @@ def _parts(points: dict[str, str]) -> Iterator[tuple[str, str, str]]:
         yield f"`{name}`", said[0].upper() + said[1:] + ".", f"`{module}`"
 
 
-def command(name: str) -> str:
+def each_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its whole name; those of a group in place of the group."""
+    for name, found in group.commands.items():
+        if isinstance(found, click.Group):
+            yield from each_command(found, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", found
+
+
+def command(found: click.Command) -> str:
     """A command's arguments and options."""
-    context = click.Context(commands.commands[name])
+    context = click.Context(found)
     rows = []
-    for parameter in commands.commands[name].params:
+    for parameter in found.params:
         shown = ", ".join(parameter.opts) if isinstance(parameter, click.Option) else parameter.make_metavar(context)
         what = (parameter.help or "") if isinstance(parameter, click.Option) else "Argument."
         default = parameter.get_default(context)
@@ -199,9 +211,13 @@ def command(name: str) -> str:
     return table(("argument or option", "what it does", "default"), rows)
 
 
+def _sentence(help: str) -> str:
+    return help[0].upper() + help[1:] + "."
+
+
 def all_commands() -> str:
     """The commands, with the first sentence of each."""
-    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in commands.commands.items()]
+    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in each_command(commands)]
     return table(("command", "what it does"), rows)
 
 
@@ -237,6 +253,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
     "feature.refused": refused,
+    "cases": lambda: keys(case.Case),
     "rungs": rungs,
     "rung": lambda: keys(feature.Rung),
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
@@ -244,13 +261,20 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": lambda: keys(rules.Rule),
     "guards.size": lambda: keys(size.Size),
     "guards.terms": lambda: keys(terms.Options),
+    "scorers.cost": lambda: keys(cost.Options),
+    "scorers.judged": lambda: keys(judged.Options),
+    "scorers.latency": lambda: keys(latency.Options),
+    "scorers.schema": lambda: keys(schema.Options),
+    "scorers.similarity": lambda: keys(similarity.Options),
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
-    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
+    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
     "outcomes": outcomes,
     "faults": faults,
+    "stress.kinds": lambda: table(("kind", "what is tried"), [(f"`{name}`", _sentence(KINDS[name])) for name in KINDS]),
+    "stress.problems": lambda: table(("problem", "what it means"), [(f"`{n}`", _sentence(what)) for n, what in PROBLEMS.items()]),
     "commands": all_commands,
-    **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
+    **{f"command.{name.replace(' ', '-')}": (lambda found=found: command(found)) for name, found in each_command(commands)},
     "metrics": metrics,
     "make": recipes,
 }
@@ -266,8 +290,8 @@ def written() -> dict[Path, str]:
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     pages = {p: p.read_text(encoding="utf-8") for p in files}
     found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
-    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
-        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(schema, indent=1) + "\n"
+    for name, made in (("feature", feature_schema()), ("settings", settings_schema())):
+        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(made, indent=1) + "\n"
     return found
 
 

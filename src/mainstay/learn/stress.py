@@ -30,6 +30,7 @@ from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record
 from mainstay.core.seams import Source
 from mainstay.core.units import Seconds
+from mainstay.core.words import telling
 from mainstay.learn import symptoms
 from mainstay.learn.adversarial import PLAIN, Material, Probe, as_input, made_up, made_up_from_schema, probes, texts_in
 from mainstay.learn.instructions import Instructions, canary_of, prompts_of, secret_texts, with_canary
@@ -103,7 +104,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A whole stress. `took` is in seconds. `inconclusive` says why the models that the ladder names were not stressed."""
+    """A whole stress. `took` is in seconds. `inconclusive` says why its best rungs were not stressed."""
 
     feature: str
     release: str
@@ -228,7 +229,7 @@ class _Watched:
     async def search(self, query: str, *, limit: int) -> list[Passage]:
         found = await self._source.search(query, limit=limit)
         if planted := self._asked.probe.planted:
-            best = found[0] if found else Passage(id="stress", source=self._name, document="stress.md", text=query, score=0.9)
+            best = found[0] if found else Passage(id="stress", source=self._name, document="stress.md", text="A page.", score=0.9)
             found = [msgspec.structs.replace(best, text=f"{best.text}\n\n{planted}"), *found[1:]]
         self._asked.passages += found
         return found
@@ -257,7 +258,7 @@ class _Trial:
     async def material(self, inputs: Sequence[Mapping[str, Any]]) -> Material:
         """What probes are made from: these inputs as far as the feature takes them, else made-up ones."""
         feature, given = self._feature, [dict(i) for i in inputs]
-        found = await self._found([_text(i) for i in given[:3]] or [feature.summary])
+        found = await self._found([_text(i) for i in given[:3]] or [feature.summary, *telling(feature.summary)])
         headings = list(dict.fromkeys(p.heading[-1] for p in found if p.heading))
         texts = [f"{heading.rstrip('?.:!')}?" for heading in headings[:5]] or [f"{feature.summary}: how does that work?"]
         taken = [i for i in given or [self._made_up(text) for text in texts] if not self._refused(i)]
@@ -447,7 +448,11 @@ class _Trial:
         )
 
     def _unasked(self, calls: list[Seen]) -> str:
-        """Why no model answered, where the ladder has some."""
+        """Why little was stressed: nothing evil was asked and even that was not answered, or no model was there to answer."""
+        plain = [call for call in calls if call.kind == PLAIN]
+        if not any(call.status in GOOD for call in plain):
+            why = sorted({f"{call.status}, {call.reason}" for call in plain})
+            return f"its plain inputs were not answered ({'; '.join(why)})"
         outcomes = {outcome for call in calls for outcome in call.attempts}
         if not any(rung.needs_model for rung in self._feature.ladder) or outcomes & {"ok", "guarded"}:
             return ""

@@ -26,6 +26,8 @@ from mainstay.spec.places import Place, dotted
 
 FOLDER = "cases"
 SUFFIX = ".jsonl"
+DEEPEST = 100  # levels of objects and arrays in one line
+TOO_DEEP = f"not JSON that can be read: it is nested more than {DEEPEST} levels deep"
 TRAINING = "train"  # how the names of files begin that are learnt from, and never evaluated
 # The order in which a case is written: what a reader of the file looks for first.
 ORDER = (
@@ -55,8 +57,9 @@ def _together(paths: Iterable[Path], shown: str) -> list[Case]:
         for where, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
             found.append(case)
             lines.append(where)
+    _check_ids([case.id for case in found], lines)
     ready = named(found)
-    _check_ids(ready, lines)
+    _check_ids([case.id for case in ready], lines)  # one that is made up may be taken, too
     return ready
 
 
@@ -94,16 +97,18 @@ class Line(Written):
         """The JSON value of a line. Raises `ConfigError` for what is not JSON, or could not be written again as it was."""
         try:
             data = json.loads(text, object_pairs_hook=self._object)
-            kept = documents.is_json(data)
+            kept = not _too_deep(data) and documents.is_json(data)
         except json.JSONDecodeError as error:
             raise self.error(
                 (), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}"
             ) from None
         except RecursionError:
-            raise self.error((), "not JSON that can be read: it is nested too deeply") from None
+            raise self.error((), TOO_DEEP) from None
         except ValueError as error:
             raise self.error((), f"not JSON that can be read: {error}") from None
         if not kept:
+            if _too_deep(data):
+                raise self.error((), TOO_DEEP)
             raise self.error((), "this cannot be kept: a number is too large, or not a number, or a text has half a character")
         return data
 
@@ -129,6 +134,19 @@ def _text(path: Path, shown: str) -> str:
         return documents.decoded(path.read_bytes(), shown)
     except OSError as error:
         raise ConfigError(f"the file cannot be read: {error.strerror}", where=shown) from None
+
+
+def _too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(DEEPEST):
+        level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _slip(text: str) -> str:
@@ -166,12 +184,12 @@ def _check_case(line: Line, case: Case) -> None:
         raise line.error(("id",), f"{quoted(case.id)}: an id is one line, without white space around it")
 
 
-def _check_ids(cases: list[Case], lines: list[str]) -> None:
+def _check_ids(ids: list[str], lines: list[str]) -> None:
     first: dict[str, str] = {}
-    for case, line in zip(cases, lines, strict=True):
-        if case.id in first:
-            raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
-        first[case.id] = line
+    for id, line in zip(ids, lines, strict=True):
+        if id and id in first:
+            raise ConfigError(f"the id {quoted(id)} is taken: {first[id]} has it", where=f"{line} id")
+        first[id] = line
 
 
 def new_cases(found: Iterable[Case], there: Iterable[Case]) -> list[Case]:
@@ -199,12 +217,15 @@ def _identity(case: Case) -> tuple[str, bytes]:
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write a file of cases in place of what is there. The file is whole at every moment. Raises `OSError`."""
+    """Write a file of cases in place of what is there.
+
+    The file is whole at every moment. Raises `OSError`, and `ValueError` for a case that could not be read again as it was.
+    """
     _replace(path, _encoded(cases))
 
 
 def add_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write cases behind those that are in a file, which stay as they are to the byte. Raises `OSError`."""
+    """Write cases behind those that are in a file, which stay as they are to the byte. Raises as `write_cases` does."""
     there = path.read_bytes() if path.exists() else b""
     if there and not there.endswith(b"\n"):
         there += b"\n"
@@ -217,6 +238,8 @@ def _encoded(cases: Iterable[Case]) -> bytes:
 
 def _line(case: Case) -> bytes:
     data = msgspec.to_builtins(case)
+    if not documents.is_json(data):
+        raise ValueError(f"JSON cannot hold the case {quoted(case.id or case.input)}, or not so that it is read as it was")
     return msgspec.json.encode({key: data[key] for key in ORDER if key in data})
 
 
