@@ -73,7 +73,7 @@ def made_up(cases: int, *, repeat: int = 1, seed: int = 7) -> Report:
             ),
         ),
         noise={"judged:helpful": 0.03},
-        notes={"recommendation": "Rules answer 40 % of the cases at no cost; ask the small model for the rest."},
+        notes={"recommendation": "All cases: small, which passes 80% at $0.0005.\ncategory=refunds: rules, at no cost."},
     )
 
 

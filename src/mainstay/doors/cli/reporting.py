@@ -107,7 +107,8 @@ def _print_rungs(report: Report, width: int) -> None:
     recommendation = report.notes.get("recommendation")
     if recommendation:
         click.echo()
-        _paragraph(str(recommendation), width, "")
+        for line in str(recommendation).splitlines():
+            _paragraph(line, width)
 
 
 def _name(slice: str, widest: int = WIDEST_NAME) -> str:
