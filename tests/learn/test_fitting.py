@@ -290,6 +290,7 @@ def test_a_case_is_known_again_under_another_name(project):
         again = Case(input={"message": f" {examples[0].text.title()} "}, id="new", locale="de")
         assert fitted_on(ready, again)
         assert not fitted_on(ready, Case(input={"message": "something else"}))
+        assert not fitted_on(ready, Case(input={"message": examples[0].text}, must=True)), "such a case is never left out"
 
 
 def test_too_few_cases_exit_with_three_and_write_nothing(project):
