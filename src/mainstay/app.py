@@ -265,7 +265,9 @@ class Mainstay:
         if self._forked:
             return f"{FORKED}; {AFTER_FORK}"
         refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
-        return self._spool.trouble or "; ".join(refused)
+        keyless = [] if self.dev else self.loader.keyless(self.features)
+        said = [*refused, *([f"no key is set for {', '.join(keyless)}"] if keyless else [])]
+        return self._spool.trouble or "; ".join(said)
 
     def _off(self, call: Call) -> Switched | None:
         return self.features.state.off(call)
