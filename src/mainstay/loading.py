@@ -245,7 +245,8 @@ class _Serving:
                 try:
                     into[name] = OnTrial(trial, self._load(name, trial))
                 except MainstayError as error:
-                    self.missing[name] = Refused(error.what, where=error.where or name, next=f"mainstay rollback {name}")
+                    end = f"mainstay rollback {name}{' --shadow' if trial.kind == 'shadow' else ''}"
+                    self.missing[name] = Refused(error.what, where=error.where or name, next=end)
 
     def _load(self, name: str, entry: WentLive | TrialBegan) -> Ready:
         """The release of that entry, if the evidence bears it."""

@@ -214,7 +214,8 @@ def _no_trial(feature: str, wanted: TrialBegan) -> Callable[[State], None]:
         running = standing.canary if wanted.kind == "canary" else standing.shadow
         if running is not None:
             what = f"a {wanted.kind} of {running.digest[:12]} is under way already"
-            raise Refused(what, where=feature, next=f"mainstay rollback {feature}")
+            end = "" if wanted.kind == "canary" else " --shadow"
+            raise Refused(what, where=feature, next=f"mainstay rollback {feature}{end}")
         if wanted.kind == "canary" and standing.live is None:
             raise Refused(
                 "nothing is live that a canary could be compared with", where=feature, next=f"mainstay release {feature}"
