@@ -26,6 +26,7 @@ from mainstay.learn.releasing import Wanted
 from mainstay.learn.reports import html, junit, markdown
 
 EXIT: dict[Outcome, int] = {"passed": 0, "blocked": 1, "inconclusive": 3}
+WORST: tuple[Outcome, ...] = ("blocked", "inconclusive", "passed")  # of several features
 WRITERS: dict[str, Callable[[Report], str]] = {"html": html.html, "junit": junit.junit, "markdown": markdown.markdown}
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,8 +51,8 @@ def running(command: F) -> F:
 def writing(command: F) -> F:
     """The options of every command that shows a report."""
     for name, help in (
-        ("html", "Write the report as a page for the browser."),
-        ("junit", "Write it as JUnit XML, a suite for each category."),
+        ("html", "Write the report as a page for the browser; of several features, each has its own."),
+        ("junit", "Write it as JUnit XML, a suite for each category; of several features, each has its own."),
         ("markdown", "Add it as Markdown, such as to $GITHUB_STEP_SUMMARY."),
     ):
         command = click.option(f"--{name}", type=click.Path(dir_okay=False), help=help)(command)
@@ -125,8 +126,17 @@ def eval(
             raise BadRequest("which feature?", next=f"mainstay eval {next(iter(app.features.ready), 'FEATURE')}")
         reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, **how)))
     for report in reports:
-        show(report, files, json_=json_)
-    sys.exit(max(EXIT[report.ruling.outcome] if report.ruling else 0 for report in reports))
+        show(report, files if len(reports) == 1 else _each_its_own(files, report.feature), json_=json_)
+    outcomes = [report.ruling.outcome for report in reports if report.ruling is not None]
+    sys.exit(EXIT[min(outcomes, key=WORST.index, default="passed")])
+
+
+def _each_its_own(files: dict[str, str | None], feature: str) -> dict[str, str | None]:
+    """The files of one of several features: `evals.xml` is `evals-handbook.xml`. Markdown is added to, so it stays one."""
+    return {
+        name: path if path is None or name == "markdown" else str(Path(path).with_stem(f"{Path(path).stem}-{feature}"))
+        for name, path in files.items()
+    }
 
 
 async def _run(app: mainstay.Mainstay, names: list[str], file: str | None, options: Wanted) -> list[Report]:
