@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-peers bench-wire bench-handbook bench-quality docs lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook bench-quality docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,10 @@ bench-clients: install  ## A pass-through with our HTTP client, aiohttp and http
 
 bench-wire: install  ## Recorded exchanges of real providers through the adapters (DATA=DIR)
 	$(BIN)/python -m bench.wire $(DATA)
+
+bench-evals: install  ## An evaluation beside promptfoo (npm), which it installs under bench/out; a report of 10,000 cases in chromium
+	$(BIN)/python -m bench.evals
+	$(BIN)/python -m bench.reports
 
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from mainstay.core import errors, feature, project, reasons
+from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
@@ -186,11 +186,20 @@ def _parts(points: dict[str, str]) -> Iterator[tuple[str, str, str]]:
         yield f"`{name}`", said[0].upper() + said[1:] + ".", f"`{module}`"
 
 
-def command(name: str) -> str:
+def each_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its whole name; those of a group in place of the group."""
+    for name, found in group.commands.items():
+        if isinstance(found, click.Group):
+            yield from each_command(found, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", found
+
+
+def command(found: click.Command) -> str:
     """A command's arguments and options."""
-    context = click.Context(commands.commands[name])
+    context = click.Context(found)
     rows = []
-    for parameter in commands.commands[name].params:
+    for parameter in found.params:
         shown = ", ".join(parameter.opts) if isinstance(parameter, click.Option) else parameter.make_metavar(context)
         what = (parameter.help or "") if isinstance(parameter, click.Option) else "Argument."
         default = parameter.get_default(context)
@@ -201,7 +210,7 @@ def command(name: str) -> str:
 
 def all_commands() -> str:
     """The commands, with the first sentence of each."""
-    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in commands.commands.items()]
+    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in each_command(commands)]
     return table(("command", "what it does"), rows)
 
 
@@ -237,6 +246,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
     "feature.refused": refused,
+    "cases": lambda: keys(case.Case),
     "rungs": rungs,
     "rung": lambda: keys(feature.Rung),
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
@@ -250,7 +260,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "outcomes": outcomes,
     "faults": faults,
     "commands": all_commands,
-    **{f"command.{name}": (lambda name=name: command(name)) for name in commands.commands},
+    **{f"command.{name.replace(' ', '-')}": (lambda found=found: command(found)) for name, found in each_command(commands)},
     "metrics": metrics,
     "make": recipes,
 }

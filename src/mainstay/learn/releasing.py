@@ -25,7 +25,7 @@ from mainstay.core.release import (
 )
 from mainstay.core.report import Report
 from mainstay.core.seams import Releases
-from mainstay.learn import gate
+from mainstay.learn import gate, task_fit
 from mainstay.learn.evaluation import Options, Plan, Progress, Stage, each_rung, evaluate
 from mainstay.learn.switching import Switchboard
 from mainstay.serve.ready import Ready
@@ -109,6 +109,11 @@ class Desk:
             noise=gate.noise_of(report) if report.repeat > 1 else {},
             notes={"baseline": f"not quite what is live: {differs}"} if differs else {},
         )
+        if wanted.rungs:
+            found = task_fit.fits(report, tolerance=gate_rules.no_category_may_fall_by)
+            notes = {**report.notes, "recommendation": task_fit.recommendation(found), "fits": found}
+            report = msgspec.structs.replace(report, notes=notes)
+            kind = "fit"
         ruling = gate.rule(report, gate_rules, first_word=working.ready.feature.first_word)
         report = msgspec.structs.replace(report, ruling=ruling)
         lent.store.keep(working.release)

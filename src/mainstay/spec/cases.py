@@ -55,8 +55,9 @@ def _together(paths: Iterable[Path], shown: str) -> list[Case]:
         for where, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
             found.append(case)
             lines.append(where)
+    _check_ids([case.id for case in found], lines)
     ready = named(found)
-    _check_ids(ready, lines)
+    _check_ids([case.id for case in ready], lines)  # one that is made up may be taken, too
     return ready
 
 
@@ -166,12 +167,12 @@ def _check_case(line: Line, case: Case) -> None:
         raise line.error(("id",), f"{quoted(case.id)}: an id is one line, without white space around it")
 
 
-def _check_ids(cases: list[Case], lines: list[str]) -> None:
+def _check_ids(ids: list[str], lines: list[str]) -> None:
     first: dict[str, str] = {}
-    for case, line in zip(cases, lines, strict=True):
-        if case.id in first:
-            raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
-        first[case.id] = line
+    for id, line in zip(ids, lines, strict=True):
+        if id and id in first:
+            raise ConfigError(f"the id {quoted(id)} is taken: {first[id]} has it", where=f"{line} id")
+        first[id] = line
 
 
 def new_cases(found: Iterable[Case], there: Iterable[Case]) -> list[Case]:
@@ -199,12 +200,15 @@ def _identity(case: Case) -> tuple[str, bytes]:
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write a file of cases in place of what is there. The file is whole at every moment. Raises `OSError`."""
+    """Write a file of cases in place of what is there.
+
+    The file is whole at every moment. Raises `OSError`, and `ValueError` for a case that could not be read again as it was.
+    """
     _replace(path, _encoded(cases))
 
 
 def add_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write cases behind those that are in a file, which stay as they are to the byte. Raises `OSError`."""
+    """Write cases behind those that are in a file, which stay as they are to the byte. Raises as `write_cases` does."""
     there = path.read_bytes() if path.exists() else b""
     if there and not there.endswith(b"\n"):
         there += b"\n"
@@ -217,6 +221,8 @@ def _encoded(cases: Iterable[Case]) -> bytes:
 
 def _line(case: Case) -> bytes:
     data = msgspec.to_builtins(case)
+    if not documents.is_json(data):
+        raise ValueError(f"JSON cannot hold the case {quoted(case.id or case.input)}, or not so that it is read as it was")
     return msgspec.json.encode({key: data[key] for key in ORDER if key in data})
 
 

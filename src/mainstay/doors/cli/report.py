@@ -63,6 +63,10 @@ def _standing(feature: str, state: State, store: Releases, ledger: Ledger, *, js
         return
     for line in [*_live(feature, standing, store), *_trials(standing, canary, shadow), *_switches(feature, state)]:
         click.echo(line)
+    for id in store.reports(feature, kind="fit", limit=1):
+        fit = store.report(id)
+        if fit is not None:
+            click.echo(f"Which rung suits which task, of {_when(fit.at)}, report {id}: {fit.notes['recommendation']}")
     rows = [[_when(e.at), e.report, e.release[:12], e.outcome or "-"] for e in reports if e is not None]
     if rows:
         click.echo()

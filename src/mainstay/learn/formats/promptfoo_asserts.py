@@ -200,7 +200,7 @@ def join(expect: dict[str, Any], new: Expectation) -> str:
 def _joined(name: str, old: Any, new: Any) -> Any:
     """Two expectations of one scorer as one that means both; None where there is none."""
     if name in ("latency", "cost"):
-        return min(old, new, key=lambda limit: Decimal(str(_amount(limit))))
+        return min(old, new, key=_amount)
     if name.endswith("regex"):
         return list(dict.fromkeys([*_listed(old), *_listed(new)]))
     if not name.endswith("contains") or old.get("case") != new.get("case"):
@@ -249,7 +249,7 @@ def from_short(cell: str) -> Wish | str:
         return Wish(kind="equals", value=cell)
     kind = match[2]
     if kind not in TYPES - _NEVER_SHORT:
-        hint = nearest(kind, TYPES)
+        hint = nearest(kind, TYPES - _NEVER_SHORT)
         if match[4] is not None and hint.startswith("did"):
             return f"promptfoo would look for an answer that equals this; {hint}"
         return Wish(kind="equals", value=cell)

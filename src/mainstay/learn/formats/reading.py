@@ -69,8 +69,8 @@ class Reading:
         self._unread.setdefault((key, why), []).append(where)
 
     def case(self, where: str, data: Mapping[str, Any]) -> None:
-        """One case, given by its keys; empty ones are left out. One that cannot be kept is unread."""
-        filled = {key: value for key, value in data.items() if value not in ("", None, {})}
+        """One case, given by its keys; those that say nothing are left out. One that cannot be kept is unread."""
+        filled = {key: value for key, value in data.items() if key not in Case.__struct_fields__ or value not in ("", None, {})}
         whole = {"source": self._source, **filled, "input": data["input"]}
         try:
             # What is written here is read again by the same rules.

@@ -23,7 +23,7 @@ _TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map", 
 _NULL = re.compile(r"|~|null|Null|NULL")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")  # 007 is rather a code than a number
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 
 
 class Loaded(Struct, frozen=True):
@@ -105,7 +105,7 @@ class _Reader:
         while not isinstance(event := next(events), self._yaml.MappingEndEvent):
             key = self._key(event)
             value = self._value(next(events), events, depth + 1)
-            if key == "<<" and event.style is None:
+            if key == "<<" and event.implicit[0]:
                 merged += value if isinstance(value, list) else [value]
             elif key in found:
                 raise self._error(event, f"the key {json.dumps(key)} stands twice; the first would be lost")

@@ -17,7 +17,7 @@ import msgspec
 
 from mainstay.core.case import Case
 from mainstay.core.report import Finding, Report, Result, Ruling
-from mainstay.learn.figures import NONE, slices_of
+from mainstay.learn.figures import NONE, SliceFigures, slices_of
 from mainstay.learn.reports import words
 
 LONGEST = 4_000  # characters of one answer or reason
@@ -32,10 +32,13 @@ def junit(report: Report) -> str:
     by_category: dict[str, list[Case]] = defaultdict(list)
     for case in report.cases:
         by_category[case.category].append(case)
-    suites = [
-        _suite(report, category, by_category[category], results)
-        for category in sorted(by_category, key=lambda category: (not category, category))
-    ]
+    figures = {found.slice: found for found in slices_of(report)}
+    suites = []
+    for category in sorted(by_category, key=lambda category: (not category, category)):
+        facts = _facts_of(figures.get(f"category={category or NONE}"))
+        name = f"{report.feature}.{category or NONE}"
+        tests = [_test(report, name, case, results.get(case.id, [])) for case in by_category[category]]
+        suites.append(_suite(report, name, tests, facts))
     if report.ruling is not None:
         suites.append(_gate(report, report.ruling))
     whole = ET.Element("testsuites", {"name": _text(report.feature), **_totals(suites)})
@@ -44,17 +47,15 @@ def junit(report: Report) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(whole, encoding="unicode")}\n'
 
 
-def _suite(report: Report, category: str, cases: Sequence[Case], results: Mapping[str, list[Result]]) -> ET.Element:
-    name = f"{report.feature}.{category or NONE}"
-    tests = [_test(report, name, case, results.get(case.id, [])) for case in cases]
-    figures = next((found for found in slices_of(report) if found.slice == f"category={category or NONE}"), None)
-    facts = {"passed": words.percent(figures.passed), "p95": words.duration(figures.p95_us)} if figures is not None else {}
-    if figures is not None:
-        facts["cost"] = words.dollars(figures.cost_nano_usd)
-    return _suite_of(report, name, tests, facts)
+def _facts_of(figures: SliceFigures | None) -> dict[str, str]:
+    """What is said of a category as a whole, where the report looks at categories."""
+    if figures is None:
+        return {}
+    cost = words.dollars(figures.cost_nano_usd)
+    return {"passed": words.percent(figures.passed), "p95": words.duration(figures.p95_us), "cost": cost}
 
 
-def _suite_of(report: Report, name: str, tests: Sequence[ET.Element], facts: Mapping[str, str]) -> ET.Element:
+def _suite(report: Report, name: str, tests: Sequence[ET.Element], facts: Mapping[str, str]) -> ET.Element:
     """A suite around its test cases, with the facts of the report and its own."""
     at = datetime.datetime.fromtimestamp(report.at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
     suite = ET.Element("testsuite", {"name": _text(name), "timestamp": at})
@@ -149,7 +150,7 @@ def _gate(report: Report, ruling: Ruling) -> ET.Element:
     tests = [_finding(name, finding) for finding in ruling.findings]
     if not any(finding.outcome == ruling.outcome for finding in ruling.findings):
         tests.insert(0, _finding(name, Finding(outcome=ruling.outcome, rule="gate", what=words.verdict(report)[1])))
-    return _suite_of(report, name, tests, {"outcome": ruling.outcome})
+    return _suite(report, name, tests, {"outcome": ruling.outcome})
 
 
 def _finding(suite: str, finding: Finding) -> ET.Element:

@@ -16,8 +16,8 @@ LONGEST = 60_000  # bytes of the whole text: what GitHub takes as a comment; a s
 LONGEST_TEXT = 300  # characters of one reason or answer
 MOST_NAMED = 10  # cases that are named behind one finding
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@:-])")
-_LINKED = re.compile(r"(\\[@#]|\bGH\\-|\bwww|\\:(?=//))")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~&$@])")
+_LINKED = re.compile(r"(\\[@#]|\bGH-|\bwww|:(?=//))")
 _UNSEEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 
 
@@ -60,28 +60,29 @@ class _Page:
         self._parts: list[str] = []
         self._left_out: dict[str, int] = {}
 
-    def add(self, text: str) -> bool:
-        """Add a text, or nothing of it where it has no room."""
+    def add(self, text: str, *, leave: int = 0) -> bool:
+        """Add a text, or nothing of it where it has no room, with so many bytes to leave for what comes after."""
         size = len(text.encode())
-        if size > self._room:
+        if size > self._room - leave:
             return False
         self._room -= size
         self._parts.append(text)
         return True
 
-    def section(self, title: str, kind: str, lines: Sequence[str], head: str = "") -> None:
-        """A title and lines, in their order, as far as there is room."""
-        if not lines or not self.add(f"\n## {title}\n\n{head}"):
+    def section(self, title: str, kind: str, lines: Sequence[str], head: str = "", *, last: bool = False) -> None:
+        """A title and lines, in their order, as far as there is room; only the last one takes more than half of what is left."""
+        leave = 0 if last else self._room // 2
+        if not lines or not self.add(f"\n## {title}\n\n{head}", leave=leave):
             self._left_out[kind] = len(lines)
             return
         for i, line in enumerate(lines):
-            if not self.add(line):
+            if not self.add(line, leave=leave):
                 self._left_out[kind] = len(lines) - i
                 return
 
-    def table(self, title: str, kind: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, title: str, kind: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, last: bool = False) -> None:
         """A table; the cells are Markdown already."""
-        self.section(title, kind, [_row(cells) for cells in rows], _row(head) + _row(["---"] * len(head)))
+        self.section(title, kind, [_row(cells) for cells in rows], _row(head) + _row(["---"] * len(head)), last=last)
 
     def text(self) -> str:
         """All of it, and what was left out."""
@@ -167,7 +168,7 @@ def _failures(page: _Page, report: Report) -> None:
         [f"`{_code(case.id)}`" + (" **must**" if case.must else ""), _plain(case.category), _why(results[case.id])]
         for case in failed
     ]
-    page.table("Cases that fail", "failing cases", ("case", "category", "why"), rows)
+    page.table("Cases that fail", "failing cases", ("case", "category", "why"), rows, last=True)
 
 
 def _why(results: Iterable[Result]) -> str:

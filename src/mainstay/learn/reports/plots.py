@@ -116,11 +116,12 @@ def times(candidate: Side, baseline: Side | None) -> Times | None:
 
 
 def _steps(ordered: Sequence[int], least: float, scale: float) -> str:
-    """The share of values up to each value, at no more than `STEPS` places of it."""
-    count = len(ordered)
-    places = sorted({round(step * (count - 1) / STEPS) for step in range(STEPS + 1)})
-    found = [f"{_two((math.log10(ordered[0]) - least) * scale)},100"]
-    found += [f"{_two((math.log10(ordered[i]) - least) * scale)},{_two(100 - 100 * (i + 1) / count)}" for i in places]
+    """The share of values up to each value: up at a value, level until the next; at no more than `STEPS` places."""
+    count, height, found = len(ordered), 100.0, []
+    for place in sorted({round(step * (count - 1) / STEPS) for step in range(STEPS + 1)}):
+        x, y = _two((math.log10(ordered[place]) - least) * scale), _two(100 - 100 * (place + 1) / count)
+        found.append(f"{x},{height} {x},{y}")
+        height = y
     return " ".join([*found, "100,0"])
 
 
@@ -130,15 +131,14 @@ def scatter(rungs: Sequence[RungFigures]) -> Scatter | None:
     priced = [(rung, figures, figures.cost_nano_usd) for rung, figures in known if figures.cost_nano_usd is not None]
     if not priced:
         return None
-    most = max(cost for _, _, cost in priced) or 1.0
+    most = max(cost for _, _, cost in priced)
     dots = []
     for rung, figures, cost in priced:
-        x = cost / most * 100
+        x = cost / most * 100 if most else 0.0
         share, low, high = ((value or 0.0) * 100 for value in (figures.passed, figures.low, figures.high))
         label = f"{rung.rung}: {percent(figures.passed)}, {dollars(cost)}, p50 {duration(figures.p50_us)}"
         dots.append(Dot(rung.rung, label, _two(x), _two(100 - share), _two(100 - low), _two(100 - high), x > 60))
-    steps = [cost for cost in (0.0, most / 2, most) if cost or most > 1]
-    ticks = tuple(Tick(_two(cost / most * 100), dollars(cost)) for cost in steps)
+    ticks = tuple(Tick(_two(share * 100), dollars(share * most)) for share in ((0.0, 0.5, 1.0) if most else (0.0,)))
     unpriced = tuple(rung.rung for rung, figures in known if figures.cost_nano_usd is None)
     return Scatter(tuple(dots), ticks, unpriced)
 
