@@ -6,7 +6,8 @@ DATA ?= ../shared/data
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-evals bench-peers bench-wire bench-handbook bench-quality docs lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-evals bench-gate bench-peers bench-wire bench-handbook bench-quality docs \
+	lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,8 +53,12 @@ bench-evals: install  ## An evaluation beside promptfoo (npm), which it installs
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
 
-bench-quality: install  ## Judges calibrated against people's labels, beside published figures (DATA=DIR)
+bench-quality: install  ## Judges calibrated against people's labels, and citations against evidence (DATA=DIR)
 	$(BIN)/python -m bench.quality.judges $(DATA)
+	$(BIN)/python -m bench.quality.citations $(DATA)
+
+bench-gate: install  ## How often do the gate and the canary err? By simulation
+	$(BIN)/python -m bench.gate
 
 docs: install     ## Write the generated tables and schemas of docs/
 	$(BIN)/python scripts/reference.py

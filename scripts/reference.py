@@ -30,6 +30,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.faults import FAULTS
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
+from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
 from mainstay.serve.asking import NotRecorded
 from mainstay.spec.feature_file import read_folder
@@ -254,9 +255,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": lambda: keys(rules.Rule),
     "guards.size": lambda: keys(size.Size),
     "guards.terms": lambda: keys(terms.Options),
+    "scorers.cost": lambda: keys(cost.Options),
+    "scorers.judged": lambda: keys(judged.Options),
+    "scorers.latency": lambda: keys(latency.Options),
+    "scorers.schema": lambda: keys(schema.Options),
+    "scorers.similarity": lambda: keys(similarity.Options),
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
-    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "observers")},
+    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
     "outcomes": outcomes,
     "faults": faults,
     "commands": all_commands,
@@ -276,8 +282,8 @@ def written() -> dict[Path, str]:
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     pages = {p: p.read_text(encoding="utf-8") for p in files}
     found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
-    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
-        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(schema, indent=1) + "\n"
+    for name, made in (("feature", feature_schema()), ("settings", settings_schema())):
+        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(made, indent=1) + "\n"
     return found
 
 

@@ -37,6 +37,7 @@ from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import FILE, read_folder
 
 EVALS = "evals.db"  # in the state folder
+JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
 READ = 1000  # live records that the checklist looks at
 
 
@@ -153,6 +154,8 @@ class Workshop:
         return Scoring(always=[self._scorer(spec) for spec in specs], named=self._scorer, look_up=look_up, ask=ask)
 
     def _scorer(self, spec: ScorerSpec) -> ReadyScorer:
+        if isinstance(spec, str) and spec.startswith(JUDGED):
+            spec = {spec: {"compares": "first" in self._ready(spec.removeprefix(JUDGED)).feature.input.fields}}
         key = msgspec.json.encode(spec)
         if key not in self._scorers:
             self._scorers[key] = assembling.make_scorer(spec, Document(b"", "the scorers"), ())

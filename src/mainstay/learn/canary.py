@@ -80,14 +80,15 @@ def decide(
     canary: Sequence[float],
     *,
     tolerance: float = 0.1,
-    false_alarm: float = 0.03,
+    false_alarm: float = 0.02,
     missed: float = 0.02,
 ) -> Decision:
     """Promote, roll back, or go on: from the values of each arm's users, in the order in which they came.
 
     A canary that is as good or better is rolled back with a probability of at most `false_alarm`; one that is worse by
-    `tolerance` (0.1 is ten points) or more is promoted with a probability of at most `missed`. In between, either may happen. The
-    first decision that the values lead to is the one that counts. Raises `ValueError` for a tolerance not between 0 and 1.
+    `tolerance` (0.1 is ten points) or more is promoted with a probability of at most `missed`. In between, either may happen.
+    The first decision that the values lead to is the one that counts. Raises `ValueError` for a tolerance that is not between 0
+    and 1.
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"a tolerance is between 0 and 1, not {tolerance}")

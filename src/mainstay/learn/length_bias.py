@@ -4,8 +4,9 @@ A vote is between -1 (for the second answer, or "failed") and 1 (for the first, 
 the first: the binary logarithm of how many times longer it is, so 1 is twice as long. Logistic regressions are fitted by Newton's
 method with a ridge of `RIDGE`, which keeps them finite where length decides everything; intervals are Wald's, at 95 %.
 
-Limits: length stands for everything that grows with it. The correction can break a tie, and turn a vote that is weak; a judge's
-single plain vote it can only turn where lengths differ much.
+Limits: length stands for everything that grows with it, also for what people are right to like. The correction breaks ties and
+turns weak votes; a single plain vote it turns only where lengths differ much, so it mends how often the longer one wins better
+than each single verdict.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ RIDGE = 0.01
 ROUNDS = 50
 FOLDS = 5
 Z = 1.959964
-BANDS = tuple(i / 50 for i in range(21))  # half widths of the band of probabilities that is called a tie
+STEP, TRIED = 1e-6, 200  # beyond where a vote changes, and how many priors are tried
 
 Sample = tuple[Sequence[float], float]  # what is known, and how sure the answer is a yes, from 0 to 1
 
@@ -49,25 +50,14 @@ class LengthBias(Struct, frozen=True, kw_only=True):
 
 
 class LengthPrior(Struct, frozen=True, kw_only=True):
-    """What people would most probably have said, given the judge's vote and both lengths.
+    """What a judge makes too much of length: added to its vote, `pull` for each doubling, it lets the longer one win as often as
+    with people. Negative for a judge that overrates length, positive for one that underrates it."""
 
-    Log-odds: `base`, plus `vote` for each vote, plus `pull` for each doubling. A negative `pull` takes out what the judge makes
-    too much of, a positive one adds what it makes too little of. Probabilities within `band` of one half are a tie.
-    """
-
-    base: float
-    vote: float
     pull: float
-    band: float = 0.0
-
-    def chance(self, vote: float, pull: float) -> float:
-        """How probable it is that people prefer the first."""
-        return _sigmoid(self.base + self.vote * vote + self.pull * pull)
 
     def corrected(self, vote: float, pull: float) -> int:
         """The vote, corrected for length: 1, 0 or -1."""
-        chance = self.chance(vote, pull)
-        return 0 if abs(chance - 0.5) <= self.band else 1 if chance > 0.5 else -1
+        return _sign(vote + self.pull * pull)
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -80,25 +70,40 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 def corrected(rows: Sequence[Judgement]) -> list[int]:
     """Each row's vote, corrected for length by a prior that was fitted on the rows of other folds."""
-    folds = [i % FOLDS for i in range(len(rows))]
-    random.Random(0).shuffle(folds)
-    fitted = [fit_prior([row for row, at in zip(rows, folds, strict=True) if at != fold]) for fold in range(FOLDS)]
-    return [fitted[fold].corrected(row.vote, row.pull) for row, fold in zip(rows, folds, strict=True)]
+    return _across(rows, lambda others: fit_prior(others).corrected)
 
 
 def by_length_alone(rows: Sequence[Judgement]) -> list[int]:
-    """What length alone says of each row: the same prior, for a judge that never says anything."""
-    return corrected([Judgement(vote=0.0, human=row.human, pull=row.pull) for row in rows])
+    """What length alone says of each row: the longer one, or the shorter one if that is what people preferred in other folds."""
+
+    def fit(others: Sequence[Judgement]) -> Callable[[float, float], int]:
+        liked = _sign(sum(row.human * _sign(row.pull) for row in others))
+        return lambda vote, pull: liked * _sign(pull)
+
+    return _across(rows, fit)
+
+
+def _across(rows: Sequence[Judgement], fit: Callable[[Sequence[Judgement]], Callable[[float, float], int]]) -> list[int]:
+    folds = [i % FOLDS for i in range(len(rows))]
+    random.Random(0).shuffle(folds)
+    fitted = [fit([row for row, at in zip(rows, folds, strict=True) if at != fold]) for fold in range(FOLDS)]
+    return [fitted[fold](row.vote, row.pull) for row, fold in zip(rows, folds, strict=True)]
 
 
 def fit_prior(rows: Sequence[Judgement]) -> LengthPrior:
-    """The prior that explains what people said; its band of ties is the one that agrees with them most often."""
-    weights, _ = logistic([((1.0, row.vote, row.pull), (row.human + 1) / 2) for row in rows])
-    prior = LengthPrior(base=weights[0], vote=weights[1], pull=weights[2])
-    if all(row.human for row in rows):
-        return prior
-    banded = [LengthPrior(base=prior.base, vote=prior.vote, pull=prior.pull, band=band) for band in BANDS]
-    return max(banded, key=lambda p: sum(p.corrected(row.vote, row.pull) == row.human for row in rows))
+    """The smallest prior by which the longer one wins as often as with people, as nearly as that can be had."""
+    people = _longer([row.human for row in rows], rows)
+    if people is None:
+        return LengthPrior(pull=0.0)
+    turns = {-row.vote / row.pull for row in rows if row.pull}  # where the sign of a row's vote changes
+    tried = sorted({0.0, *(at + side for at in turns for side in (-STEP, STEP))}, key=abs)
+    tried = tried[:: max(1, len(tried) // TRIED)]
+
+    def apart(pull: float) -> float:
+        longer = _longer([_sign(row.vote + pull * row.pull) for row in rows], rows)
+        return 1.0 if longer is None else round(abs(longer - people), 3)
+
+    return LengthPrior(pull=min(tried, key=apart))
 
 
 def length_bias(rows: Sequence[Judgement], after: Sequence[int]) -> LengthBias:
@@ -107,15 +112,20 @@ def length_bias(rows: Sequence[Judgement], after: Sequence[int]) -> LengthBias:
         human=_ratio([((1.0, row.pull), (row.human + 1) / 2) for row in rows], 1),
         judge=_ratio([((1.0, row.pull), (row.vote + 1) / 2) for row in rows], 1),
         beyond=_ratio([((1.0, row.pull, float(row.human)), (row.vote + 1) / 2) for row in rows], 1),
-        longer_human=_longer(rows, lambda i: rows[i].human),
-        longer_judge=_longer(rows, lambda i: rows[i].vote),
-        longer_corrected=_longer(rows, lambda i: after[i]),
+        longer_human=_longer([row.human for row in rows], rows),
+        longer_judge=_longer([row.vote for row in rows], rows),
+        longer_corrected=_longer(after, rows),
     )
 
 
-def _longer(rows: Sequence[Judgement], vote: Callable[[int], float]) -> float | None:
-    decided = [vote(i) * row.pull > 0 for i, row in enumerate(rows) if vote(i) * row.pull]
+def _longer(votes: Sequence[float], rows: Sequence[Judgement]) -> float | None:
+    """Of the votes that decide between different lengths, the share that is for the longer one."""
+    decided = [vote * row.pull > 0 for vote, row in zip(votes, rows, strict=True) if vote * row.pull]
     return sum(decided) / len(decided) if decided else None
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
 
 
 def _ratio(samples: Sequence[Sample], of: int) -> Ratio:

@@ -76,7 +76,8 @@ async def _opinion(ready: ReadyScorer, subject: Subject) -> Opinion | None:
         return Opinion(reason=f"the scorer took longer than {PATIENCE:g} s")
     except Exception as error:
         log.debug("the scorer %s failed on %s", ready.name, subject.record.id, exc_info=error)
-        return Opinion(reason=str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, MainstayError) else f"{type(error).__name__}: {error}"
+        return Opinion(reason=said.encode("utf-8", "replace").decode())  # an answer that it quotes may hold half a character
 
 
 def _inverted(opinion: Opinion | None) -> Opinion | None:

@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _FINE = 1000  # the largest denominator of a share: no case is repeated more often
-_MANY = 2000  # changing pairs beyond which a sum of differences is as good as normally distributed
+_MANY = 1000  # changing pairs beyond which a sum of differences is as good as normally distributed
 _COARSE = 64  # changing pairs up to which the p-values that can occur at all are looked at one by one
 _ROUNDING = 1e-9
 
@@ -68,7 +68,7 @@ def sign_flip(differences: Sequence[float]) -> float:
     """How likely two equally good releases show a drop this large, when a case's difference may be a fraction.
 
     If the releases are equal, each difference might as well have had the other sign. This is the share of all assignments of
-    signs whose sum is as low as the one seen, counted exactly; for differences of -1, 0 and 1 it is `mcnemar`. Beyond 2,000
+    signs whose sum is as low as the one seen, counted exactly; for differences of -1, 0 and 1 it is `mcnemar`. Beyond 1,000
     changing pairs the sum is taken to be normally distributed. Source: Fisher 1935, The Design of Experiments, section 21.
     """
     changing = [Fraction(d).limit_denominator(_FINE) for d in differences if abs(d) > _ROUNDING]

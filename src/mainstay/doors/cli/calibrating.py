@@ -141,7 +141,7 @@ def _of_length(length: LengthBias, found: Calibration) -> Iterator[str]:
         people, before, after = ["-" if share is None else f"{share:.1%}" for share in shares]
         yield f"The longer one wins: people {people}, judge {before}, corrected {after}."
     if found.prior is not None:
-        yield f"Length prior: a vote is worth {found.prior.vote:+.2f} log-odds, each doubling {found.prior.pull:+.2f}."
+        yield f"Length prior: each doubling counts for {-found.prior.pull:+.2f} votes too much, and is taken out."
 
 
 def _figure(found: Estimate, form: str) -> str:
