@@ -84,3 +84,10 @@ def test_a_head_may_be_noted_as_the_list_shows_it(cli: Cli):
     gone = cli("audit", "verify", "--head", "f" * 12)
     assert gone.exit_code == 1 and "BROKEN" in gone.output
     assert cli("audit", "verify", "--head", head[:4]).exit_code == 2
+
+
+def test_a_release_is_compared_with_what_is_live_and_with_nothing_else(cli: Cli):
+    """Only an evaluation may be told what to compare with: a release that chose its own rival would choose a weak one."""
+    assert cli("release", "help_desk", "--against", "none").exit_code == 2
+    assert cli("report", "help_desk").output.startswith("help_desk: nothing is live.")
+    assert cli("eval", "help_desk", "--against", "none").exit_code == 0
