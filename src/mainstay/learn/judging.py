@@ -113,7 +113,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     `people` is the mean kappa between two people, None where each row has one label: more than that no judge can reach. `decided`
     is the agreement where people did not call it a tie. `silent` counts rows without a verdict, `contested` rows that were left
     out because people were divided. `noise` is the share of repeats that said something else. `by_length` is the agreement of
-        length alone, without any judge, and `corrected` that of the judge's votes corrected for length, both fitted without the row
+    length alone, without any judge, and `corrected` that of the judge's votes corrected for length, both fitted without the row
     in question; `prior` is fitted on all rows. They are None, as `length` is, where lengths are not known or rows are fewer than
     20. `verified` says that the verdicts are those of a real model.
     """
