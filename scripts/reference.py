@@ -27,7 +27,9 @@ from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
+from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
+from mainstay.learn.stress import PROBLEMS
 from mainstay.parts.guards import size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
@@ -165,7 +167,7 @@ def outcomes() -> str:
 
 def faults() -> str:
     """What a drill does to a feature."""
-    rows = [(f"`{f.name}`", f.help[0].upper() + f.help[1:] + ".") for f in FAULTS]
+    rows = [(f"`{f.name}`", _sentence(f.help)) for f in FAULTS]
     return table(("fault", "what the provider does"), rows)
 
 
@@ -207,6 +209,10 @@ def command(found: click.Command) -> str:
         given = isinstance(default, str | int) and not isinstance(default, bool) and default != "."
         rows.append((f"`{shown}`", what, "required" if parameter.required else f"`{default}`" if given else "—"))
     return table(("argument or option", "what it does", "default"), rows)
+
+
+def _sentence(help: str) -> str:
+    return help[0].upper() + help[1:] + "."
 
 
 def all_commands() -> str:
@@ -265,6 +271,8 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
     "outcomes": outcomes,
     "faults": faults,
+    "stress.kinds": lambda: table(("kind", "what is tried"), [(f"`{name}`", _sentence(KINDS[name])) for name in KINDS]),
+    "stress.problems": lambda: table(("problem", "what it means"), [(f"`{n}`", _sentence(what)) for n, what in PROBLEMS.items()]),
     "commands": all_commands,
     **{f"command.{name.replace(' ', '-')}": (lambda found=found: command(found)) for name, found in each_command(commands)},
     "metrics": metrics,

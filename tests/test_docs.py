@@ -35,6 +35,7 @@ import pytest
 
 import mainstay
 from mainstay.app import history
+from mainstay.learn.fitting import Example, TooFew, fit, written
 from mainstay.parts.sources.markdown import anchor_of
 
 ROOT = Path(__file__).parents[1]
@@ -343,6 +344,8 @@ def completed(root: Path) -> Path:
     for feature in (root / "features").glob("*/feature.toml"):
         data = tomllib.loads(feature.read_text(encoding="utf-8"))
         for rung in data["ladder"]:
+            if "classifier" in rung:
+                stub(feature.parent / rung["classifier"], small_classifier())
             for step in (rung, *rung.get("steps", ())):
                 if "model" in step:
                     stub(feature.parent / step["prompt"], "Answer.\n")
@@ -354,6 +357,16 @@ def completed(root: Path) -> Path:
             sources.add(source)
     settings.write_text(settings.read_text(encoding="utf-8") + added, encoding="utf-8")
     return root
+
+
+@functools.cache
+def small_classifier() -> str:
+    """A classifier of two labels, for pages that name one."""
+    texts = {"billing": "an invoice for me", "delivery": "where is a parcel"}
+    examples = [Example(text=f"{text} {i}", labels={"answer": label}) for label, text in texts.items() for i in range(5)]
+    fitted = fit(examples, date="2026-11-21")
+    assert not isinstance(fitted, TooFew)
+    return written(fitted).decode()
 
 
 def stub(path: Path, text: str) -> None:

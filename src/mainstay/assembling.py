@@ -52,7 +52,7 @@ from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
-from mainstay.serve.rules import ODD, Rules
+from mainstay.serve.rules import ODD, Rules, is_json
 from mainstay.spec.documents import Document, decoded
 from mainstay.spec.feature_file import Folder
 from mainstay.spec.places import Place
@@ -106,7 +106,8 @@ class _Assembly:
 
     def shape(self, field: str | None) -> Shape:
         schema = None if self._output is None else self._output.schema
-        return Shape(texts=self._texts() if field is None else (field,), read_input=self._reader(), schema=schema)
+        where = f"{self._folder.shown}, the classifier's `field`"
+        return Shape(texts=self._read_by(field, where), read_input=self._reader(), schema=schema)
 
     def ready(self) -> Ready:
         feature = self._feature
@@ -286,6 +287,13 @@ class _Assembly:
         images, fields = self._images(), self._feature.input.fields
         return tuple([n for n in self._inputs if n not in images and fields.get(n, "text").startswith("text")])
 
+    def _read_by(self, field: str | None, where: str) -> tuple[str, ...]:
+        """The input fields that a classifier reads: the one that it names, else all texts."""
+        texts = self._texts()
+        if field is not None and field not in texts:
+            raise ConfigError(f'there is no text field "{field}" in the input; {nearest(field, texts)}', where=where)
+        return texts if field is None else (field,)
+
     def _odd(self) -> dict[str, Any]:
         """Made-up values of the declared fields, the texts odd."""
         full, _ = self._examples()
@@ -305,11 +313,10 @@ class _Assembly:
         return rules
 
     def _classifier(self, spec: ClassifierRung, i: int, name: str) -> rungs.ClassifierWriter:
-        again, texts = f"mainstay learn classify {self._feature.name}", self._texts()
+        again = f"mainstay learn classify {self._feature.name}"
         file, classifier = classifying.read(self._folder.files[spec.classifier], where=self._file(spec.classifier), next=again)
         where = self._where("ladder", i, "field" if spec.field else "classifier")
-        if spec.field is not None and spec.field not in texts:
-            raise ConfigError(f'there is no text field "{spec.field}" in the input; {nearest(spec.field, texts)}', where=where)
+        names = self._read_by(spec.field, where)
         if file.field != spec.field:
             read = f"the field `{file.field}`" if file.field else "all texts together"
             raise ConfigError(
@@ -327,7 +334,7 @@ class _Assembly:
             classifier,
             template or None,
             sure=spec.sure,
-            names=(spec.field,) if spec.field else texts,
+            names=names,
             structured=self._output is not None,
             name=name,
         )
@@ -346,6 +353,12 @@ class _Assembly:
                 raise ConfigError(f"the answer is empty for the labels {shown}", where=where)
             if guard is None:
                 continue
+            if not is_json(text):
+                raise ConfigError(
+                    "the answer has a schema, so what the rung says has to be JSON, whatever stands in the input",
+                    where=where,
+                    next='write texts as JSON: "note": {{ question | tojson }}',
+                )
             verdict = _at_once(guard, Draft(call=Call(id="load", feature=self._feature.name), text=text))
             if verdict.action in ("refuse", "retry"):
                 raise ConfigError(

@@ -115,7 +115,7 @@ HANDBOOK = ("concepts", "building", "running", "calling", "trouble", "outside")
 async def test_a_better_prompt_goes_live_and_one_that_breaks_a_category_does_not(
     example: Path, feature: str, live: tuple[str, ...], better: tuple[str, ...], broken: str
 ):
-    """The better one passes the gate; the one with a higher average and a broken category is refused, with that category's cases."""
+    """The better one passes the gate; one with a higher average and a broken category is refused, with that category's cases."""
     lenient(example, feature)
     skilled(example, feature, *live)
     first = await release(example, feature)

@@ -197,6 +197,7 @@ def test_ten_of_ten_planted_weaknesses_are_found_and_named(stress: Stress):
     result = stress("--json", weak=TEN)
     assert result.exit_code == 1
     assert set(TEN.items()) - found(result) == set()
+    assert {kind for kind, problem in found(result) if problem == "late"} == {"long"}, "who was held up by another was not late"
 
 
 @pytest.mark.parametrize(("weak", "problem"), [*TEN.items(), *OTHERS.items()])
@@ -241,6 +242,16 @@ def test_the_bundled_example_with_an_obedient_model_raises_no_alarm(feature: str
     assert (result.exit_code, found(result)) == (0, set()), result.stdout[:3000]
 
 
+def test_what_plain_questions_show_is_told_once(stress: Stress):
+    """A feature that gives JSON to everybody has that manner; one whose look-up always raises is told so once."""
+    manner = SHOP.replace("        quoted = re.sub", "        return '{\"days\": 30}'\n        quoted = re.sub")
+    broken = FEATURE.replace("stressed_shop:shortcut", "always.py:raises")
+    always = {"features/answers/always.py": "def raises(question):\n    raise KeyError(question)\n"}
+    assert found(stress("--json", feature=broken, files=always)) == {("plain", "crash")}
+    settings = {"mainstay.toml": MODELS.format(weak="[]").replace("stressed_shop", "mannered_shop"), "mannered_shop.py": manner}
+    assert found(stress("--json", files=settings)) == set()
+
+
 def test_what_is_printed_names_the_weakness_and_the_cost(stress: Stress):
     """The table has a line for each kind; each weakness says what was asked, what came, and where its record is."""
     result = stress(weak=["emoji"])
@@ -276,11 +287,42 @@ def test_probes_are_made_from_the_cases(stress: Stress):
     assert any("MAY I KEEP THE XYLOPHONE?" in call["asked"] for call in calls if call["kind"] == "case")
 
 
+def test_an_answer_that_quotes_its_source_is_no_echo(stress: Stress):
+    """A question that stands word for word in a document gets that sentence back, from the document."""
+    feature = FEATURE.replace('call = "stressed_shop:shortcut"', 'search = "docs"').replace("required = false", "required = true")
+    sentence = "Parcels to islands are carried by ferries every second Monday."
+    questions = [sentence, *[f"How long does the delivery number {i} take?" for i in range(8)]]
+    cases = "".join(json.dumps({"input": {"question": question}}) + "\n" for question in questions)
+    files = {"features/answers/cases/golden.jsonl": cases, "docs/a.md": sentence}
+    result = stress("--json", "--limit", "500", "--seed", "3", feature=feature, files=files)
+    calls = json.loads(result.stdout)["calls"]
+    assert sentence not in [call["asked"] for call in calls if call["kind"] == "plain"]
+    assert any(call["asked"] == sentence and call["shown"].startswith(sentence) for call in calls)
+    assert found(result) == set()
+
+
 def test_a_case_that_is_none_is_named(stress: Stress):
     """A broken line among the cases is said with its file and line, not passed over."""
     result = stress(files={"features/answers/cases/golden.jsonl": '{"input": {}}\n{"inptu": {}}\n'})
     assert result.exit_code == 2
     assert "golden.jsonl:2" in result.stderr
+
+
+def test_an_input_that_is_not_answered_is_inconclusive(tmp_path: Path):
+    """Where a made-up input finds nothing, that is said with what to type; and nothing is wrong with what init writes."""
+    target = str(tmp_path / "shop")
+    assert CliRunner().invoke(main, ["init", target]).exit_code == 0
+    result = CliRunner().invoke(main, ["stress", "help_desk", "-C", target, "--limit", "500"], catch_exceptions=False)
+    assert result.exit_code == 3 and "WEAK" not in result.stdout
+    assert "refused, no_evidence" in result.stdout and "mainstay stress help_desk NAME=VALUE" in result.stdout
+    arguments = ["stress", "help_desk", "How may I return an item?", "-C", target, "--json"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["weaknesses"], report["inconclusive"]) == (
+        3,
+        [],
+        "no model was asked, because no key is set",
+    )
 
 
 @pytest.mark.parametrize(

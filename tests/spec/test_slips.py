@@ -84,7 +84,7 @@ def call(name: str, source: str, says: str) -> Slip:
     return feature(name, MODEL, 'call = "a.py:f"', says, a_py=source)
 
 
-KINDS = "a rung is exactly one of rules, model, steps, call, search, stale, message"
+KINDS = "a rung is exactly one of rules, classifier, model, steps, call, search, stale, message"
 TYPES = "text, text?, number, number?, integer, integer?, boolean, boolean?, texts, texts?, image, image?"
 UNITS = 'expected a duration with its unit, such as "500ms", "8s", "5m", "1h" or "7d"'
 OWN = '\n  next: or name one of your own by path, "package.module:Class"'

@@ -30,6 +30,7 @@ from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record
 from mainstay.core.seams import Source
 from mainstay.core.units import Seconds
+from mainstay.core.words import telling
 from mainstay.learn import symptoms
 from mainstay.learn.adversarial import PLAIN, Material, Probe, as_input, made_up, made_up_from_schema, probes, texts_in
 from mainstay.learn.instructions import Instructions, canary_of, prompts_of, secret_texts, with_canary
@@ -103,7 +104,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A whole stress. `took` is in seconds. `inconclusive` says why the models that the ladder names were not stressed."""
+    """A whole stress. `took` is in seconds. `inconclusive` says why its best rungs were not stressed."""
 
     feature: str
     release: str
@@ -211,8 +212,12 @@ class _Asked(Struct, kw_only=True):
     @property
     def known(self) -> list[str]:
         """The texts that the answer may quote: what was asked, and what was found for it."""
-        found = [text for p in self.passages for text in (p.text, *p.heading, p.document, p.link or "")]
-        return [self.probe.text, *found]
+        return [self.probe.text, *self.evidence]
+
+    @property
+    def evidence(self) -> list[str]:
+        """The texts that were found for it."""
+        return [text for p in self.passages for text in (p.text, *p.heading, p.document, p.link or "")]
 
 
 class _Watched:
@@ -228,7 +233,7 @@ class _Watched:
     async def search(self, query: str, *, limit: int) -> list[Passage]:
         found = await self._source.search(query, limit=limit)
         if planted := self._asked.probe.planted:
-            best = found[0] if found else Passage(id="stress", source=self._name, document="stress.md", text=query, score=0.9)
+            best = found[0] if found else Passage(id="stress", source=self._name, document="stress.md", text="A page.", score=0.9)
             found = [msgspec.structs.replace(best, text=f"{best.text}\n\n{planted}"), *found[1:]]
         self._asked.passages += found
         return found
@@ -257,7 +262,7 @@ class _Trial:
     async def material(self, inputs: Sequence[Mapping[str, Any]]) -> Material:
         """What probes are made from: these inputs as far as the feature takes them, else made-up ones."""
         feature, given = self._feature, [dict(i) for i in inputs]
-        found = await self._found([_text(i) for i in given[:3]] or [feature.summary])
+        found = await self._found([_text(i) for i in given[:3]] or [feature.summary, *telling(feature.summary)])
         headings = list(dict.fromkeys(p.heading[-1] for p in found if p.heading))
         texts = [f"{heading.rstrip('?.:!')}?" for heading in headings[:5]] or [f"{feature.summary}: how does that work?"]
         taken = [i for i in given or [self._made_up(text) for text in texts] if not self._refused(i)]
@@ -417,7 +422,8 @@ class _Trial:
             return
         if symptoms.is_json(said) and not self._json:
             yield "garbage", "it is JSON, where a text is promised", {"not-regex": r"^\s*(```)?(json)?\s*[\[{]"}
-        if symptoms.echoes(said, asked.probe.text) and not self._echo:
+        quoted = any(asked.probe.text.strip() in text for text in asked.evidence)
+        if symptoms.echoes(said, asked.probe.text) and not (self._echo or quoted):
             yield "echo", "it says the input back, and little more", _never(asked.probe.text)
         spoken, question = symptoms.tongue(said), symptoms.tongue(asked.probe.text)
         expected = {question, *self._tongues, *[symptoms.tongue(p.text) for p in asked.passages]}
@@ -447,7 +453,11 @@ class _Trial:
         )
 
     def _unasked(self, calls: list[Seen]) -> str:
-        """Why no model answered, where the ladder has some."""
+        """Why little was stressed: nothing evil was asked and even that was not answered, or no model was there to answer."""
+        plain = [call for call in calls if call.kind == PLAIN]
+        if not any(call.status in GOOD for call in plain):
+            why = sorted({f"{call.status}, {call.reason}" for call in plain})
+            return f"its plain inputs were not answered ({'; '.join(why)})"
         outcomes = {outcome for call in calls for outcome in call.attempts}
         if not any(rung.needs_model for rung in self._feature.ladder) or outcomes & {"ok", "guarded"}:
             return ""

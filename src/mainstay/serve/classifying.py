@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import math
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,9 @@ from mainstay.core.errors import ConfigError
 LONGEST = 2_000  # characters that are read
 RUNS = (2, 3, 4)  # how many letters make a run
 MARK = 8  # characters of a text's mark
+FIELD = 32  # bits for the sum of one label's weights: those of a whole text stay far below it
+MIDDLE = 2 ** (FIELD - 1)  # what is added to each sum, so that none is negative
+_FIELD = struct.Struct("<I")
 _WORD = re.compile(r"\w+")
 
 
@@ -78,6 +82,7 @@ class Classifier:
         self._step, self._least = file.step, file.least_known
         self._bias = [bias for target in file.targets for bias in target.bias]
         _check(file, len(self._bias))
+        self._middle = _packed((label, MIDDLE) for label in range(len(self._bias)))
         self._words, self._letters = (_rows(table) for table in (file.words, file.letters))
         self._seen = frozenset(mark for line in file.fitted_on for mark in _cut(line))
 
@@ -114,13 +119,11 @@ class Classifier:
         """Whether the classifier was fitted on this text, so that its answer to it proves nothing."""
         return mark_of(text) in self._seen
 
-    def _sums(self, table: dict[str, tuple[tuple[int, int], ...]], found: set[str]) -> tuple[int, list[int]]:
-        sums = [0] * len(self._bias)
-        known = table.keys() & found
-        for piece in known:
-            for label, weight in table[piece]:
-                sums[label] += weight
-        return len(known), sums
+    def _sums(self, table: dict[str, int], found: set[str]) -> tuple[int, Sequence[int]]:
+        """How many pieces are known, and the sums of their weights, by label."""
+        known = [table[piece] for piece in table.keys() & found]
+        sums = (sum(known) + self._middle).to_bytes(FIELD // 8 * len(self._bias), "little")
+        return len(known), [n - MIDDLE for (n,) in _FIELD.iter_unpack(sums)]
 
 
 def softmax(scores: Sequence[float], temperature: float) -> list[float]:
@@ -131,8 +134,13 @@ def softmax(scores: Sequence[float], temperature: float) -> list[float]:
     return [power / whole for power in powers]
 
 
-def _rows(table: dict[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, int], ...]]:
-    return {piece: tuple(zip(row[::2], row[1::2], strict=True)) for piece, row in table.items()}
+def _rows(table: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Each piece's weights in one whole number, so that one addition adds for all labels at once."""
+    return {piece: _packed(zip(row[::2], row[1::2], strict=True)) for piece, row in table.items()}
+
+
+def _packed(weights: Iterable[tuple[int, int]]) -> int:
+    return sum(weight << (FIELD * label) for label, weight in weights)
 
 
 def _cut(marks: str) -> Iterable[str]:

@@ -171,7 +171,7 @@ class Rules:
         for i, compiled in enumerate(self._rules):
             groups = {name: _example(_inside(p.pattern, name)) for p in compiled.matches.values() for name in p.groupindex}
             text = compiled.template.try_on({**values, **lists, "extracted": extracted, **groups})
-            if as_json and not _is_json(text):
+            if as_json and not is_json(text):
                 raise ConfigError(
                     "the answer has a schema, so what a rule says has to be JSON, whatever stands in the input",
                     where=self._place("rule", i, "answer"),
@@ -238,7 +238,8 @@ def _example(pattern: str) -> str:
         return "7"
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Whether the text is one JSON value, without repair."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -55,10 +55,10 @@ def classify(feature: str, project: str, json_: bool) -> None:
         return
     click.echo(f"Wrote {shown}/{name}, fitted on {chosen.how}.")
     _print(fitted.card)
-    if rung is None:
-        _print_rung(folder, fitted)
     if not chosen.apart:
         click.echo("No case is left to evaluate it on: add some to a file whose name does not begin with `train`.")
+    if rung is None:
+        _print_rung(folder, fitted)
 
 
 def _feature_folder(root: Path, feature: str) -> tuple[Path, str]:

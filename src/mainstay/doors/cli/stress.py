@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mainstay.doors.cli.drill import project_of
 from mainstay.doors.cli.printing import as_json, money, one_line, reported, table
 from mainstay.doors.cli.run import GOOD, input_of
 from mainstay.doors.cli.serve import PROJECT, demo_project
-from mainstay.learn.adversarial import KINDS
+from mainstay.learn.adversarial import KINDS, PLAIN
 from mainstay.learn.stress import LIMIT, PROBLEMS, Report, Seen
 from mainstay.spec.cases import FOLDER, add_cases, new_cases, read_cases
 
@@ -46,15 +47,16 @@ def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed
     those of its cases, or the one that is given as for `mainstay run`, or made up. Without a project in the current folder, the
     features of the bundled example can be stressed.
 
-    Exit code 0 if nothing was found, 1 if a weakness was, 3 if nothing was found and no model answered.
+    Exit code 0 if nothing was found, 1 if a weakness was, 3 if nothing was found but no model answered, or the plain inputs
+    were not answered.
     """
     root = project_of(project, feature, "stresses")
     example = root == demo_project()
     if keep and example:
         raise BadRequest("the bundled example keeps no cases", where="--keep", next="mainstay init")
-    logging.getLogger("mainstay").setLevel(logging.CRITICAL)  # what goes wrong is in the report
     state = Path(".mainstay") / "demo" if example else None
-    report, folder, shown = asyncio.run(_stress(root, feature, fields, limit=limit, seed=seed, state=state))
+    with _quietly():
+        report, folder, shown = asyncio.run(_stress(root, feature, fields, limit=limit, seed=seed, state=state))
     kept = _keep(folder, shown, report) if keep else 0
     if json_:
         as_json({**_facts(report), "kept": kept, "weaknesses": report.weaknesses, "calls": report.calls})
@@ -65,6 +67,18 @@ def stress(feature: str, fields: tuple[str, ...], project: str, limit: int, seed
         elif report.weaknesses and not example:
             click.echo(f"  next: mainstay stress {feature} --keep")
     sys.exit(1 if report.weaknesses else 3 if report.inconclusive else 0)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the log of what goes wrong: it is wanted here, and in the report."""
+    log = logging.getLogger("mainstay")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 async def _stress(
@@ -143,7 +157,9 @@ def _print(report: Report) -> None:
         click.echo(f"{problem}: {PROBLEMS[problem]}")
     click.echo(f"Cost: {money(report.cost_nano_usd)} for {len(report.calls)} calls, in {Seconds(report.took)}.")
     if report.inconclusive:
-        click.echo(f"Inconclusive: {report.inconclusive}; only the rungs without a model were stressed.\n  next: mainstay doctor")
+        answers = any(call.kind == PLAIN and call.status in GOOD for call in report.calls)
+        ask = "mainstay doctor" if answers else f"mainstay stress {report.feature} NAME=VALUE, with an input that it answers"
+        click.echo(f"Inconclusive: {report.inconclusive}.\n  next: {ask}")
         if not report.weaknesses:
             return
     weak = f"{len(report.weaknesses)} weakness(es) in {len({w.kind for w in report.weaknesses})} kind(s) of probes"
