@@ -217,7 +217,7 @@ def _sentence(help: str) -> str:
 
 def all_commands() -> str:
     """The commands, with the first sentence of each."""
-    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in each_command(commands)]
+    rows = [(f"`mainstay {name}`", f"{_first(c.help).split('. ')[0].rstrip('.')}.".replace("?.", "?")) for name, c in each_command(commands)]
     return table(("command", "what it does"), rows)
 
 
