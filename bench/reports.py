@@ -45,7 +45,7 @@ def made_up(cases: int, *, repeat: int = 1, seed: int = 7) -> Report:
         )
         for number in range(cases)
     )
-    behind = tuple(case.id for case in asked if case.category == "refunds")[:12]
+    behind = tuple(case.id for case in reversed(asked) if case.category == "refunds")[:12]
     return Report(
         id="rep_0001",
         feature="support",
@@ -73,7 +73,7 @@ def made_up(cases: int, *, repeat: int = 1, seed: int = 7) -> Report:
             ),
         ),
         noise={"judged:helpful": 0.03},
-        notes={"recommendation": "Rules answer 40 % of the cases at no cost; ask the small model for the rest."},
+        notes={"recommendation": "All cases: small, which passes 80% at $0.0005.\ncategory=refunds: rules, at no cost."},
     )
 
 

@@ -49,7 +49,7 @@ def test_each_rung_is_shown_with_the_recommendation(capsys: pytest.CaptureFixtur
     """A model or a rule? Quality, cost and time of each by category, and what follows from it."""
     out = printed(capsys)
     assert "Each rung alone" in out and out.count("\nrules  ") == out.count("\nsmall  ") == 10
-    assert "ask the small model for the rest." in out
+    assert "\nAll cases: small, which passes 80% at $0.0005.\ncategory=refunds: rules, at no cost.\n" in out
 
 
 def test_nothing_run_is_said_and_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,8 @@ def test_a_case_counts_once_however_often_it_was_repeated() -> None:
     turns = [result("a", passed, turn=turn) for turn, passed in enumerate((True, True, True, False))]
     figures = slices_of(report(*turns, result("b", False)))[0]
     assert (figures.cases, figures.passed) == (2, 0.375)
+    once, twice = (slices_of(report(*(result("a", True, turn=turn) for turn in range(repeat))))[0] for repeat in (1, 2))
+    assert (once.low, once.high) == (twice.low, twice.high)
 
 
 def test_what_could_not_be_told_is_left_out_and_counted() -> None:

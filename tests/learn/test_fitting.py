@@ -243,7 +243,7 @@ async def test_what_the_command_writes_and_prints_is_a_rung_that_answers(project
     """From cases to an answer by classifier: the command, the lines that it prints, a call."""
     root = project_of(project, {"train.jsonl": lines(made_up(90, 1)), "golden.jsonl": lines(made_up(12, 2))})
     with_rung(root)
-    async with mainstay.open(root, environ={}) as app:
+    async with mainstay.open(root, environ={}, dev=True) as app:
         answer = await app.run("answers", message=PLAIN)
     assert (answer.rung, answer.status, answer.data) == ("classifier", "answered", {"category": "billing", "entities": []})
     assert answer.confidence is not None and answer.confidence >= 0.8
@@ -271,7 +271,7 @@ def test_without_training_files_half_of_the_cases_are_known_again(project):
     root = project_of(project, {"golden.jsonl": lines(examples), "must.jsonl": lines(must, must=True)})
     with_rung(root)
     cases = read_cases(root / "features/answers", shown="")
-    with mainstay.open(root, environ={}) as app:
+    with mainstay.open(root, environ={}, dev=True) as app:
         ready = app.features.ready["answers"]
         left_out = [case for case in cases if fitted_on(ready, case)]
     assert 40 < len(left_out) < 80
@@ -285,11 +285,12 @@ def test_a_case_is_known_again_under_another_name(project):
     examples = made_up(90, 1)
     root = project_of(project, {"train.jsonl": lines(examples), "golden.jsonl": lines(made_up(12, 2))})
     with_rung(root)
-    with mainstay.open(root, environ={}) as app:
+    with mainstay.open(root, environ={}, dev=True) as app:
         ready = app.features.ready["answers"]
         again = Case(input={"message": f" {examples[0].text.title()} "}, id="new", locale="de")
         assert fitted_on(ready, again)
         assert not fitted_on(ready, Case(input={"message": "something else"}))
+        assert not fitted_on(ready, Case(input={"message": examples[0].text}, must=True)), "such a case is never left out"
 
 
 def test_too_few_cases_exit_with_three_and_write_nothing(project):
@@ -305,10 +306,10 @@ def test_a_feature_whose_classifier_is_missing_says_what_to_type_and_that_works(
     """The file is often not there yet, or gone; the command that the error names must not fail for the same reason."""
     root = project_of(project, {"train.jsonl": lines(made_up(90, 1))}, rung=RUNG)
     with pytest.raises(mainstay.ConfigError, match=r"classifier\.json.* is missing") as caught:
-        mainstay.open(root, environ={})
+        mainstay.open(root, environ={}, dev=True)
     assert caught.value.next == "mainstay learn classify answers"
     assert run(root).exit_code == 0
-    mainstay.open(root, environ={}).close_sync()
+    mainstay.open(root, environ={}, dev=True).close_sync()
 
 
 def test_labels_of_a_text_answer_come_from_what_is_exact(project):
@@ -318,6 +319,6 @@ def test_labels_of_a_text_answer_come_from_what_is_exact(project):
     )
     root = project(feature='summary = "A"\n[[ladder]]\nmessage = "?"\n', files={"features/answers/cases/train.jsonl": cases})
     with_rung(root)
-    with mainstay.open(root, environ={}) as app:
+    with mainstay.open(root, environ={}, dev=True) as app:
         answer = app.run_sync("answers", question=PLAIN)
     assert (answer.rung, answer.text) == ("classifier", "billing")

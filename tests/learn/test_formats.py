@@ -281,6 +281,19 @@ def test_too_many_combinations_are_refused(read: Read):
     assert time.perf_counter() - started < 5
 
 
+def test_variables_that_name_each_other_end(read: Read):
+    """A variable in a list in a variable that names the first one is told, and deep data is no traceback."""
+    tests = [
+        {"vars": {"question": "{{ other }}", "other": {"x": ["{{ question }}"]}}},
+        {"vars": {"question": {"x": {"y": "{{ question }}"}}}},
+        {"vars": {"question": json.loads("[" * 90 + "1" + "]" * 90)}, "options": {"disableVarExpansion": True}},
+    ]
+    found = read("t.json", json.dumps(tests))
+    assert len(found.cases) == 1 and sum("templates in templates" in line for line in found.unread) == 1
+    with pytest.raises(ConfigError, match="nested more than 100 levels deep"):
+        read("t.json", json.dumps([{"vars": {"question": json.loads("[" * 300 + "]" * 300)}}]))
+
+
 def test_references_in_a_circle_end(read: Read):
     """A template of assertions that names itself is named once, and nothing hangs."""
     text = """

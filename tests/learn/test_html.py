@@ -20,7 +20,8 @@ from mainstay.core.report import Finding, Opinion, Report, Result, Ruling, Side
 from mainstay.learn.reports.html import LONGEST, html
 
 EVIL = (
-    '</script><script>alert(1)</script><img src=x onerror="alert(2)"><!-- <svg onload=alert(3)> {{ 1 }} ]]> & \u2028 \ud800 "\''
+    '</script><script>alert(1)</script><img src=x onerror="alert(2)"><!-- <svg onload=alert(3)> {{ 1 }} ]]> & '
+    "\u2028 \ud800 \"'<img src=y onerror=alert(4)>"
 )
 ARABIC = "مرحبا\u202e abc"
 

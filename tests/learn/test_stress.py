@@ -312,6 +312,7 @@ def test_an_input_that_is_not_answered_is_inconclusive(tmp_path: Path):
     """Where a made-up input finds nothing, that is said with what to type; and nothing is wrong with what init writes."""
     target = str(tmp_path / "shop")
     assert CliRunner().invoke(main, ["init", target]).exit_code == 0
+    shutil.rmtree(Path(target) / "features" / "help_desk" / "cases")
     result = CliRunner().invoke(main, ["stress", "help_desk", "-C", target, "--limit", "500"], catch_exceptions=False)
     assert result.exit_code == 3 and "WEAK" not in result.stdout
     assert "refused, no_evidence" in result.stdout and "mainstay stress help_desk NAME=VALUE" in result.stdout
@@ -369,6 +370,13 @@ def test_the_same_seed_makes_the_same_probes():
     first = probes(material, seed=1, limit=60)
     assert repr(first) == repr(probes(material, seed=1, limit=60)) != repr(probes(material, seed=2, limit=60))
     assert [probe.kind for probe in first[: len(KINDS)]] == list(KINDS)
+
+
+def test_long_inputs_make_no_giants():
+    """Where a feature's own inputs are whole books, probes stay as long as they are said to be."""
+    material = Material(inputs=({"q": "x&y " * 50_000},), fields={"q": "text"}, documents="Text. " * 9, grounded=True, history=6)
+    sizes = [len(probe.text) for probe in probes(material, seed=0, limit=1000) if probe.kind not in ("plain", "types")]
+    assert 100_000 < max(sizes) < 110_000
 
 
 def test_no_input_holds_the_word_that_it_demands():

@@ -549,7 +549,7 @@ async def test_what_is_not_a_verdict_is_not_a_zero(verdict):
     assert found is not None and (found.value, found.passed) == (None, None) and "gave no verdict" in found.reason
 
 
-@pytest.mark.parametrize("status", set(Status) - {Status.ANSWERED, Status.CACHED})
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.ANSWERED, Status.CACHED}))
 async def test_a_judge_that_fell_back_gives_no_verdict(status):
     """A judge's fixed last message fits its schema too; taken for a verdict, an outage would look like bad answers."""
     ask = says({"score": 0.0, "passed": False}, status=status)

@@ -125,8 +125,9 @@ SLIPS = {
     "a number of 5000 digits": ('{"input": {"n": ' + "9" * 5000 + "}}", "a.jsonl:2: not JSON that can be read"),
     "half a character": ('{"input": {"q": "\\ud83d"}}', "a.jsonl:2: this cannot be kept"),
     "half a character in a key": ('{"input": {"\\ud83d": 1}}', "a.jsonl:2: this cannot be kept"),
-    "a deep nest": ('{"input": ' + "[" * 100_000, "a.jsonl:2: not JSON that can be read: it is nested too deeply"),
-    "a nest that closes": ('{"input": {"a": ' + "[" * 20_000 + "]" * 20_000 + "}}", "it is nested too deeply"),
+    "a deep nest": ('{"input": ' + "[" * 100_000, "a.jsonl:2: not JSON that can be read: it is nested more than 100 levels deep"),
+    "a nest that closes": ('{"input": {"a": ' + "[" * 20_000 + "]" * 20_000 + "}}", "it is nested more than 100 levels deep"),
+    "a nest that Python can read": ('{"input": {"a": ' + "[" * 150 + "]" * 150 + "}}", "it is nested more than 100 levels deep"),
 }
 
 

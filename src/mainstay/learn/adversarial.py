@@ -22,6 +22,7 @@ from mainstay.core.call import Turn
 from mainstay.learn import phrases
 
 SIZES = (6_000, 25_000, 100_000)  # characters of the long inputs
+SEED = 2_000  # characters of an input from which the others are made
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 MADE_UP = {"number": 1.5, "integer": 1, "boolean": True, "image": PIXEL}
 ODD_VALUES: tuple[Any, ...] = (None, "", [], {}, "text", 7, -1, 1.5, True, ["a", 1, None], {"text": "a"}, [[[[[]]]]], "1e309")
@@ -204,7 +205,7 @@ def _with_texts(kind: str, material: Material, dice: random.Random) -> Iterator[
     if not places:
         return
     dice.shuffle(places)
-    texts = [_text_of(input[name]) for input, name in places]
+    texts = [_text_of(input[name])[:SEED] for input, name in places]
     for i, said in enumerate(_MAKING[kind](_Maker(material, texts, dice))):
         says = _Says(said) if isinstance(said, str) else said
         input, name = places[i % len(places)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +28,7 @@ from mainstay.core.report import Report
 from mainstay.core.seams import Releases
 from mainstay.learn import gate, task_fit
 from mainstay.learn.evaluation import Options, Plan, Progress, Stage, each_rung, evaluate
+from mainstay.learn.labelling import fitted_on
 from mainstay.learn.switching import Switchboard
 from mainstay.serve.ready import Ready
 
@@ -88,6 +90,8 @@ class Desk:
         lent, working = self._lent, self._lent.working(feature)
         baseline, differs = self._baseline(feature, wanted.against, working.release.digest)
         cases = working.cases if wanted.cases is None else wanted.cases
+        learnt = [case for case in cases if any(r is not None and fitted_on(r, case) for r in (working.ready, baseline))]
+        cases = [case for case in cases if case not in learnt]
         if not cases:
             raise NotFound(f'"{feature}" has no cases', next=f"write features/{feature}/cases/first.jsonl; see docs/cases.md")
         gate_rules = working.ready.feature.gate
@@ -107,7 +111,7 @@ class Desk:
             who=lent.who,
             commit=working.release.commit,
             noise=gate.noise_of(report) if report.repeat > 1 else {},
-            notes={"baseline": f"not quite what is live: {differs}"} if differs else {},
+            notes=_notes(differs, learnt),
         )
         if wanted.rungs:
             found = task_fit.fits(report, tolerance=gate_rules.no_category_may_fall_by)
@@ -207,6 +211,16 @@ class Desk:
 def _beside_live(wanted: Wanted) -> Wanted:
     """What goes in front of users is compared with what is there: nobody chooses a weaker rival, or other cases."""
     return msgspec.structs.replace(wanted, against="live", cases=None)
+
+
+def _notes(differs: str, learnt: Sequence[Case]) -> dict[str, Any]:
+    """What a reader of the report should know of how it came about."""
+    notes = {}
+    if differs:
+        notes["baseline"] = f"not quite what is live: {differs}"
+    if learnt:
+        notes["left out"] = f"{len(learnt)} cases that a classifier of the ladder was fitted on"
+    return notes
 
 
 def _not_live(feature: str, digest: str) -> Callable[[State], None]:

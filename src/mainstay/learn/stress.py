@@ -212,12 +212,8 @@ class _Asked(Struct, kw_only=True):
     @property
     def known(self) -> list[str]:
         """The texts that the answer may quote: what was asked, and what was found for it."""
-        return [self.probe.text, *self.evidence]
-
-    @property
-    def evidence(self) -> list[str]:
-        """The texts that were found for it."""
-        return [text for p in self.passages for text in (p.text, *p.heading, p.document, p.link or "")]
+        found = [text for p in self.passages for text in (p.text, *p.heading, p.document, p.link or "")]
+        return [self.probe.text, *found]
 
 
 class _Watched:
@@ -422,8 +418,7 @@ class _Trial:
             return
         if symptoms.is_json(said) and not self._json:
             yield "garbage", "it is JSON, where a text is promised", {"not-regex": r"^\s*(```)?(json)?\s*[\[{]"}
-        quoted = any(asked.probe.text.strip() in text for text in asked.evidence)
-        if symptoms.echoes(said, asked.probe.text) and not (self._echo or quoted):
+        if symptoms.echoes(said, asked.probe.text) and not self._echo:
             yield "echo", "it says the input back, and little more", _never(asked.probe.text)
         spoken, question = symptoms.tongue(said), symptoms.tongue(asked.probe.text)
         expected = {question, *self._tongues, *[symptoms.tongue(p.text) for p in asked.passages]}

@@ -73,7 +73,7 @@ def recommendation(found: Sequence[Fit]) -> str:
     others = [fit.sentence for fit in found if fit.slice != ALL and fit.rung not in (whole.rung, None)]
     unknown = [fit.slice for fit in found if fit.rung is None and fit.slice != ALL]
     left = [f"Nothing can be said of {', '.join(unknown)}."] if unknown else []
-    return " ".join([whole.sentence[:1].upper() + whole.sentence[1:], *others, *left])
+    return "\n".join([whole.sentence[:1].upper() + whole.sentence[1:], *others, *left])
 
 
 def _fit(

@@ -26,6 +26,8 @@ from mainstay.spec.places import Place, dotted
 
 FOLDER = "cases"
 SUFFIX = ".jsonl"
+DEEPEST = 100  # levels of objects and arrays in one line
+TOO_DEEP = f"not JSON that can be read: it is nested more than {DEEPEST} levels deep"
 TRAINING = "train"  # how the names of files begin that are learnt from, and never evaluated
 # The order in which a case is written: what a reader of the file looks for first.
 ORDER = (
@@ -95,16 +97,18 @@ class Line(Written):
         """The JSON value of a line. Raises `ConfigError` for what is not JSON, or could not be written again as it was."""
         try:
             data = json.loads(text, object_pairs_hook=self._object)
-            kept = documents.is_json(data)
+            kept = not _too_deep(data) and documents.is_json(data)
         except json.JSONDecodeError as error:
             raise self.error(
                 (), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{_slip(text)}"
             ) from None
         except RecursionError:
-            raise self.error((), "not JSON that can be read: it is nested too deeply") from None
+            raise self.error((), TOO_DEEP) from None
         except ValueError as error:
             raise self.error((), f"not JSON that can be read: {error}") from None
         if not kept:
+            if _too_deep(data):
+                raise self.error((), TOO_DEEP)
             raise self.error((), "this cannot be kept: a number is too large, or not a number, or a text has half a character")
         return data
 
@@ -130,6 +134,19 @@ def _text(path: Path, shown: str) -> str:
         return documents.decoded(path.read_bytes(), shown)
     except OSError as error:
         raise ConfigError(f"the file cannot be read: {error.strerror}", where=shown) from None
+
+
+def _too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(DEEPEST):
+        level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _slip(text: str) -> str:

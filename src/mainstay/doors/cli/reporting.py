@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -108,7 +107,8 @@ def _print_rungs(report: Report, width: int) -> None:
     recommendation = report.notes.get("recommendation")
     if recommendation:
         click.echo()
-        _paragraph(str(recommendation), width, "")
+        for line in str(recommendation).splitlines():
+            _paragraph(line, width)
 
 
 def _name(slice: str, widest: int = WIDEST_NAME) -> str:
@@ -130,4 +130,4 @@ def _printable(text: str) -> str:
 
 
 def _styled(word: str, outcome: Outcome | None) -> str:
-    return click.style(word, fg=COLOURS[outcome], bold=True) if sys.stdout.isatty() else word
+    return click.style(word, fg=COLOURS[outcome], bold=True)  # which click takes off again where there is no terminal

@@ -420,7 +420,7 @@ class _Variables:
     def filled(self, value: Any, *, again: bool = True) -> tuple[Any, str]:
         """A value with its templates filled in and its file read, or why that cannot be."""
         if isinstance(value, list | dict):
-            return self._inside(value)
+            return self._inside(value, again=again)
         if not isinstance(value, str):
             return value, ""
         for name in set(_TEMPLATE.findall(value)):
@@ -438,9 +438,9 @@ class _Variables:
             return None, "a template that does more than name a variable is not filled in"
         return self._read(value) if value.startswith(FILE) else (value, "")
 
-    def _inside(self, value: Any) -> tuple[Any, str]:
+    def _inside(self, value: Any, *, again: bool) -> tuple[Any, str]:
         keys = list(value) if isinstance(value, dict) else range(len(value))
-        found = [self.filled(value[key]) for key in keys]
+        found = [self.filled(value[key], again=again) for key in keys]
         why = next((why for _, why in found if why), "")
         inner = [item for item, _ in found]
         return (dict(zip(keys, inner, strict=True)) if isinstance(value, dict) else inner), why

@@ -135,7 +135,7 @@ def _shown(report: Report) -> dict[str, Any]:
     floor = plots.floor(kept)
     rungs = rungs_of(report)
     word, sentence = words.verdict(report)
-    said = {str(name): value for name, value in report.notes.items()}
+    said = {str(name): value for name, value in report.notes.items() if name != "fits"}  # the recommendation says it in words
     return {
         "feature": report.feature,
         "outcome": "none" if report.ruling is None else report.ruling.outcome,
