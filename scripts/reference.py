@@ -217,7 +217,8 @@ def _sentence(help: str) -> str:
 
 def all_commands() -> str:
     """The commands, with the first sentence of each."""
-    rows = [(f"`mainstay {name}`", _first(c.help).split(". ")[0].rstrip(".") + ".") for name, c in each_command(commands)]
+    said = {name: _first(found.help).split(". ")[0].rstrip(".") for name, found in each_command(commands)}
+    rows = [(f"`mainstay {name}`", f"{what}.".replace("?.", "?")) for name, what in said.items()]
     return table(("command", "what it does"), rows)
 
 

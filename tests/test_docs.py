@@ -150,6 +150,28 @@ def test_nothing_is_said_twice_on_a_page(page: Path) -> None:
     assert [line for line, count in lines.items() if count > 1] == []
 
 
+def test_cases_of_the_example_cite_what_is_there() -> None:
+    """A case of `handbook` that expects a section which was renamed could never pass again."""
+    known = {page.name: anchors(page) for page in PAGES}
+    gone = []
+    for file in sorted((ROOT / "src" / "mainstay" / "demo" / "features" / "handbook" / "cases").glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            case = json.loads(line)
+            for target in cited(case["expect"]):
+                name, _, anchor = target.partition("#")
+                if name not in known or (anchor and anchor not in known[name]):
+                    gone.append(f"{file.name} {case['id']}: {target}")
+    assert gone == []
+
+
+def cited(expect: Mapping[str, Any]) -> Iterator[str]:
+    """The documents and sections that a case expects to be cited, or not to be."""
+    for name in ("cites", "not-cites"):
+        said = expect.get(name, [])
+        for part in said.values() if isinstance(said, dict) else [said]:
+            yield from [part] if isinstance(part, str) else part
+
+
 # Blocks
 
 

@@ -137,7 +137,7 @@ class Loader:
         document = document_of(self.root)
         awake = {name: model for name, model in models.items() if name not in without}
         serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
-        project = assembling.Project(root=self.root, models=serving, settings=models, sources=sources, asleep=asleep)
+        project = assembling.Project(root=self.root, models=serving, settings=models, sources=sources, asleep=without)
         return assembling.ready(folder, project)
 
     def folder_of(self, settings: Settings, feature: Feature) -> Folder:
@@ -252,7 +252,8 @@ class _Serving:
                 try:
                     into[name] = OnTrial(trial, self._load(name, trial))
                 except MainstayError as error:
-                    self.missing[name] = Refused(error.what, where=error.where or name, next=f"mainstay rollback {name}")
+                    end = f"mainstay rollback {name}{' --shadow' if trial.kind == 'shadow' else ''}"
+                    self.missing[name] = Refused(error.what, where=error.where or name, next=end)
 
     def _load(self, name: str, entry: WentLive | TrialBegan) -> Ready:
         """The release of that entry, if the evidence bears it."""

@@ -152,13 +152,13 @@ class Desk:
     async def release(
         self, feature: str, wanted: Wanted, *, seen: Callable[[Progress], None] = lambda progress: None
     ) -> Released:
-        """Evaluate, and make live what the gate lets pass."""
+        """Evaluate beside what is live, whatever else is wanted, and make live what the gate lets pass."""
         working = self._lent.working(feature)
         digest = working.release.digest
         live = self.board.state().standing(feature).live
         if live is not None and live.digest == digest and not live.override:
             return Released(release=digest)
-        report = await self.evaluate(feature, wanted, seen=seen, kind="gate")
+        report = await self.evaluate(feature, _beside_live(wanted), seen=seen, kind="gate")
         self._same(report, digest, feature)
         if report.ruling is None or report.ruling.outcome != "passed":
             return Released(release=digest, report=report)
@@ -178,7 +178,7 @@ class Desk:
         """Evaluate, and try on a share of the calls: as a canary unless the gate says no, as a shadow in any case."""
         if not 0 < share <= LARGEST_TRIAL:
             raise BadRequest(f"a trial takes at most {LARGEST_TRIAL:.0%} of the calls", param="share", next=f"--{kind} 10%")
-        report = await self.evaluate(feature, wanted, seen=seen, kind="gate")
+        report = await self.evaluate(feature, _beside_live(wanted), seen=seen, kind="gate")
         digest = report.candidate.release
         if kind == "canary" and (report.ruling is None or report.ruling.outcome == "blocked"):
             return Released(release=digest, report=report)
@@ -213,6 +213,11 @@ class Desk:
             raise Refused("the folder changed while it was evaluated", where=feature, next=f"mainstay release {feature}")
 
 
+def _beside_live(wanted: Wanted) -> Wanted:
+    """What goes in front of users is compared with what is there: nobody chooses a weaker rival, or other cases."""
+    return msgspec.structs.replace(wanted, against="live", cases=None)
+
+
 def _notes(differs: str, learnt: Sequence[Case]) -> dict[str, Any]:
     """What a reader of the report should know of how it came about."""
     notes = {}
@@ -238,7 +243,8 @@ def _no_trial(feature: str, wanted: TrialBegan) -> Callable[[State], None]:
         running = standing.canary if wanted.kind == "canary" else standing.shadow
         if running is not None:
             what = f"a {wanted.kind} of {running.digest[:12]} is under way already"
-            raise Refused(what, where=feature, next=f"mainstay rollback {feature}")
+            end = "" if wanted.kind == "canary" else " --shadow"
+            raise Refused(what, where=feature, next=f"mainstay rollback {feature}{end}")
         if wanted.kind == "canary" and standing.live is None:
             raise Refused(
                 "nothing is live that a canary could be compared with", where=feature, next=f"mainstay release {feature}"

@@ -39,6 +39,13 @@ class Switchboard:
 
         return self.add(feature, TrialEnded(id=trial.id, ending=ending, why=why), check)
 
+    def end_shadow(self, feature: str, *, why: str = "") -> Link:
+        """End the shadow, of which no user sees anything."""
+        shadow = self.state().standing(feature).shadow
+        if shadow is None:
+            raise Refused(f'"{feature}" has no shadow', next=f"mainstay report {feature}")
+        return self.end_trial(feature, shadow, "stopped", why or "by hand")
+
     def roll_back(self, feature: str, *, to: str | None = None, why: str = "") -> Link:
         """End what was begun last: a canary if there is one, else make the release before the live one live again."""
         standing = self.state().standing(feature)

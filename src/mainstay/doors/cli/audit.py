@@ -10,11 +10,14 @@ from typing import Any
 import click
 
 from mainstay.app import releases_of
+from mainstay.core.errors import BadRequest
 from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
 from mainstay.core.seams import Releases
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.release import STATE
 from mainstay.doors.cli.serve import PROJECT
+
+SHOWN = 12  # characters of a hash in the list, which nobody forges by chance
 
 
 @click.group()
@@ -46,21 +49,27 @@ def list_(feature: str | None, project: str, state: str | None, json_: bool) -> 
 @audit.command()
 @PROJECT
 @STATE
-@click.option("--head", metavar="HASH", help="The hash of the last change, as you noted it elsewhere: shows a cut-off end.")
+@click.option(
+    "--head",
+    metavar="HASH",
+    help=f"The hash of the last change, as you noted it elsewhere, or its first {SHOWN} characters: shows a cut-off end.",
+)
 @reported
 def verify(project: str, state: str | None, head: str | None) -> None:
     """Is the chain whole, and are the reports that it rests on what they were?
 
     Exit code 0 if so, 1 with the first link that is not.
     """
+    if head is not None and len(head) < SHOWN:
+        raise BadRequest(f"a head is the hash of a change, or at least its first {SHOWN} characters", where="--head")
     store = releases_of(Path(project), None if state is None else Path(state))
     try:
         links = store.links()
         wrong = broken(links)
         what = None if wrong is None else f"change {wrong.number} was altered, or one before it is missing"
         what = what or _unsealed(links, store)
-        if what is None and head is not None and head not in [link.hash for link in links]:
-            what = f"the change {head[:12]} is missing: the end of the chain was cut off"
+        if what is None and head is not None and not any(link.hash.startswith(head) for link in links):
+            what = f"the change {head[:SHOWN]} is missing: the end of the chain was cut off"
     finally:
         store.close()
     if what is not None:
@@ -86,7 +95,7 @@ def _row(link: Link) -> list[str]:
     said: dict[str, Any] = public(link.change)
     kind = said.pop("change")
     facts = ", ".join(f"{name} {_short(name, value)}" for name, value in said.items())
-    return [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:12]]
+    return [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:SHOWN]]
 
 
 def _short(name: str, value: Any) -> str:

@@ -26,6 +26,7 @@ from mainstay.learn.releasing import Wanted
 from mainstay.learn.reports import html, junit, markdown
 
 EXIT: dict[Outcome, int] = {"passed": 0, "blocked": 1, "inconclusive": 3}
+WORST: tuple[Outcome, ...] = ("blocked", "inconclusive", "passed")  # of several features
 WRITERS: dict[str, Callable[[Report], str]] = {"html": html.html, "junit": junit.junit, "markdown": markdown.markdown}
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +35,6 @@ def running(command: F) -> F:
     """The options of every command that runs cases."""
     for option in reversed(
         [
-            click.option("--against", default="live", show_default=True, help="A release to compare with: its digest, or none."),
             click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Ask each case so often."),
             click.option(
                 "--concurrency", type=click.IntRange(1, 1000), default=AT_ONCE, show_default=True, help="Calls at once."
@@ -50,21 +50,21 @@ def running(command: F) -> F:
 def writing(command: F) -> F:
     """The options of every command that shows a report."""
     for name, help in (
-        ("html", "Write the report as a page for the browser."),
-        ("junit", "Write it as JUnit XML, a suite for each category."),
+        ("html", "Write the report as a page for the browser; of several features, each has its own."),
+        ("junit", "Write it as JUnit XML, a suite for each category; of several features, each has its own."),
         ("markdown", "Add it as Markdown, such as to $GITHUB_STEP_SUMMARY."),
     ):
         command = click.option(f"--{name}", type=click.Path(dir_okay=False), help=help)(command)
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
 
 
-def wanted(against: str, repeat: int, concurrency: int, budget: str | None, fresh: bool, **more: Any) -> Wanted:
+def wanted(repeat: int, concurrency: int, budget: str | None, fresh: bool, **more: Any) -> Wanted:
     """The options, as the desk takes them. Raises `BadRequest`."""
     try:
         money = None if budget is None else int(Usd.parse(budget))
     except ValueError as error:
         raise BadRequest(str(error), where="--budget", next='--budget "2 USD"') from None
-    return Wanted(against=against, options=Options(repeat=repeat, at_once=concurrency, budget=money, fresh=fresh), **more)
+    return Wanted(options=Options(repeat=repeat, at_once=concurrency, budget=money, fresh=fresh), **more)
 
 
 def show(report: Report, files: dict[str, str | None], *, json_: bool) -> None:
@@ -84,6 +84,7 @@ def show(report: Report, files: dict[str, str | None], *, json_: bool) -> None:
 @PROJECT
 @click.option("--changed", is_flag=True, help="Every feature that differs from its live release.")
 @click.option("--rungs", is_flag=True, help="Each rung alone as well: is a model better than the simpler way?")
+@click.option("--against", default="live", show_default=True, help="A release to compare with: its digest, or none.")
 @click.option("--cases", type=click.Path(exists=True, dir_okay=False), help="Other cases: JSONL, CSV, promptfoo, pydantic-evals.")
 @click.option("--judge", help="Calibrate this judge instead of running cases.")
 @click.option("--calibrate", "labels", type=click.Path(exists=True, dir_okay=False), help="Answers with the labels of people.")
@@ -94,6 +95,7 @@ def eval(
     project: str,
     changed: bool,
     rungs: bool,
+    against: str,
     cases: str | None,
     judge: str | None,
     labels: str | None,
@@ -123,10 +125,19 @@ def eval(
                 click.echo("Nothing differs from what is live.", err=True)
                 return
             raise BadRequest("which feature?", next=f"mainstay eval {next(iter(app.features.ready), 'FEATURE')}")
-        reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, **how)))
+        reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, against=against, **how)))
     for report in reports:
-        show(report, files, json_=json_)
-    sys.exit(max(EXIT[report.ruling.outcome] if report.ruling else 0 for report in reports))
+        show(report, files if len(reports) == 1 else _each_its_own(files, report.feature), json_=json_)
+    outcomes = [report.ruling.outcome for report in reports if report.ruling is not None]
+    sys.exit(EXIT[min(outcomes, key=WORST.index, default="passed")])
+
+
+def _each_its_own(files: dict[str, str | None], feature: str) -> dict[str, str | None]:
+    """The files of one of several features: `evals.xml` is `evals-handbook.xml`. Markdown is added to, so it stays one."""
+    return {
+        name: path if path is None or name == "markdown" else str(Path(path).with_stem(f"{Path(path).stem}-{feature}"))
+        for name, path in files.items()
+    }
 
 
 async def _run(app: mainstay.Mainstay, names: list[str], file: str | None, options: Wanted) -> list[Report]:

@@ -122,13 +122,18 @@ def _said(feature: str, done: Released) -> str:
 @PROJECT
 @STATE
 @click.option("--to", metavar="DIGEST", help="An earlier release; by default the one that was live before.")
+@click.option("--shadow", is_flag=True, help="End the shadow instead; what is live stays.")
 @WHY
 @reported
-def rollback(feature: str, project: str, state: str | None, to: str | None, why: str) -> None:
+def rollback(feature: str, project: str, state: str | None, to: str | None, shadow: bool, why: str) -> None:
     """Make the earlier release live again, or end the canary if there is one. Waits for no gate."""
+    if shadow and to is not None:
+        raise BadRequest("a shadow ends, or an earlier release is live again: one of them", where="--to, --shadow")
     with switchboard(Path(project), None if state is None else Path(state)) as board:
-        link = board.roll_back(feature, to=to, why=why)
-    if isinstance(link.change, TrialEnded):
+        link = board.end_shadow(feature, why=why) if shadow else board.roll_back(feature, to=to, why=why)
+    if shadow:
+        click.echo(f"The shadow of {feature} is over.")
+    elif isinstance(link.change, TrialEnded):
         click.echo(f"The canary of {feature} is over; the live release answers everybody.")
     elif isinstance(link.change, RolledBack):
         click.echo(f"Release {link.change.to[:12]} of {feature} is live again.")
