@@ -152,19 +152,22 @@ class SqliteReleases:
         return added[0]
 
     def version(self) -> int:
-        """A number that differs when another connection has written."""
-        return int(self._database.select("pragma data_version")[0][0])
+        """A number that differs when another connection has written. Raises `StoreError` where the file is gone."""
+        return self._database.version()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Whether this holder has, or now takes, the lease of that name for so long."""
+        """Whether this holder has, or now takes, the lease of that name for so long. One that ends later than any lease that
+        begins now was taken before the clock was set back, and counts for nothing.
+        """
+        self.version()  # a file that is gone is not made anew for this
         taken: list[bool] = []
 
         def work(db: apsw.Connection) -> None:
             now = time.time()
             db.execute(
                 "insert into leases values(?,?,?) on conflict(name) do update set holder=excluded.holder, until=excluded.until"
-                " where holder=excluded.holder or until<?",
-                (name, holder, now + seconds, now),
+                " where holder=excluded.holder or until<? or until>?",
+                (name, holder, now + seconds, now, now + seconds),
             )
             taken.append(bool(db.changes()))
 
