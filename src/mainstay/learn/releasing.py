@@ -143,7 +143,8 @@ class Desk:
     async def release(
         self, feature: str, wanted: Wanted, *, seen: Callable[[Progress], None] = lambda progress: None
     ) -> Released:
-        """Evaluate, and make live what the gate lets pass."""
+        """Evaluate, and make live what the gate lets pass: on the feature's own cases, beside what is live."""
+        _whole(wanted)
         working = self._lent.working(feature)
         digest = working.release.digest
         live = self.board.state().standing(feature).live
@@ -154,7 +155,8 @@ class Desk:
         if report.ruling is None or report.ruling.outcome != "passed":
             return Released(release=digest, report=report)
         change = WentLive(digest=digest, report=report.id, seal=self._seal(report))
-        return Released(release=digest, report=report, link=self.board.add(feature, change, _not_live(feature, digest)))
+        check = _not_live(feature, digest, compared=live)
+        return Released(release=digest, report=report, link=self.board.add(feature, change, check))
 
     async def on_trial(
         self,
@@ -169,6 +171,9 @@ class Desk:
         """Evaluate, and try on a share of the calls: as a canary unless the gate says no, as a shadow in any case."""
         if not 0 < share <= LARGEST_TRIAL:
             raise BadRequest(f"a trial takes at most {LARGEST_TRIAL:.0%} of the calls", param="share", next=f"--{kind} 10%")
+        _whole(wanted)
+        check = _no_trial(feature, kind)
+        check(self.board.state())  # before money is spent
         report = await self.evaluate(feature, wanted, seen=seen, kind="gate")
         digest = report.candidate.release
         if kind == "canary" and (report.ruling is None or report.ruling.outcome == "blocked"):
@@ -182,7 +187,7 @@ class Desk:
             report=report.id,
             seal=self._seal(report),
         )
-        return Released(release=digest, report=report, link=self.board.add(feature, change, _no_trial(feature, change)))
+        return Released(release=digest, report=report, link=self.board.add(feature, change, check))
 
     def override(self, feature: str, reason: str, *, hours: float = OVERRIDE_HOURS) -> Released:
         """Make the folder live without any evidence, for so long: the glass to break when the gate cannot be asked."""
@@ -192,7 +197,8 @@ class Desk:
         self._lent.store.keep(working.release)
         digest = working.release.digest
         change = WentLive(digest=digest, override=reason, expires=time.time() + hours * 3600)
-        return Released(release=digest, link=self.board.add(feature, change, _not_live(feature, digest)))
+        check = _not_live(feature, digest, compared=self.board.state().standing(feature).live)
+        return Released(release=digest, link=self.board.add(feature, change, check))
 
     def _seal(self, report: Report) -> str:
         evidence = self._lent.store.evidence(report.id)
@@ -204,23 +210,33 @@ class Desk:
             raise Refused("the folder changed while it was evaluated", where=feature, next=f"mainstay release {feature}")
 
 
-def _not_live(feature: str, digest: str) -> Callable[[State], None]:
+def _whole(wanted: Wanted) -> None:
+    """Raises `BadRequest` for a wish that would spare a release a part of its gate."""
+    if wanted.against != "live":
+        raise BadRequest("a release is compared with what is live, and with nothing else", param="against")
+    if wanted.cases is not None:
+        raise BadRequest("a release is evaluated on the feature's own cases", param="cases")
+
+
+def _not_live(feature: str, digest: str, *, compared: WentLive | None) -> Callable[[State], None]:
     def check(state: State) -> None:
         live = state.standing(feature).live
+        if live != compared:
+            raise Refused("another release went live in the meantime", where=feature, next=f"mainstay release {feature}")
         if live is not None and live.digest == digest and not live.override:
             raise Refused("this release is live already", where=feature)
 
     return check
 
 
-def _no_trial(feature: str, wanted: TrialBegan) -> Callable[[State], None]:
+def _no_trial(feature: str, kind: TrialKind) -> Callable[[State], None]:
     def check(state: State) -> None:
         standing = state.standing(feature)
-        running = standing.canary if wanted.kind == "canary" else standing.shadow
+        running = standing.canary if kind == "canary" else standing.shadow
         if running is not None:
-            what = f"a {wanted.kind} of {running.digest[:12]} is under way already"
+            what = f"a {kind} of {running.digest[:12]} is under way already"
             raise Refused(what, where=feature, next=f"mainstay rollback {feature}")
-        if wanted.kind == "canary" and standing.live is None:
+        if kind == "canary" and standing.live is None:
             raise Refused(
                 "nothing is live that a canary could be compared with", where=feature, next=f"mainstay release {feature}"
             )

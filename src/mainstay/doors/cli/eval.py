@@ -34,7 +34,6 @@ def running(command: F) -> F:
     """The options of every command that runs cases."""
     for option in reversed(
         [
-            click.option("--against", default="live", show_default=True, help="A release to compare with: its digest, or none."),
             click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Ask each case so often."),
             click.option(
                 "--concurrency", type=click.IntRange(1, 1000), default=AT_ONCE, show_default=True, help="Calls at once."
@@ -58,13 +57,13 @@ def writing(command: F) -> F:
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
 
 
-def wanted(against: str, repeat: int, concurrency: int, budget: str | None, fresh: bool, **more: Any) -> Wanted:
+def wanted(repeat: int, concurrency: int, budget: str | None, fresh: bool, **more: Any) -> Wanted:
     """The options, as the desk takes them. Raises `BadRequest`."""
     try:
         money = None if budget is None else int(Usd.parse(budget))
     except ValueError as error:
         raise BadRequest(str(error), where="--budget", next='--budget "2 USD"') from None
-    return Wanted(against=against, options=Options(repeat=repeat, at_once=concurrency, budget=money, fresh=fresh), **more)
+    return Wanted(options=Options(repeat=repeat, at_once=concurrency, budget=money, fresh=fresh), **more)
 
 
 def show(report: Report, files: dict[str, str | None], *, json_: bool) -> None:
@@ -83,6 +82,7 @@ def show(report: Report, files: dict[str, str | None], *, json_: bool) -> None:
 @click.argument("features", nargs=-1)
 @PROJECT
 @click.option("--changed", is_flag=True, help="Every feature that differs from its live release.")
+@click.option("--against", default="live", show_default=True, help="A release to compare with: its digest, or none.")
 @click.option("--rungs", is_flag=True, help="Each rung alone as well: is a model better than the simpler way?")
 @click.option("--cases", type=click.Path(exists=True, dir_okay=False), help="Other cases: JSONL, CSV, promptfoo, pydantic-evals.")
 @click.option("--judge", help="Calibrate this judge instead of running cases.")
@@ -93,6 +93,7 @@ def eval(
     features: tuple[str, ...],
     project: str,
     changed: bool,
+    against: str,
     rungs: bool,
     cases: str | None,
     judge: str | None,
@@ -123,7 +124,7 @@ def eval(
                 click.echo("Nothing differs from what is live.", err=True)
                 return
             raise BadRequest("which feature?", next=f"mainstay eval {next(iter(app.features.ready), 'FEATURE')}")
-        reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, **how)))
+        reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, against=against, **how)))
     for report in reports:
         show(report, files, json_=json_)
     sys.exit(max(EXIT[report.ruling.outcome] if report.ruling else 0 for report in reports))
