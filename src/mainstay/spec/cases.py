@@ -69,8 +69,8 @@ def _placed(paths: Iterable[Path], shown: str) -> list[Placed]:
         for number, line, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
             found.append(Placed(path, number, case))
             lines.append(line.at)
+    _check_ids([placed.case for placed in found], lines)
     ready = named([placed.case for placed in found])
-    _check_ids(ready, lines)
     return [placed._replace(case=case) for placed, case in zip(found, ready, strict=True)]
 
 
@@ -185,7 +185,8 @@ def _check_ids(cases: list[Case], lines: list[str]) -> None:
     for case, line in zip(cases, lines, strict=True):
         if case.id in first:
             raise ConfigError(f"the id {quoted(case.id)} is taken: {first[case.id]} has it", where=f"{line} id")
-        first[case.id] = line
+        if case.id:
+            first[case.id] = line
 
 
 def new_cases(found: Iterable[Case], there: Iterable[Case]) -> list[Case]:
