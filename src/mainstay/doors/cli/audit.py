@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 import click
 
 from mainstay.app import releases_of
+from mainstay.core.errors import BadRequest, StoreError
 from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
 from mainstay.core.seams import Releases
-from mainstay.doors.cli.printing import as_json, reported, table
+from mainstay.doors.cli.printing import as_json, date, printable, reported, table
 from mainstay.doors.cli.release import STATE
 from mainstay.doors.cli.serve import PROJECT
+
+SHORTEST = 12  # characters of a hash, as the list shows it
 
 
 @click.group()
@@ -49,18 +51,23 @@ def list_(feature: str | None, project: str, state: str | None, json_: bool) -> 
 @click.option("--head", metavar="HASH", help="The hash of the last change, as you noted it elsewhere: shows a cut-off end.")
 @reported
 def verify(project: str, state: str | None, head: str | None) -> None:
-    """Is the chain whole, and are the reports that it rests on what they were?
+    """Is the chain whole, and are the releases and reports that it rests on what they were?
 
     Exit code 0 if so, 1 with the first link that is not.
     """
+    if head is not None and len(head) < SHORTEST:
+        raise BadRequest(f"a hash is noted with at least {SHORTEST} characters", where="--head", next="mainstay audit list")
     store = releases_of(Path(project), None if state is None else Path(state))
+    links: list[Link] = []
     try:
         links = store.links()
         wrong = broken(links)
         what = None if wrong is None else f"change {wrong.number} was altered, or one before it is missing"
         what = what or _unsealed(links, store)
-        if what is None and head is not None and head not in [link.hash for link in links]:
+        if what is None and head is not None and not any(link.hash.startswith(head) for link in links):
             what = f"the change {head[:12]} is missing: the end of the chain was cut off"
+    except StoreError as error:
+        what = error.what
     finally:
         store.close()
     if what is not None:
@@ -70,9 +77,11 @@ def verify(project: str, state: str | None, head: str | None) -> None:
 
 
 def _unsealed(links: list[Link], store: Releases) -> str | None:
-    """The first report that a change rests on and that is not there any more as it was."""
+    """The first release or report that a change rests on and that is not there any more as it was."""
     for link in links:
         change = link.change
+        if isinstance(change, WentLive | TrialBegan) and store.release(link.feature, change.digest) is None:
+            return f"the release {change.digest[:12]} behind change {link.number} is gone"
         if isinstance(change, WentLive | TrialBegan) and change.report:
             evidence = store.evidence(change.report)
             if evidence is None or evidence.seal != change.seal:
@@ -82,16 +91,17 @@ def _unsealed(links: list[Link], store: Releases) -> str | None:
 
 
 def _row(link: Link) -> list[str]:
-    when = datetime.datetime.fromtimestamp(link.at).strftime("%Y-%m-%d %H:%M:%S")
+    when = date(link.at, "%Y-%m-%d %H:%M:%S")
     said: dict[str, Any] = public(link.change)
     kind = said.pop("change")
     facts = ", ".join(f"{name} {_short(name, value)}" for name, value in said.items())
-    return [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:12]]
+    row = [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:12]]
+    return [printable(cell) for cell in row]
 
 
 def _short(name: str, value: Any) -> str:
     if name in ("digest", "to"):
         return str(value)[:12]
     if name in ("until", "expires"):
-        return datetime.datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M")
+        return date(value)
     return f"{value:.0%}" if name == "share" else str(value)
