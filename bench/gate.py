@@ -117,20 +117,18 @@ def outcomes(counted: Counter[str]) -> tuple[str, ...]:
 
 
 def equal_releases(rounds: int) -> Iterator[tuple[object, ...]]:
-    for categories, size in ((1, 50), (1, 200), (4, 25), (7, 15), (20, 10), (7, 60)):
-        for changing in (0.05, 0.1, 0.2, 0.3):
+    for categories, size in ((1, 200), (4, 25), (7, 15), (20, 10), (7, 60)):
+        for changing in (0.05, 0.1, 0.2):
             yield categories, size, f"{changing:.0%}", 1, *outcomes(ruled(1, rounds, categories, size, changing))
-    for changing in (0.1, 0.3):
-        yield 7, 15, f"{changing:.0%}", 5, *outcomes(ruled(1, rounds // 2, 7, 15, changing, turns=5))
+    yield 7, 15, "10%", 5, *outcomes(ruled(1, rounds // 2, 7, 15, 0.1, turns=5))
 
 
 def regressions(rounds: int) -> Iterator[tuple[object, ...]]:
-    for categories, size, lost in ((7, 15, 3), (7, 15, 5), (7, 15, 7), (7, 60, 6), (7, 60, 12), (7, 60, 18)):
+    for categories, size, lost in ((7, 15, 3), (7, 15, 5), (7, 15, 7), (7, 60, 6), (7, 60, 12)):
         for changing in (0.0, 0.05, 0.1, 0.2):
             counted = ruled(2, rounds, categories, size, changing, lost=lost)
             yield categories, size, f"{lost} ({lost / size:.0%})", f"{changing:.0%}", 1, *outcomes(counted)
-    for changing in (0.1, 0.2):
-        yield 7, 15, "5 (33%)", f"{changing:.0%}", 5, *outcomes(ruled(2, rounds // 2, 7, 15, changing, lost=5, turns=5))
+    yield 7, 15, "5 (33%)", "10%", 5, *outcomes(ruled(2, rounds // 2, 7, 15, 0.1, lost=5, turns=5))
 
 
 def sizes() -> Iterator[tuple[object, ...]]:
@@ -159,13 +157,13 @@ def all_canaries(rounds: int) -> Iterator[tuple[object, ...]]:
                 )
 
 
-def main(rounds: int = 250) -> None:
+def main(rounds: int = 400) -> None:
     print("Equal releases: how often the gate blocks, or cannot say")
     table("categories|cases in each|cases that change anyway|turns|blocked|inconclusive|passed", equal_releases(rounds))
     print("\nOne category lost some of its cases, each other one gained one: how often the gate sees it")
     table(
         "categories|cases in each|lost in one|cases that change anyway|turns|blocked|inconclusive|passed",
-        regressions(rounds // 2),
+        regressions(rounds // 4),
     )
     print("\nSeven categories: the drop that one of them shows four times in five")
     table("cases that change anyway|15 in each|30|60|100|200|400", sizes())

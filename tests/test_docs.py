@@ -301,6 +301,16 @@ class Page:
             if command.startswith("mainstay"):
                 output = self.mainstay(shlex.split(command)[1:])
                 assert_lines(expected, output, command)
+            elif command.startswith("pytest"):
+                done = subprocess.run(
+                    [sys.executable, "-m", "pytest", "-p", "mainstay.pytest_plugin", *shlex.split(command)[1:]],
+                    env=ENVIRON | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"},
+                    capture_output=True,
+                    text=True,
+                    timeout=SECONDS,
+                    check=False,
+                )
+                assert_lines(expected, done.stdout + done.stderr, command)
             elif command.startswith("curl"):
                 assert_body(expected, curl(command, self.demo), command)
 

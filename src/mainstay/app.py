@@ -265,7 +265,9 @@ class Mainstay:
         if self._forked:
             return f"{FORKED}; {AFTER_FORK}"
         refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
-        return self._spool.trouble or "; ".join(refused)
+        keyless = [] if self.dev else self.loader.keyless(self.features)
+        said = [*refused, *([f"no key is set for {', '.join(keyless)}"] if keyless else [])]
+        return self._spool.trouble or "; ".join(said)
 
     def _off(self, call: Call) -> Switched | None:
         return self.features.state.off(call)
@@ -434,9 +436,13 @@ def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:
 
 def named_in(path: Path) -> set[str]:
     """The names of the features and models of the project in that folder, as far as they can be read."""
-    settings = read_settings(path, {**_absent_keys(path), **os.environ})
-    folder = path / settings.features
-    return {*settings.models, *[p.name for p in (folder.iterdir() if folder.is_dir() else ()) if (p / FILE).is_file()]}
+    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models, *folders_in(path)}
+
+
+def folders_in(path: Path) -> dict[str, Path]:
+    """The folders of the features of the project in that folder, by name. None of them is read, and no key is needed."""
+    folder = path / read_settings(path, {**_absent_keys(path), **os.environ}).features
+    return {p.name: p for p in sorted(folder.iterdir() if folder.is_dir() else ()) if (p / FILE).is_file()}
 
 
 @contextlib.contextmanager

@@ -100,10 +100,14 @@ class Loader:
         return ready
 
     def nearly_frozen(self, release: Release, project: assembling.Project) -> Ready:
-        """A release with the files that were frozen, on whatever Mainstay, keys and imported Python there are now."""
+        """A release with the files that were frozen, on whatever Mainstay and imported Python there are now.
+
+        What it was evaluated without stays asleep. A model whose key is missing here is asked all the same, and fails: then the
+        ladder goes on as in any outage, and `/readyz` says so.
+        """
         models = {name: _with_current(model, project.settings.get(name)) for name, model in release.models.items()}
         folder = frozen_folder(release.feature, release.files, shown=_place(release))
-        return self.bind(folder, models, project.sources)
+        return self.bind(folder, models, project.sources, without=frozenset(release.asleep))
 
     def difference(self, release: Release) -> str:
         """Why a frozen release has another digest now."""
@@ -112,25 +116,28 @@ class Loader:
         changed = [path for path, digest in release.imports.items() if code.digest_of(self.root / path) != digest]
         if changed:
             return f"{', '.join(changed)} changed, which it imports"
-        sleeping = [name for name, model in release.models.items() if asleep(model, self._environ)]
-        if sleeping:
-            return f"the key of {', '.join(sleeping)} is not set here"
-        return "a key is set here that was not when it was evaluated, or a package that its guards come from is another"
+        return "a package that its guards come from is another"
+
+    def keyless(self, features: Features) -> list[str]:
+        """The models that released features ask and whose key is not set here."""
+        asked = {model.name for ready in features.ready.values() for rung in ready.rungs for model in rung.models}
+        settings = features.project.settings
+        return sorted(name for name in asked if name in settings and asleep(settings[name], self._environ))
 
     def bind(
         self,
         folder: Folder,
         models: Mapping[str, Model],
         sources: Mapping[str, Source],
+        *,
+        without: frozenset[str] = frozenset(),
         breaker: Callable[[Model], Breaker] | None = None,
     ) -> Ready:
-        """A folder with these models."""
+        """A folder with these models, `without` some of them that are asleep."""
         document = document_of(self.root)
-        awake = {name: model for name, model in models.items() if not asleep(model, self._environ)}
+        awake = {name: model for name, model in models.items() if name not in without}
         serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
-        project = assembling.Project(
-            root=self.root, models=serving, settings=models, sources=sources, asleep=frozenset(models.keys() - awake.keys())
-        )
+        project = assembling.Project(root=self.root, models=serving, settings=models, sources=sources, asleep=without)
         return assembling.ready(folder, project)
 
     def folder_of(self, settings: Settings, feature: Feature) -> Folder:

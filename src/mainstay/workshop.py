@@ -115,6 +115,7 @@ class Workshop:
             feature=feature,
             files=folder.files,
             models=assembling.models_of(folder, project),
+            asleep=tuple(sorted(project.asleep & assembling.models_of(folder, project).keys())),
             imports=assembling.imports_of(folder, app.root),
             version=assembling.VERSION,
             at=time.time(),
@@ -252,7 +253,7 @@ class Workshop:
     def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""
         folder = self._app.loader.folder_of(self._app.settings, feature)
-        return self._app.loader.bind(folder, models, self._app.features.project.sources, lambda model: Breaker())
+        return self._app.loader.bind(folder, models, self._app.features.project.sources, breaker=lambda model: Breaker())
 
     def close(self) -> None:
         """Let go of what it keeps."""

@@ -94,11 +94,11 @@ def test_only_users_with_a_partner_count() -> None:
 
 
 def test_both_errors_are_kept_at_every_look() -> None:
-    """The two bounds hold at any time: of equal canaries and of those at the tolerance at most 2 % go the wrong way."""
+    """The two bounds hold at any time: of equal canaries at most 2 % go back, of those at the tolerance at most 1 % go on."""
     rng = random.Random(3)
     back = sum(decide(passing(rng, 0.7), passing(rng, 0.7)).outcome == "roll_back" for _ in range(300))
     promoted = sum(decide(passing(rng, 0.7), passing(rng, 0.6)).outcome == "promote" for _ in range(300))
-    assert back <= 16 and promoted <= 14
+    assert back <= 14 and promoted <= 10
 
 
 def test_a_wider_tolerance_decides_sooner() -> None:

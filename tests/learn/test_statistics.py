@@ -192,7 +192,7 @@ def test_noise_is_taken_out_of_shares_and_drops() -> None:
     shown = 0.9 * (1 - flip) + 0.1 * flip
     assert without_noise(shown, flip) == pytest.approx(0.9)
     assert drop_without_noise(0.2 * (1 - 2 * flip), flip) == pytest.approx(0.2)
-    assert without_noise(0.05, flip) == 0 and without_noise(1.0, flip) == 1
+    assert without_noise(0.05, flip) < 0 and without_noise(1.0, flip) > 1
     assert without_noise(0.3, 0) == 0.3
     with pytest.raises(ValueError):
         without_noise(0.5, 0.5)

@@ -29,13 +29,15 @@ Ending = Literal["promoted", "rolled_back", "stopped"]
 class Release(Struct, frozen=True, kw_only=True):
     """A feature frozen: the bytes of its files, and its models with their settings (never a key).
 
-    `imports` are the hashes of Python files of the project that its code reaches, by their path; `version` is Mainstay's.
+    `asleep` are the models that it was evaluated without, because no key was set. `imports` are the hashes of Python files of the
+    project that its code reaches, by their path; `version` is Mainstay's.
     """
 
     digest: str
     feature: str
     files: dict[str, bytes]
     models: dict[str, Model]
+    asleep: tuple[str, ...] = ()
     imports: dict[str, str] = {}
     version: str
     at: float

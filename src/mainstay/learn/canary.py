@@ -81,7 +81,7 @@ def decide(
     *,
     tolerance: float = 0.1,
     false_alarm: float = 0.02,
-    missed: float = 0.02,
+    missed: float = 0.01,
 ) -> Decision:
     """Promote, roll back, or go on: from the values of each arm's users, in the order in which they came.
 

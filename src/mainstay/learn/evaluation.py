@@ -227,11 +227,13 @@ class _Sitting:
         )
         self._stage.sealed.expect(call.id)
         answer: Answer | None = None
-        async with aclosing(self._stage.serve(call, ready)) as events:
-            async for event in events:
-                if isinstance(event, Answer):
-                    answer = event
-        record = None if answer is None else self._stage.sealed.take(call, answer)
+        try:
+            async with aclosing(self._stage.serve(call, ready)) as events:
+                async for event in events:
+                    if isinstance(event, Answer):
+                        answer = event
+        finally:
+            record = self._stage.sealed.take(call, answer)
         assert record is not None  # noqa: S101  serve ends with its answer, and seals its record before that
         return record
 

@@ -65,21 +65,42 @@ def rule(report: Report, gate: Gate, *, first_word: float | None = None) -> Ruli
 # What the cases show
 
 
-class Pair(Struct, frozen=True, kw_only=True):
-    """One case: the share of its turns that passed now, and in the baseline, None where that is not known.
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The share of a case's turns that passed on one side.
 
-    `flip` is how often the verdict on the candidate's answers is the wrong one, because a scorer is not always of one mind.
+    `flip` is how often such a verdict is the wrong one, because a scorer is not always of one mind.
     """
 
-    case: Case
-    now: float
-    before: float | None
+    passed: float
     flip: float
 
     @property
+    def fair(self) -> float:
+        """The share, the scorers' noise taken out; right on average over many cases, for one it may lie beyond 0 and 1."""
+        return statistics.without_noise(self.passed, self.flip)
+
+    @property
+    def best(self) -> float:
+        """The most that the share can be: a failure that is no matter of opinion stays one."""
+        return 1.0 if self.flip else self.passed
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """One case as it went now, and with the baseline; None where that is not known."""
+
+    case: Case
+    now: Verdict
+    before: Verdict | None
+
+    @property
     def drop(self) -> float:
-        """By how much the case fell; negative where it rose."""
-        return 0.0 if self.before is None else self.before - self.now
+        """By how much the case fell as it was scored; negative where it rose."""
+        return 0.0 if self.before is None else self.before.passed - self.now.passed
+
+    @property
+    def fair_drop(self) -> float:
+        """The same, the scorers' noise taken out."""
+        return 0.0 if self.before is None else self.before.fair - self.now.fair
 
 
 class Slice(Struct, frozen=True, kw_only=True):
@@ -100,18 +121,17 @@ class Slice(Struct, frozen=True, kw_only=True):
     @property
     def flip(self) -> float:
         """How often a verdict of this slice is the wrong one, on average."""
-        return _mean(pair.flip for pair in self.pairs)
+        return _mean(pair.now.flip for pair in self.pairs)
 
     @property
     def share(self) -> float:
         """How many of the cases pass, the scorers' noise taken out."""
-        return statistics.without_noise(_mean(pair.now for pair in self.pairs), self.flip)
+        return max(0.0, min(_mean(pair.now.fair for pair in self.pairs), _mean(pair.now.best for pair in self.pairs)))
 
     @property
     def drop(self) -> float:
         """By how much that share fell against the baseline, the scorers' noise taken out."""
-        compared = self.compared
-        return statistics.drop_without_noise(_mean(pair.drop for pair in compared), _mean(pair.flip for pair in compared))
+        return min(1.0, _mean(pair.fair_drop for pair in self.compared))
 
     @property
     def p(self) -> float:
@@ -132,10 +152,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
         now, before = _turns(report.candidate), _turns(report.baseline)
         pairs = []
         for case in report.cases:
-            share = _share(now.get(case.id, ()))
-            if share is not None:
-                flip = _flip(now[case.id], flips)
-                pairs.append(Pair(case=case, now=share, before=_share(before.get(case.id, ())), flip=flip))
+            verdict = _verdict(now.get(case.id, ()), flips)
+            if verdict is not None:
+                pairs.append(Pair(case=case, now=verdict, before=_verdict(before.get(case.id, ()), flips)))
         return cls(everything=Slice(name="", pairs=tuple(pairs)), slices=tuple(_split(pairs, report.slices)))
 
     @property
@@ -171,15 +190,16 @@ def _share(results: Sequence[Result]) -> float | None:
     return None if None in passed or not passed else passed.count(True) / len(passed)
 
 
-def _flip(results: Sequence[Result], flips: Mapping[str, float]) -> float:
-    """How often the verdict on these answers is the wrong one.
+def _verdict(results: Sequence[Result], flips: Mapping[str, float]) -> Verdict | None:
+    share = _share(results)
+    return None if share is None else Verdict(passed=share, flip=_mean(_flip(result, flips) for result in results))
+
+
+def _flip(result: Result, flips: Mapping[str, float]) -> float:
+    """How often the verdict on this answer is the wrong one.
 
     A failure that a steady scorer found stands whatever the others say. Else the verdict turns when any unsteady one does.
     """
-    return _mean(_verdict_flip(result, flips) for result in results)
-
-
-def _verdict_flip(result: Result, flips: Mapping[str, float]) -> float:
     unsteady = {name: flips.get(name.removeprefix(NOT), 0.0) for name in result.opinions}
     if any(opinion.passed is False and not unsteady[name] for name, opinion in result.opinions.items()):
         return 0.0
@@ -274,13 +294,13 @@ def _below(part: Slice, floor: float | None, name: str) -> Iterator[Finding]:
     """A floor is meant for the cases as they are, so what they show counts, without any margin."""
     if floor is None or not part.pairs or part.share >= floor - _ROUNDING:
         return
-    n, passed = len(part.pairs), sum(pair.now for pair in part.pairs)
-    low, high = (statistics.without_noise(end, part.flip) for end in statistics.wilson(passed, n))
+    n, passed = len(part.pairs), sum(pair.now.passed for pair in part.pairs)
+    low, high = (min(1.0, max(0.0, statistics.without_noise(end, part.flip))) for end in statistics.wilson(passed, n))
     what = (
         f"{_upper(part.title)}: {passed:.4g} of {n} pass, {_percent(part.share)}{_corrected(part.flip)}, below {_percent(floor)} "
         f"(other cases of this kind: between {_percent(low)} and {_percent(high)})."
     )
-    failing = sorted((pair for pair in part.pairs if pair.now < 1), key=lambda pair: (pair.now, not pair.case.must))
+    failing = sorted((pair for pair in part.pairs if pair.now.passed < 1), key=lambda pair: (pair.now.passed, not pair.case.must))
     yield Finding(outcome="blocked", rule=name, slice=part.name, what=what, cases=tuple(pair.case.id for pair in failing))
 
 
@@ -313,10 +333,9 @@ def _surprises(comparison: Comparison) -> list[tuple[Slice, float]]:
 
 def _fall(part: Slice, p: float) -> str:
     pairs = part.compared
-    before, now = _mean(pair.before or 0.0 for pair in pairs), _mean(pair.now for pair in pairs)
+    before, now = _mean(pair.before.passed for pair in pairs if pair.before), _mean(pair.now.passed for pair in pairs)
     worse, better = sum(pair.drop > _ROUNDING for pair in pairs), sum(pair.drop < -_ROUNDING for pair in pairs)
-    ends = statistics.paired_bootstrap([pair.drop for pair in pairs], seed=SEED)
-    low, high = (_points(statistics.drop_without_noise(end, part.flip)) for end in ends)
+    low, high = (_points(end) for end in statistics.paired_bootstrap([pair.fair_drop for pair in pairs], seed=SEED))
     shown = "Equally good releases show this" if p <= REAL else "Not shown to be real: equally good releases show this"
     return (
         f"{_upper(part.title)} fell from {_percent(before)} to {_percent(now)}, by {_points(part.drop)}{_corrected(part.flip)}: "
@@ -362,7 +381,7 @@ def _alpha(comparison: Comparison) -> float:
 
 def _visible(part: Slice, discordance: float, alpha: float) -> float:
     seen = statistics.detectable_drop(len(part.compared), discordance, alpha)
-    return statistics.drop_without_noise(seen, part.flip)
+    return min(1.0, statistics.drop_without_noise(seen, part.flip))
 
 
 # 5. Is it fast and cheap enough?

@@ -24,7 +24,7 @@ from mainstay.core.release import (
     TrialKind,
     WentLive,
 )
-from mainstay.core.report import Report
+from mainstay.core.report import Report, Result
 from mainstay.core.seams import Releases
 from mainstay.learn import gate, task_fit
 from mainstay.learn.evaluation import Options, Plan, Progress, Stage, each_rung, evaluate
@@ -123,6 +123,11 @@ class Desk:
         lent.store.keep(working.release)
         lent.store.keep_report(report, kind)
         return report
+
+    async def attempt(self, working: Working, case: Case, options: Options) -> Result:
+        """One case, answered and scored as `evaluate` does it, and no more: nothing rules, and no report is kept."""
+        report = await evaluate(self._lent.stage, Plan(cases=[case], candidate=working.ready, options=options))
+        return report.candidate.results[0]
 
     def _baseline(self, feature: str, against: str, candidate: str) -> tuple[Ready | None, str]:
         """The release to compare with, and how it differs from what was frozen; None where there is none, or it is the same."""

@@ -240,15 +240,16 @@ def flip_rate(disagreement: float) -> float:
 def without_noise(share: float, flip: float) -> float:
     """The share that passes, when a scorer that flips each verdict with probability `flip` lets `share` pass.
 
-    Flips draw every share towards one half. Raises `ValueError` for a coin (0.5 or more), which says nothing. Source: Rogan and
+    Flips draw every share towards one half. Right on average, so by chance it may lie below 0 or above 1; for the same reason it
+    may be had for each case and averaged. Raises `ValueError` for a coin (0.5 or more), which says nothing. Source: Rogan and
     Gladen 1978, with sensitivity and specificity both 1 - flip.
     """
-    return min(1.0, max(0.0, (share - flip) / _agreement(flip)))
+    return (share - flip) / _agreement(flip)
 
 
 def drop_without_noise(drop: float, flip: float) -> float:
     """The difference of two shares that such a scorer shows as `drop`: flips make every difference smaller."""
-    return min(1.0, max(-1.0, drop / _agreement(flip)))
+    return drop / _agreement(flip)
 
 
 def _agreement(flip: float) -> float:

@@ -134,10 +134,13 @@ class Collector:
         if record.id in self._expected:
             self._expected[record.id] = record
 
-    def take(self, call: Call, answer: Answer) -> Record | None:
-        """The record of this call, with call and answer as they were before any log policy was applied."""
+    def take(self, call: Call, answer: Answer | None) -> Record | None:
+        """The record of this call, with call and answer as they were before any log policy was applied.
+
+        To be called however the call ended, also without an answer, because its reader left: what is expected is kept until then.
+        """
         record = self._expected.pop(call.id, None)
-        if record is None:
+        if record is None or answer is None:
             return None
         replace = msgspec.structs.replace
         return Record(begun=replace(record.begun, call=call), outcome=replace(record.outcome, answer=answer))
@@ -176,7 +179,7 @@ class Trials:
                         answer = event
                     yield event
         finally:
-            record = None if answer is None or arm is None else self._collector.take(call, answer)
+            record = None if arm is None else self._collector.take(call, answer)
             if record is not None and ready.feature.gate.online:
                 self._later(self._score(record, ready))
             if seen is not None and answer is not None:
@@ -208,16 +211,23 @@ class Trials:
         )
         self._collector.expect(again.id)
         answer: Answer | None = None
-        async with contextlib.aclosing(self._serve(again, shadow.ready)) as events:
-            async for event in events:
-                if isinstance(event, Answer):
-                    answer = event
-        record = None if answer is None else self._collector.take(again, answer)
+        try:
+            async with contextlib.aclosing(self._serve(again, shadow.ready)) as events:
+                async for event in events:
+                    if isinstance(event, Answer):
+                        answer = event
+        finally:
+            record = self._collector.take(again, answer)
         if record is not None:
             await self._score(record, shadow.ready)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Give up what is under way. What runs on another event loop, that of `run_sync`, is only told to end."""
+        here = [task for task in list(self._tasks) if task.get_loop() is asyncio.get_running_loop()]
         for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            if task in here:
+                task.cancel()
+            else:
+                with contextlib.suppress(RuntimeError):  # that loop is over, and the task with it
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        await asyncio.gather(*here, return_exceptions=True)

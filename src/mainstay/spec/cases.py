@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,25 +42,40 @@ def read_cases(folder: Path, *, shown: str) -> list[Case]:
     Those of `train*.jsonl` are none of them. `folder` is the feature's own; `shown` is how errors call it. Without a folder
     `cases` there are none. Raises `ConfigError` with file, line and key.
     """
-    return _together([path for path in case_files(folder, shown=shown) if not path.name.startswith(TRAINING)], shown)
+    return [placed.case for placed in placed_cases(folder, shown=shown)]
 
 
 def read_training(folder: Path, *, shown: str) -> list[Case]:
     """Every case of a feature that is there to learn from, and is never evaluated; as `read_cases` otherwise."""
-    return _together([path for path in case_files(folder, shown=shown) if path.name.startswith(TRAINING)], shown)
+    files = [path for path in case_files(folder, shown=shown) if path.name.startswith(TRAINING)]
+    return [placed.case for placed in _placed(files, shown)]
 
 
-def _together(paths: Iterable[Path], shown: str) -> list[Case]:
-    found: list[Case] = []
+class Placed(NamedTuple):
+    """A case, its file, and its line there, counted from 1."""
+
+    path: Path
+    line: int
+    case: Case
+
+
+def placed_cases(folder: Path, *, shown: str) -> list[Placed]:
+    """As `read_cases`, each with the place where it stands."""
+    return _placed([path for path in case_files(folder, shown=shown) if not path.name.startswith(TRAINING)], shown)
+
+
+def _placed(paths: Iterable[Path], shown: str) -> list[Placed]:
+    found: list[Placed] = []
     lines: list[str] = []
     for path in paths:
-        for where, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
-            found.append(case)
-            lines.append(where)
-    _check_ids([case.id for case in found], lines)
-    ready = named(found)
+        for number, line, case in _read(path, f"{shown}/{FOLDER}/{path.name}"):
+            found.append(Placed(path, number, case))
+            lines.append(line.at)
+    cases = [placed.case for placed in found]
+    _check_ids([case.id for case in cases], lines)
+    ready = named(cases)
     _check_ids([case.id for case in ready], lines)  # one that is made up may be taken, too
-    return ready
+    return [placed._replace(case=case) for placed, case in zip(found, ready, strict=True)]
 
 
 def case_files(folder: Path, *, shown: str) -> list[Path]:
@@ -121,12 +136,12 @@ class Line(Written):
         return found
 
 
-def _read(path: Path, shown: str) -> Iterable[tuple[str, Case]]:
-    """The cases of one file, each with the place where it stands."""
+def _read(path: Path, shown: str) -> Iterable[tuple[int, Line, Case]]:
+    """The cases of one file, each with its line: the number, and what reads it."""
     for number, text in enumerate(_text(path, shown).split("\n"), 1):  # a case may hold other characters that break lines
         if text.strip():
             line = Line(f"{shown}:{number}")
-            yield line.at, line.case(line.data(text))
+            yield number, line, line.case(line.data(text))
 
 
 def _text(path: Path, shown: str) -> str:

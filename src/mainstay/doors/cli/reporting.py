@@ -14,6 +14,7 @@ from mainstay.learn.figures import SliceFigures, rungs_of, slices_of
 from mainstay.learn.reports import words
 
 COLOURS: dict[Outcome | None, str | None] = {"passed": "green", "blocked": "red", "inconclusive": "yellow", None: None}
+TOLD_ELSEWHERE = ("recommendation", "fits")  # notes of a report that have a place of their own
 WIDEST_NAME = 32  # characters of a slice's or a rung's name in a table
 
 
@@ -28,6 +29,9 @@ def print_report(report: Report) -> None:
     table(*_cost_table(slices))
     if report.rungs:
         _print_rungs(report, width)
+    for name, note in report.notes.items():
+        if name not in TOLD_ELSEWHERE:
+            _paragraph(f"{name.capitalize()}: {note}.", width)
     if report.noise:
         said = ", ".join(f"{one_line(name)} {value:.3g}" for name, value in report.noise.items())
         _paragraph(f"Noise of scorers, measured and taken out: {said}.", width)
