@@ -267,6 +267,19 @@ def test_one_must_that_fails_in_one_turn_blocks() -> None:
     assert (found.outcome, found.rule, found.cases) == ("blocked", "must", ("refunds-4",))
 
 
+def test_the_worst_must_comes_first_and_is_named_once() -> None:
+    """A `must` that failed in every turn stands before one that failed in one, and a failed one is not called unknown too."""
+    given = tuple(msgspec.structs.replace(c, must=c.id in ids("refunds", 1, 2)) for c in cases())
+    first = side(given, ["refunds-1", "refunds-2"])
+    again = (
+        Result(case="refunds-1", turn=1, record="r", status=Status.ANSWERED, opinions={"exact": YES}),
+        Result(case="refunds-2", turn=1, record="r", status=Status.ANSWERED, opinions={"exact": NO}),
+        Result(case="refunds-2", turn=2, record="r", status=Status.ANSWERED, opinions={"judged:tone": UNKNOWN}),
+    )
+    ruling = rule(report(given, Side(release="new", results=(*first.results, *again)), repeat=3), gate())
+    assert [(f.rule, f.cases) for f in ruling.findings] == [("must", ("refunds-2", "refunds-1")), ("unscored", ("refunds-2",))]
+
+
 def test_a_must_that_nobody_could_score_is_inconclusive() -> None:
     """A judge that failed on a `must` case leaves the matter open."""
     given = tuple(msgspec.structs.replace(c, must=c.id == "refunds-4") for c in cases())
@@ -405,6 +418,20 @@ def test_a_judges_noise_makes_a_drop_larger() -> None:
     noisy = report(given, new, live, noise={"judged:tone": 0.1})
     found = {f.slice: f for f in rule(noisy, gate(no_category_may_fall_by=0.3)).findings}["category=refunds"]
     assert "by 34.4 points" in found.what
+
+
+def test_a_judges_noise_hides_small_drops() -> None:
+    """What cases can show shrinks with the noise of their scorer, and more of them are needed."""
+    given = cases()
+    live, new = judged(given, [], "live"), judged(given, [])
+    steady, noisy = report(given, new, live), report(given, new, live, noise={"judged:tone": 0.2})
+    assert detectable(noisy)["category=refunds"] > detectable(steady)["category=refunds"] * 1.5
+
+    def needed(of: Report) -> int:
+        found = {f.slice: f.what for f in rule(of, gate(detect=0.1)).findings}["category=refunds"]
+        return int(found.split("About ")[1].split()[0])
+
+    assert needed(noisy) > 1.5 * needed(steady)
 
 
 def test_a_steady_scorers_failure_is_not_softened() -> None:
