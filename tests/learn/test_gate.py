@@ -233,12 +233,15 @@ def test_every_slice_says_what_it_could_detect() -> None:
 
 
 def test_the_whole_below_its_floor_blocks() -> None:
-    """A pass rate under `pass_rate` blocks; exactly on it passes, also where it is no exact fraction of two."""
+    """A pass rate under `pass_rate` blocks, the worst cases first; exactly on it passes, also where it is no exact fraction."""
     given = cases(10, CATEGORIES)
     failing = [c.id for c in given[:7]]
     found = only(rule(report(given, side(given, failing)), gate(pass_rate=0.91)))
     assert (found.outcome, found.rule, found.slice, set(found.cases)) == ("blocked", "pass_rate", "", set(failing))
     assert "63 of 70 pass, 90 %" in found.what
+    half = Result(case=failing[0], turn=1, record="r", status=Status.ANSWERED, opinions={"exact": YES})
+    repeated = Side(release="new", results=(*side(given, failing).results, half))
+    assert only(rule(report(given, repeated, repeat=2), gate(pass_rate=0.95))).cases[-1] == failing[0]
     assert rule(report(given, side(given, failing)), gate(pass_rate=0.9)).outcome == "passed"
 
 
