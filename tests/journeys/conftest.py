@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doors"))  # where `serving` is
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("doors", "learn")]  # of `serving` and `releasing`
 
 from serving import served, spawned, upstream
 
