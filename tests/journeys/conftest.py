@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("doors", "learn")]  # of `serving` and `releasing`
+sys.path.insert(0, str(Path(__file__).parents[1] / "doors"))  # where `serving` is
+sys.path.insert(0, str(Path(__file__).parents[1] / "learn"))  # where `releasing` is
 
 from serving import served, spawned, upstream
 
