@@ -61,6 +61,9 @@ async def test_every_route_is_in_the_document(served):
     document = (await server.http().get("/openapi.json")).json()
     fixed = {path for path in document["paths"] if "{" not in path}
     assert fixed == set(_FIXED) | {"/v1/chat/completions"}
+    admin = {path: list(found) for path, found in document["paths"].items() if path.startswith("/admin/")}
+    whole = "/admin/features/{feature}"
+    assert admin == {whole: ["get"], f"{whole}/switch": ["put"], f"{whole}/rollback": ["post"]}
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
@@ -92,4 +95,5 @@ async def test_the_server_does_what_the_document_says(served, mode):
         assert seen["POST /v1/features/{feature}", 422]
         assert seen["POST /v1/chat/completions", 200]
         assert seen["POST /v1/answers/{id}/scores", 201]
-    assert {status for _, status in seen} <= {200, 201, 400, 404, 405, 415, 422}
+        assert seen["PUT /admin/features/{feature}/switch", 200] and seen["POST /admin/features/{feature}/rollback", 409]
+    assert {status for _, status in seen} <= {200, 201, 400, 404, 405, 409, 415, 422}

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "doors"))  # where `serving` is
+sys.path.insert(0, str(Path(__file__).parents[1] / "learn"))  # where `releasing` is
 
 from serving import served, spawned, upstream
 

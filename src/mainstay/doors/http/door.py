@@ -123,9 +123,9 @@ class HttpDoor:
             await self._fixed(request)
 
     async def _admin(self, request: Request, rest: str) -> None:
-        feature, _, what = rest.partition("/")
+        feature, deeper, what = rest.partition("/")
         limit = self._app.settings.server.max_body
-        if feature and not what:
+        if feature and not deeper:
             _only(request, "GET")
             await admin.read(self._app, request, feature)
         elif feature and what == "switch":
