@@ -21,10 +21,10 @@ import msgspec
 from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
-from mainstay.core.errors import BadRequest, NotFound, NotReleased, Refused, StoreError, nearest
+from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.project import Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
-from mainstay.core.release import Ending, Switched, TrialBegan
+from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.following import Follower
 from mainstay.learn.releasing import Desk
@@ -95,7 +95,8 @@ class Mainstay:
             without_secrets=self._without_secrets,
             off=self._off,
         )
-        self._following = threading.Lock()
+        self._following, self._obeying = threading.Lock(), threading.Lock()
+        self._obeyed, self._replaced = self.features.state, ""
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
@@ -106,7 +107,7 @@ class Mainstay:
             scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
             keep=self.workshop.keep,
         )
-        self._follower = Follower(version=self.releases.version, follow=self.follow, tend=self.tend)
+        self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
 
     # Answering
 
@@ -267,10 +268,10 @@ class Mainstay:
         refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
         keyless = [] if self.dev else self.loader.keyless(self.features)
         said = [*refused, *([f"no key is set for {', '.join(keyless)}"] if keyless else [])]
-        return self._spool.trouble or "; ".join(said)
+        return "; ".join(filter(None, [self._spool.trouble, self._follower.trouble, self._replaced, *said]))
 
     def _off(self, call: Call) -> Switched | None:
-        return self.features.state.off(call)
+        return self._obeyed.off(call)
 
     # Loading
 
@@ -290,15 +291,33 @@ class Mainstay:
 
     def follow(self) -> None:
         """Take up the changes of what is served that were made since, here or by another process."""
+        self._obey()  # which waits for no release that is being loaded
         with self._following:
-            features = self.features
-            state = folded(self.releases.links(features.state.number), features.state)
-            if state.number == features.state.number:
+            features, state = self.features, self._obey()
+            if state.head == features.state.head:
                 return
             if self.dev:
                 self.features = msgspec.structs.replace(features, state=state)
             else:
                 self.features = self.loader.followed(features, self.settings, state, self.releases)
+
+    def _obey(self) -> State:
+        """What all changes until now amount to. What is switched bites from here on; what is released has to be loaded first."""
+        with self._obeying:
+            last = self._obeyed
+            links = self.releases.links(max(0, last.number - 1))
+            if last.number and (not links or links[0].hash != last.head):
+                self._obeyed = self._another_chain(last)
+            else:
+                self._obeyed = folded(links[1:] if last.number else links, last)
+            return self._obeyed
+
+    def _another_chain(self, last: State) -> State:
+        """The store was deleted or replaced: what was released goes on being served, what its chain says now counts."""
+        self._replaced = f"{self.state / RELEASES}: the chain of changes was replaced or cut off; it goes on with what it served"
+        log.error("%s", self._replaced)
+        state = folded(self.releases.links())
+        return msgspec.structs.replace(state, standings={**last.standings, **state.standings})
 
     def tend(self) -> None:
         """Judge the canaries, and take back what has expired: in one of all processes at a time."""
@@ -306,11 +325,19 @@ class Mainstay:
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
         if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
             board = Switchboard(self.releases, who="mainstay", changed=self.follow)
+            failed: MainstayError | None = None
             with contextlib.suppress(Refused):  # somebody was faster
                 board.expire(time.time())
-                for feature, standing in self.features.state.standings.items():
+            for feature, standing in self.features.state.standings.items():
+                try:
                     if standing.canary is not None:
                         self._judge(feature, standing.canary, board)
+                except Refused:
+                    continue
+                except MainstayError as error:  # which must not keep the others from being judged
+                    failed = error
+            if failed is not None:
+                raise failed
 
     def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
         """Promote a canary or roll it back, if its records say so."""

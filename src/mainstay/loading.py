@@ -234,8 +234,13 @@ class _Serving:
         self.missing: dict[str, NotReleased | Refused] = {}
 
     def add(self, name: str, state: State) -> None:
-        """The live release of a feature, and what is on trial."""
-        standing = state.standing(name)
+        """The live release of a feature, and what is on trial. What did not change, and is served, is not weighed again."""
+        standing, last = state.standing(name), self._last
+        if standing == last.state.standing(name) and name in last.ready and name not in last.missing:
+            self.ready[name] = last.ready[name]
+            for mine, theirs in ((self.canaries, last.canaries), (self.shadows, last.shadows)):
+                mine.update({name: theirs[name]} if name in theirs else {})
+            return
         again = f"mainstay release {name}"
         if standing.live is None:
             self.missing[name] = NotReleased(f'no release of "{name}" is live', next=again)

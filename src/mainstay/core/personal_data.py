@@ -197,6 +197,11 @@ def mask(text: str) -> str:
     return "".join(_replaced(text, found, lambda f: f"[{f.kind}]")) if found else text
 
 
+def masked(text: str) -> bool:
+    """Whether something in the text was masked: then two that read alike need not have been alike."""
+    return any(f"[{kind}]" in text for kind, _, _ in _KINDS)
+
+
 def _replaced(text: str, found: list[Found], by: Callable[[Found], str]) -> Iterator[str]:
     at = 0
     for f in found:

@@ -198,7 +198,8 @@ def _moved(standing: Standing, change: Change) -> Standing:
         return replace(standing, **{change.kind: change})
     if isinstance(change, RolledBack):
         kept = tuple([past for past in standing.past if past.digest != change.to])
-        to = next((past for past in reversed(standing.past) if past.digest == change.to), None)
+        times = [past for past in reversed(standing.past) if past.digest == change.to]
+        to = next((past for past in times if not past.override), times[0] if times else None)
         return replace(standing, live=to, past=kept, canary=None)
     if isinstance(change, TrialEnded):
         trial = next((t for t in (standing.canary, standing.shadow) if t is not None and t.id == change.id), None)

@@ -20,7 +20,7 @@ from mainstay.app import folders_in
 from mainstay.core.case import Case
 from mainstay.core.errors import MainstayError, nearest
 from mainstay.core.report import Result
-from mainstay.doors.cli.printing import milliseconds, money, one_line
+from mainstay.doors.cli.printing import milliseconds, money, one_line, printable
 from mainstay.learn.evaluation import Options
 from mainstay.learn.releasing import Working
 from mainstay.spec.cases import FOLDER, SUFFIX, Placed, placed_cases
@@ -182,7 +182,7 @@ def _told(feature: str, case: Case, result: Result) -> str:
     for name, opinion in result.opinions.items():
         value = "" if opinion.value is None else f" ({opinion.value:.3g})"
         lines.append(f"  {said[opinion.passed]:<9} {name}{value}: {one_line(opinion.reason, LONGEST) or '-'}")
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _field(name: str, value: object) -> list[str]:
@@ -191,8 +191,3 @@ def _field(name: str, value: object) -> list[str]:
     cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     first, *rest = cut.splitlines() or [""]
     return [f"  {name:<9} {first}", *[f"{'':12}{line}" for line in rest]]
-
-
-def _printable(line: str) -> str:
-    """Without what would steer the terminal."""
-    return "".join([character if character.isprintable() else "\ufffd" for character in line])

@@ -19,6 +19,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from mainstay.core.personal_data import masked
 from mainstay.core.reasons import Status
 from mainstay.core.record import Record, Score
 
@@ -62,7 +63,7 @@ def goodness(record: Record, scores: Iterable[Score] = ()) -> float | None:
 
 def values_of(calls: Iterable[tuple[Record, Sequence[Score]]]) -> list[float]:
     """The mean goodness of each user of one arm, in the order of their first calls; without a user a session stands for one, and
-    without that the call for itself.
+    without that, or where the log policy masked their names, the call for itself.
 
     `calls` are those of one release, of users only (`origin`), with their scores, in any order.
     """
@@ -71,7 +72,8 @@ def values_of(calls: Iterable[tuple[Record, Sequence[Score]]]) -> list[float]:
         value = goodness(record, scores)
         if value is not None:
             call = record.begun.call
-            by_user.setdefault((call.tenant, call.user or call.session or record.id), []).append(value)
+            named = next((name for name in (call.user, call.session) if name and not masked(name)), record.id)
+            by_user.setdefault((call.tenant, named), []).append(value)
     return [math.fsum(values) / len(values) for values in by_user.values()]
 
 

@@ -152,18 +152,20 @@ class Desk:
     async def release(
         self, feature: str, wanted: Wanted, *, seen: Callable[[Progress], None] = lambda progress: None
     ) -> Released:
-        """Evaluate beside what is live, whatever else is wanted, and make live what the gate lets pass."""
+        """Evaluate, and make live what the gate lets pass: on the feature's own cases, beside what is live."""
+        _whole(wanted)
         working = self._lent.working(feature)
         digest = working.release.digest
         live = self.board.state().standing(feature).live
         if live is not None and live.digest == digest and not live.override:
             return Released(release=digest)
-        report = await self.evaluate(feature, _beside_live(wanted), seen=seen, kind="gate")
+        report = await self.evaluate(feature, wanted, seen=seen, kind="gate")
         self._same(report, digest, feature)
         if report.ruling is None or report.ruling.outcome != "passed":
             return Released(release=digest, report=report)
         change = WentLive(digest=digest, report=report.id, seal=self._seal(report))
-        return Released(release=digest, report=report, link=self.board.add(feature, change, _not_live(feature, digest)))
+        check = _not_live(feature, digest, compared=live)
+        return Released(release=digest, report=report, link=self.board.add(feature, change, check))
 
     async def on_trial(
         self,
@@ -178,7 +180,10 @@ class Desk:
         """Evaluate, and try on a share of the calls: as a canary unless the gate says no, as a shadow in any case."""
         if not 0 < share <= LARGEST_TRIAL:
             raise BadRequest(f"a trial takes at most {LARGEST_TRIAL:.0%} of the calls", param="share", next=f"--{kind} 10%")
-        report = await self.evaluate(feature, _beside_live(wanted), seen=seen, kind="gate")
+        _whole(wanted)
+        check = _no_trial(feature, kind)
+        check(self.board.state())  # before money is spent
+        report = await self.evaluate(feature, wanted, seen=seen, kind="gate")
         digest = report.candidate.release
         if kind == "canary" and (report.ruling is None or report.ruling.outcome == "blocked"):
             return Released(release=digest, report=report)
@@ -191,7 +196,7 @@ class Desk:
             report=report.id,
             seal=self._seal(report),
         )
-        return Released(release=digest, report=report, link=self.board.add(feature, change, _no_trial(feature, change)))
+        return Released(release=digest, report=report, link=self.board.add(feature, change, check))
 
     def override(self, feature: str, reason: str, *, hours: float = OVERRIDE_HOURS) -> Released:
         """Make the folder live without any evidence, for so long: the glass to break when the gate cannot be asked."""
@@ -201,7 +206,8 @@ class Desk:
         self._lent.store.keep(working.release)
         digest = working.release.digest
         change = WentLive(digest=digest, override=reason, expires=time.time() + hours * 3600)
-        return Released(release=digest, link=self.board.add(feature, change, _not_live(feature, digest)))
+        check = _not_live(feature, digest, compared=self.board.state().standing(feature).live)
+        return Released(release=digest, link=self.board.add(feature, change, check))
 
     def _seal(self, report: Report) -> str:
         evidence = self._lent.store.evidence(report.id)
@@ -211,11 +217,6 @@ class Desk:
     def _same(self, report: Report, digest: str, feature: str) -> None:
         if report.candidate.release != digest:
             raise Refused("the folder changed while it was evaluated", where=feature, next=f"mainstay release {feature}")
-
-
-def _beside_live(wanted: Wanted) -> Wanted:
-    """What goes in front of users is compared with what is there: nobody chooses a weaker rival, or other cases."""
-    return msgspec.structs.replace(wanted, against="live", cases=None)
 
 
 def _notes(differs: str, learnt: Sequence[Case]) -> dict[str, Any]:
@@ -228,24 +229,34 @@ def _notes(differs: str, learnt: Sequence[Case]) -> dict[str, Any]:
     return notes
 
 
-def _not_live(feature: str, digest: str) -> Callable[[State], None]:
+def _whole(wanted: Wanted) -> None:
+    """Raises `BadRequest` for a wish that would spare a release a part of its gate."""
+    if wanted.against != "live":
+        raise BadRequest("a release is compared with what is live, and with nothing else", param="against")
+    if wanted.cases is not None:
+        raise BadRequest("a release is evaluated on the feature's own cases", param="cases")
+
+
+def _not_live(feature: str, digest: str, *, compared: WentLive | None) -> Callable[[State], None]:
     def check(state: State) -> None:
         live = state.standing(feature).live
+        if live != compared:
+            raise Refused("another release went live in the meantime", where=feature, next=f"mainstay release {feature}")
         if live is not None and live.digest == digest and not live.override:
             raise Refused("this release is live already", where=feature)
 
     return check
 
 
-def _no_trial(feature: str, wanted: TrialBegan) -> Callable[[State], None]:
+def _no_trial(feature: str, kind: TrialKind) -> Callable[[State], None]:
     def check(state: State) -> None:
         standing = state.standing(feature)
-        running = standing.canary if wanted.kind == "canary" else standing.shadow
+        running = standing.canary if kind == "canary" else standing.shadow
         if running is not None:
-            what = f"a {wanted.kind} of {running.digest[:12]} is under way already"
-            end = "" if wanted.kind == "canary" else " --shadow"
+            what = f"a {kind} of {running.digest[:12]} is under way already"
+            end = "" if kind == "canary" else " --shadow"
             raise Refused(what, where=feature, next=f"mainstay rollback {feature}{end}")
-        if wanted.kind == "canary" and standing.live is None:
+        if kind == "canary" and standing.live is None:
             raise Refused(
                 "nothing is live that a canary could be compared with", where=feature, next=f"mainstay release {feature}"
             )

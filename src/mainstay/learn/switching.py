@@ -51,12 +51,12 @@ class Switchboard:
         standing = self.state().standing(feature)
         if standing.canary is not None and to is None:
             return self.end_trial(feature, standing.canary, "rolled_back", why or "by hand")
-        past = [entry.digest for entry in standing.past if not entry.override]
+        live = None if standing.live is None else standing.live.digest
+        past = [entry.digest for entry in standing.past if not entry.override and entry.digest != live]
         found = next((digest for digest in reversed(past) if to is None or digest.startswith(to)), None)
         if found is None:
             what = f'"{feature}" had no release "{to}" live before' if to else f'"{feature}" has no earlier release'
             raise Refused(what, next=f"mainstay off {feature}")
-        live = None if standing.live is None else standing.live.digest
 
         def check(state: State) -> None:
             now = state.standing(feature).live

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import click
 
 from mainstay.app import releases_of
-from mainstay.core.errors import BadRequest
+from mainstay.core.errors import BadRequest, StoreError
 from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
 from mainstay.core.seams import Releases
-from mainstay.doors.cli.printing import as_json, reported, table
+from mainstay.doors.cli.printing import as_json, date, printable, reported, table
 from mainstay.doors.cli.release import STATE
 from mainstay.doors.cli.serve import PROJECT
 
@@ -56,13 +55,14 @@ def list_(feature: str | None, project: str, state: str | None, json_: bool) -> 
 )
 @reported
 def verify(project: str, state: str | None, head: str | None) -> None:
-    """Is the chain whole, and are the reports that it rests on what they were?
+    """Is the chain whole, and are the releases and reports that it rests on what they were?
 
     Exit code 0 if so, 1 with the first link that is not.
     """
     if head is not None and len(head) < SHOWN:
-        raise BadRequest(f"a head is the hash of a change, or at least its first {SHOWN} characters", where="--head")
+        raise BadRequest(f"a hash is noted with at least {SHOWN} characters", where="--head", next="mainstay audit list")
     store = releases_of(Path(project), None if state is None else Path(state))
+    links: list[Link] = []
     try:
         links = store.links()
         wrong = broken(links)
@@ -70,6 +70,8 @@ def verify(project: str, state: str | None, head: str | None) -> None:
         what = what or _unsealed(links, store)
         if what is None and head is not None and not any(link.hash.startswith(head) for link in links):
             what = f"the change {head[:SHOWN]} is missing: the end of the chain was cut off"
+    except StoreError as error:
+        what = error.what
     finally:
         store.close()
     if what is not None:
@@ -79,9 +81,11 @@ def verify(project: str, state: str | None, head: str | None) -> None:
 
 
 def _unsealed(links: list[Link], store: Releases) -> str | None:
-    """The first report that a change rests on and that is not there any more as it was."""
+    """The first release or report that a change rests on and that is not there any more as it was."""
     for link in links:
         change = link.change
+        if isinstance(change, WentLive | TrialBegan) and store.release(link.feature, change.digest) is None:
+            return f"the release {change.digest[:12]} behind change {link.number} is gone"
         if isinstance(change, WentLive | TrialBegan) and change.report:
             evidence = store.evidence(change.report)
             if evidence is None or evidence.seal != change.seal:
@@ -91,16 +95,17 @@ def _unsealed(links: list[Link], store: Releases) -> str | None:
 
 
 def _row(link: Link) -> list[str]:
-    when = datetime.datetime.fromtimestamp(link.at).strftime("%Y-%m-%d %H:%M:%S")
+    when = date(link.at, "%Y-%m-%d %H:%M:%S")
     said: dict[str, Any] = public(link.change)
     kind = said.pop("change")
     facts = ", ".join(f"{name} {_short(name, value)}" for name, value in said.items())
-    return [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:SHOWN]]
+    row = [str(link.number), when, link.who, link.feature, f"{kind}: {facts}" if facts else kind, link.hash[:SHOWN]]
+    return [printable(cell) for cell in row]
 
 
 def _short(name: str, value: Any) -> str:
     if name in ("digest", "to"):
         return str(value)[:12]
     if name in ("until", "expires"):
-        return datetime.datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M")
+        return date(value)
     return f"{value:.0%}" if name == "share" else str(value)

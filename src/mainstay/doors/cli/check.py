@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import mainstay
-from mainstay.app import rehearsal
+from mainstay.app import new_id, rehearsal
 from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import Attestation
 from mainstay.doors.cli.printing import as_json, reported, table
@@ -70,7 +70,7 @@ async def _drill(app: mainstay.Mainstay, feature: str, root: Path) -> None:
     what = report.inconclusive or (f"{len(wrong)} promises broken, such as {wrong[0]}" if wrong else "")
     app.workshop.attest(
         Attestation(
-            id=report.calls[0].record,
+            id=report.calls[0].record if report.calls else new_id(),
             kind="drill",
             feature=feature,
             release=app.features.ready[feature].digest,

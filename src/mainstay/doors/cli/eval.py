@@ -12,7 +12,7 @@ import click
 import msgspec
 
 import mainstay
-from mainstay.core.errors import BadRequest
+from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.report import Outcome, Report
 from mainstay.core.units import Usd
 from mainstay.doors.cli.calibrating import calibrate
@@ -69,22 +69,30 @@ def wanted(repeat: int, concurrency: int, budget: str | None, fresh: bool, **mor
 
 def show(report: Report, files: dict[str, str | None], *, json_: bool) -> None:
     """Print a report, and write it to the files that were asked for."""
-    for name, path in files.items():
-        if path is not None:
-            with Path(path).open("a" if name == "markdown" else "w", encoding="utf-8") as file:
-                file.write(WRITERS[name](report))
+    write(report, files)
     if json_:
         as_json(report)
     else:
         print_report(report)
 
 
+def write(report: Report, files: dict[str, str | None], *, apart: bool = False) -> None:
+    """Write a report to the files that were asked for. With `apart` there are others too: `out.xml` becomes `out.desk.xml`."""
+    for name, path in files.items():
+        if path is not None:
+            target = Path(path)
+            if apart and name != "markdown":
+                target = target.with_name(f"{target.stem}.{report.feature}{target.suffix}")
+            with target.open("a" if name == "markdown" else "w", encoding="utf-8") as file:
+                file.write(WRITERS[name](report))
+
+
 @click.command()
 @click.argument("features", nargs=-1)
 @PROJECT
 @click.option("--changed", is_flag=True, help="Every feature that differs from its live release.")
-@click.option("--rungs", is_flag=True, help="Each rung alone as well: is a model better than the simpler way?")
 @click.option("--against", default="live", show_default=True, help="A release to compare with: its digest, or none.")
+@click.option("--rungs", is_flag=True, help="Each rung alone as well: is a model better than the simpler way?")
 @click.option("--cases", type=click.Path(exists=True, dir_okay=False), help="Other cases: JSONL, CSV, promptfoo, pydantic-evals.")
 @click.option("--judge", help="Calibrate this judge instead of running cases.")
 @click.option("--calibrate", "labels", type=click.Path(exists=True, dir_okay=False), help="Answers with the labels of people.")
@@ -94,8 +102,8 @@ def eval(
     features: tuple[str, ...],
     project: str,
     changed: bool,
-    rungs: bool,
     against: str,
+    rungs: bool,
     cases: str | None,
     judge: str | None,
     labels: str | None,
@@ -119,25 +127,38 @@ def eval(
                     "a calibration needs both", where="--judge, --calibrate", next="mainstay eval --judge J --calibrate F"
                 )
             sys.exit(asyncio.run(calibrate(app, judge, Path(labels), json_=json_)))
-        names = list(features) or ([name for name in app.features.ready if app.workshop.changed(name)] if changed else [])
-        if not names:
-            if changed:
-                click.echo("Nothing differs from what is live.", err=True)
-                return
-            raise BadRequest("which feature?", next=f"mainstay eval {next(iter(app.features.ready), 'FEATURE')}")
+        names = _named(app, features, changed=changed)
         reports = asyncio.run(_run(app, names, cases, wanted(rungs=rungs, against=against, **how)))
+    if len(features) == 1 and not changed:
+        show(reports[0], files, json_=json_)
+    else:
+        _show_all(reports, files, json_=json_)
+    codes = {EXIT[report.ruling.outcome] for report in reports if report.ruling}
+    sys.exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _named(app: mainstay.Mainstay, features: tuple[str, ...], *, changed: bool) -> list[str]:
+    """The features that are meant, each once. Raises `NotFound` and `BadRequest` before money is spent."""
+    known = app.features.ready
+    for name in features:
+        if name not in known:
+            raise NotFound(f'there is no feature "{name}"; {nearest(name, known)}', next="mainstay doctor")
+    if not features and not changed:
+        raise BadRequest("which feature?", next=f"mainstay eval {next(iter(known), 'FEATURE')}")
+    return [name for name in dict.fromkeys(features or known) if not changed or app.workshop.changed(name)]
+
+
+def _show_all(reports: list[Report], files: dict[str, str | None], *, json_: bool) -> None:
+    """However many there are, what a script reads is one list."""
     for report in reports:
-        show(report, files if len(reports) == 1 else _each_its_own(files, report.feature), json_=json_)
-    outcomes = [report.ruling.outcome for report in reports if report.ruling is not None]
-    sys.exit(EXIT[min(outcomes, key=WORST.index, default="passed")])
-
-
-def _each_its_own(files: dict[str, str | None], feature: str) -> dict[str, str | None]:
-    """The files of one of several features: `evals.xml` is `evals-handbook.xml`. Markdown is added to, so it stays one."""
-    return {
-        name: path if path is None or name == "markdown" else str(Path(path).with_stem(f"{Path(path).stem}-{feature}"))
-        for name, path in files.items()
-    }
+        write(report, files, apart=len(reports) > 1)
+    if json_:
+        as_json(reports)
+        return
+    if not reports:
+        click.echo("Nothing differs from what is live.", err=True)
+    for report in reports:
+        print_report(report)
 
 
 async def _run(app: mainstay.Mainstay, names: list[str], file: str | None, options: Wanted) -> list[Report]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import functools
 import sys
@@ -30,6 +31,9 @@ def reported(command: Callable[P, T]) -> Callable[P, T]:
         except MainstayError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
+        except UnicodeEncodeError as error:
+            click.echo(f"error: these are no characters: {ascii(error.object)[:80]}\n  next: type them in UTF-8", err=True)
+            sys.exit(2)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
@@ -56,6 +60,19 @@ def one_line(text: str, longest: int = 200) -> str:
     """A text on one line, cut where it is longer; what an error says to type next is left out."""
     line = " ".join(text.partition("\n  next: ")[0].split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Without what would steer the terminal or break the line, such as an escape sequence in somebody's text."""
+    return "".join([character if character.isprintable() else "\ufffd" for character in text])
+
+
+def date(at: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Seconds since 1970 as a date of this place."""
+    try:
+        return datetime.datetime.fromtimestamp(at).strftime(form)
+    except (ValueError, OverflowError, OSError):  # no year that a calendar has
+        return f"@{at:g}"
 
 
 def money(nano: int | None) -> str:

@@ -19,8 +19,10 @@ from mainstay.doors.cli.printing import as_json, reported
 from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import Bar
 from mainstay.learn.releasing import CANARY_DAYS, OVERRIDE_HOURS, Released, Wanted
+from mainstay.learn.switching import Switchboard
 
 DAY = 86400.0
+LONGEST = 90 * DAY  # of a trial or an override: nothing is for a while for ever
 WHY = click.option("--why", default="", help="What the audit says about it.")
 STATE = click.option("--state", type=click.Path(file_okay=False), help="The folder of the releases, if not the project's.")
 
@@ -59,6 +61,8 @@ def release(
         raise BadRequest(
             "a release goes live, on trial, or in by an override: one of them", where="--canary, --shadow, --override"
         )
+    if lasting is not None and not (canary or shadow or override):
+        raise BadRequest("what goes live through the gate has no end", where="--for", next=f"mainstay release {feature}")
     with mainstay.open(project, dev=True) as app:
         done = asyncio.run(_release(app, feature, canary, shadow, lasting, override, wanted(**how)))
     if done.report is not None:
@@ -97,9 +101,12 @@ async def _release(
 
 def _seconds(text: str) -> float:
     try:
-        return Seconds.parse(text)
+        seconds = Seconds.parse(text)
     except ValueError as error:
         raise BadRequest(str(error), where="--for", next="--for 24h") from None
+    if not 0 < seconds <= LONGEST:
+        raise BadRequest(f"a trial or an override lasts at most {LONGEST / DAY:g} days", where="--for", next="--for 24h")
+    return seconds
 
 
 def _said(feature: str, done: Released) -> str:
@@ -130,6 +137,7 @@ def rollback(feature: str, project: str, state: str | None, to: str | None, shad
     if shadow and to is not None:
         raise BadRequest("a shadow ends, or an earlier release is live again: one of them", where="--to, --shadow")
     with switchboard(Path(project), None if state is None else Path(state)) as board:
+        _check(feature, Path(project), board)
         link = board.end_shadow(feature, why=why) if shadow else board.roll_back(feature, to=to, why=why)
     if shadow:
         click.echo(f"The shadow of {feature} is over.")
@@ -176,15 +184,19 @@ def on(feature: str, project: str, state: str | None, tenant: str | None, why: s
 def _switch(feature: str, project: str, state: str | None, change: Switched) -> None:
     root = Path(project)
     with switchboard(root, None if state is None else Path(state)) as board:
-        known = {*named_in(root), *board.state().standings, EVERY}
-        if feature not in known:
-            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
+        _check(feature, root, board)
         if not change.off and (feature, change.tenant) not in board.state().switches:
             tenants = [str(tenant) for name, tenant in board.state().switches if name == feature and tenant]
             hint = f"; it is off for {', '.join(tenants)}" if tenants else ""
             click.echo(f"{_named(feature)} was not off{hint}.", err=True)
             return
         board.switch(feature, change)
+
+
+def _check(feature: str, root: Path, board: Switchboard) -> None:
+    known = {*named_in(root), *board.state().standings, EVERY}
+    if feature not in known:
+        raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
 
 
 def _named(feature: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
 from mainstay.core.seams import Ledger, Releases
 from mainstay.doors.cli.eval import show, writing
-from mainstay.doors.cli.printing import as_json, milliseconds, money, reported, table
+from mainstay.doors.cli.printing import as_json, date, milliseconds, money, printable, reported, table
 from mainstay.doors.cli.release import STATE
 from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.trials import Beside, Counted, beside, stand_of
@@ -66,8 +65,9 @@ def _standing(feature: str, state: State, store: Releases, ledger: Ledger, *, js
     for id in store.reports(feature, kind="fit", limit=1):
         fit = store.report(id)
         if fit is not None:
-            click.echo(f"Which rung suits which task, of {_when(fit.at)}, report {id}: {fit.notes['recommendation']}")
-    rows = [[_when(e.at), e.report, e.release[:12], e.outcome or "-"] for e in reports if e is not None]
+            click.echo(f"Which rung suits which task, of {date(fit.at)}, report {id}:")
+            click.echo(str(fit.notes["recommendation"]))
+    rows = [[date(e.at), e.report, e.release[:12], e.outcome or "-"] for e in reports if e is not None]
     if rows:
         click.echo()
         table(["when", "report", "release", "ruling"], rows)
@@ -78,11 +78,12 @@ def _live(feature: str, standing: Standing, store: Releases) -> list[str]:
     if live is None:
         return [f"{feature}: nothing is live.", f"  next: mainstay release {feature}"]
     release = store.release(feature, live.digest)
-    made = "" if release is None else f", frozen {_when(release.at)} by {release.who}"
+    made = "" if release is None else f", frozen {date(release.at)} by {release.who}"
     commit = "" if release is None or not release.commit else f", commit {release.commit}"
     bears = f"report {live.report}" if live.report else f'override "{live.override}"'
     past = ", ".join(entry.digest[:12] for entry in reversed(standing.past[-3:]))
-    return [f"{feature}: release {live.digest[:12]} is live{made}{commit}; {bears}.", *([f"Before it: {past}."] if past else [])]
+    head = f"{feature}: release {live.digest[:12]} is live{made}{commit}; {bears}."
+    return [printable(head), *([f"Before it: {past}."] if past else [])]
 
 
 def _trials(standing: Standing, canary: Counted | None, shadow: Beside | None) -> list[str]:
@@ -96,7 +97,7 @@ def _trials(standing: Standing, canary: Counted | None, shadow: Beside | None) -
 
 
 def _trial(trial: TrialBegan) -> str:
-    return f"On trial as a {trial.kind}, with {trial.share:.0%} of the calls until {_when(trial.until)}: {trial.digest[:12]}."
+    return f"On trial as a {trial.kind}, with {trial.share:.0%} of the calls until {date(trial.until)}: {trial.digest[:12]}."
 
 
 def _shadow(shadow: Beside) -> list[str]:
@@ -115,13 +116,10 @@ def _switches(feature: str, state: State) -> list[str]:
         if name in (feature, EVERY):
             what = "every rung but the message" if switch.rungs == "all" else "rungs that need a model"
             for_whom = [f"tenant {tenant}" if tenant else "", f"{switch.share:.0%} of the users" if switch.share < 1 else ""]
-            lines.append(f"OFF: {what}, for {' and '.join(filter(None, for_whom)) or 'everybody'}. {switch.why}".rstrip())
+            said = f"OFF: {what}, for {' and '.join(filter(None, for_whom)) or 'everybody'}. {switch.why}"
+            lines.append(printable(said).rstrip())
     return lines
 
 
 def _public(change: WentLive | TrialBegan | None) -> dict[str, object] | None:
     return None if change is None else public(change)
-
-
-def _when(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from mainstay.core.report import Finding, Outcome, Report
-from mainstay.doors.cli.printing import one_line, table
+from mainstay.doors.cli.printing import one_line, printable, table
 from mainstay.learn.figures import SliceFigures, rungs_of, slices_of
 from mainstay.learn.reports import words
 
@@ -116,7 +116,7 @@ def _print_rungs(report: Report, width: int) -> None:
 
 
 def _name(slice: str, widest: int = WIDEST_NAME) -> str:
-    return one_line(_printable(slice), widest) if slice else "all cases"
+    return one_line(printable(slice), widest) if slice else "all cases"
 
 
 def _paragraph(text: str, width: int, indent: str = "") -> None:
@@ -124,13 +124,8 @@ def _paragraph(text: str, width: int, indent: str = "") -> None:
 
 
 def _wrapped(text: str, width: int, indent: str) -> str:
-    whole = _printable(" ".join(text.split()))
+    whole = printable(" ".join(text.split()))
     return textwrap.fill(whole, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _printable(text: str) -> str:
-    """Without what would steer the terminal, such as an escape sequence in the name of a case."""
-    return "".join([character if character.isprintable() else "\ufffd" for character in text])
 
 
 def _styled(word: str, outcome: Outcome | None) -> str:

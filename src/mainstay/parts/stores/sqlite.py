@@ -73,6 +73,16 @@ class Database:
         except (apsw.Error, OSError) as error:
             raise _failed(f"the {self._what} takes nothing", error, self._path) from error
 
+    def version(self) -> int:
+        """Differs when another connection has written, or the file was replaced. Raises `StoreError` where there is no file."""
+        identity = _identity(self._path)
+        if identity is None:
+            raise StoreError(f"the {self._what} was deleted", where=str(self._path), next="put it back from a backup")
+        if identity != self._file:
+            with self._writing:
+                self._reopen()
+        return self.opened << 32 | int(self.select("pragma data_version")[0][0])
+
     def _reopen(self) -> None:
         log.error("the %s %s was deleted or replaced while open; going on in what is there now", self._what, self._path)
         with self._reading:

@@ -15,7 +15,10 @@ import msgspec
 from mainstay.core.record import Record
 from mainstay.parts.stores.sqlite import BrokenFile, Database, set_aside
 
-MIGRATIONS = ["create table answers(key blob primary key, at real, body blob) without rowid;"]
+MIGRATIONS = [
+    "create table answers(key blob primary key, at real, body blob) without rowid;",
+    "create index answers_by_time on answers(at);",
+]
 FORGOTTEN = 30 * 86400.0  # seconds after which an answer is of no use to anybody
 _decode = msgspec.json.Decoder(Record).decode
 _encode = msgspec.json.Encoder(enc_hook=str).encode

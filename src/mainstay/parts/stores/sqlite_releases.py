@@ -40,6 +40,10 @@ _attestation = msgspec.json.Decoder(Attestation).decode
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
+def _report_in(body: bytes) -> Report:
+    return _report(zlib.decompress(body))
+
+
 class SqliteReleases:
     """The store. Any thread may use it."""
 
@@ -88,7 +92,7 @@ class SqliteReleases:
     def report(self, id: str) -> Report | None:
         """A report by its id."""
         found = self._database.select("select body from reports where id=?", (id,))
-        return self._read(_report, zlib.decompress(found[0][0])) if found else None
+        return self._read(_report_in, found[0][0]) if found else None
 
     def evidence(self, id: str) -> Evidenced | None:
         """What a report is evidence for, read from the report itself: no column beside it is believed."""
@@ -96,7 +100,7 @@ class SqliteReleases:
         if not found:
             return None
         body: bytes = found[0][0]
-        report = self._read(_report, zlib.decompress(body))
+        report = self._read(_report_in, body)
         outcome = report.ruling.outcome if report.ruling else None
         return Evidenced(
             report=report.id,
@@ -152,19 +156,22 @@ class SqliteReleases:
         return added[0]
 
     def version(self) -> int:
-        """A number that differs when another connection has written."""
-        return int(self._database.select("pragma data_version")[0][0])
+        """A number that differs when another connection has written. Raises `StoreError` where the file is gone."""
+        return self._database.version()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Whether this holder has, or now takes, the lease of that name for so long."""
+        """Whether this holder has, or now takes, the lease of that name for so long. One that ends later than any lease that
+        begins now was taken before the clock was set back, and counts for nothing.
+        """
+        self.version()  # a file that is gone is not made anew for this
         taken: list[bool] = []
 
         def work(db: apsw.Connection) -> None:
             now = time.time()
             db.execute(
                 "insert into leases values(?,?,?) on conflict(name) do update set holder=excluded.holder, until=excluded.until"
-                " where holder=excluded.holder or until<?",
-                (name, holder, now + seconds, now),
+                " where holder=excluded.holder or until<? or until>?",
+                (name, holder, now + seconds, now, now + seconds),
             )
             taken.append(bool(db.changes()))
 
@@ -178,7 +185,6 @@ class SqliteReleases:
     def _read(self, decode: Callable[[bytes], T], blob: bytes) -> T:
         try:
             return decode(blob)
-        except msgspec.DecodeError as error:
-            raise StoreError(
-                f"an entry was damaged, or written by another version: {error}", where=self._where, next="mainstay audit verify"
-            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, zlib.error) as error:
+            what = f"a release, report or change was damaged, or written by another version: {error}"
+            raise StoreError(what, where=self._where, next="mainstay audit verify") from error
