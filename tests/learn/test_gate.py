@@ -233,12 +233,15 @@ def test_every_slice_says_what_it_could_detect() -> None:
 
 
 def test_the_whole_below_its_floor_blocks() -> None:
-    """A pass rate under `pass_rate` blocks; exactly on it passes, also where it is no exact fraction of two."""
+    """A pass rate under `pass_rate` blocks, the worst cases first; exactly on it passes, also where it is no exact fraction."""
     given = cases(10, CATEGORIES)
     failing = [c.id for c in given[:7]]
     found = only(rule(report(given, side(given, failing)), gate(pass_rate=0.91)))
     assert (found.outcome, found.rule, found.slice, set(found.cases)) == ("blocked", "pass_rate", "", set(failing))
     assert "63 of 70 pass, 90 %" in found.what
+    half = Result(case=failing[0], turn=1, record="r", status=Status.ANSWERED, opinions={"exact": YES})
+    repeated = Side(release="new", results=(*side(given, failing).results, half))
+    assert only(rule(report(given, repeated, repeat=2), gate(pass_rate=0.95))).cases[-1] == failing[0]
     assert rule(report(given, side(given, failing)), gate(pass_rate=0.9)).outcome == "passed"
 
 
@@ -265,6 +268,19 @@ def test_one_must_that_fails_in_one_turn_blocks() -> None:
     candidate = Side(release="new", results=(*good.results, again))
     found = only(rule(report(given, candidate, side(given, ["refunds-4"], name="live"), repeat=2), gate()))
     assert (found.outcome, found.rule, found.cases) == ("blocked", "must", ("refunds-4",))
+
+
+def test_the_worst_must_comes_first_and_is_named_once() -> None:
+    """A `must` that failed in every turn stands before one that failed in one, and a failed one is not called unknown too."""
+    given = tuple(msgspec.structs.replace(c, must=c.id in ids("refunds", 1, 2)) for c in cases())
+    first = side(given, ["refunds-1", "refunds-2"])
+    again = (
+        Result(case="refunds-1", turn=1, record="r", status=Status.ANSWERED, opinions={"exact": YES}),
+        Result(case="refunds-2", turn=1, record="r", status=Status.ANSWERED, opinions={"exact": NO}),
+        Result(case="refunds-2", turn=2, record="r", status=Status.ANSWERED, opinions={"judged:tone": UNKNOWN}),
+    )
+    ruling = rule(report(given, Side(release="new", results=(*first.results, *again)), repeat=3), gate())
+    assert [(f.rule, f.cases) for f in ruling.findings] == [("must", ("refunds-2", "refunds-1")), ("unscored", ("refunds-2",))]
 
 
 def test_a_must_that_nobody_could_score_is_inconclusive() -> None:
@@ -405,6 +421,20 @@ def test_a_judges_noise_makes_a_drop_larger() -> None:
     noisy = report(given, new, live, noise={"judged:tone": 0.1})
     found = {f.slice: f for f in rule(noisy, gate(no_category_may_fall_by=0.3)).findings}["category=refunds"]
     assert "by 34.4 points" in found.what
+
+
+def test_a_judges_noise_hides_small_drops() -> None:
+    """What cases can show shrinks with the noise of their scorer, and more of them are needed."""
+    given = cases()
+    live, new = judged(given, [], "live"), judged(given, [])
+    steady, noisy = report(given, new, live), report(given, new, live, noise={"judged:tone": 0.2})
+    assert detectable(noisy)["category=refunds"] > detectable(steady)["category=refunds"] * 1.5
+
+    def needed(of: Report) -> int:
+        found = {f.slice: f.what for f in rule(of, gate(detect=0.1)).findings}["category=refunds"]
+        return int(found.split("About ")[1].split()[0])
+
+    assert needed(noisy) > 1.5 * needed(steady)
 
 
 def test_a_steady_scorers_failure_is_not_softened() -> None:

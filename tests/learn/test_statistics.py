@@ -97,7 +97,8 @@ def test_bootstrap_is_as_wide_as_theory_says_and_fast() -> None:
     low, high = paired_bootstrap(differences, seed=1)
     assert time.perf_counter() - began < 2  # some 0.02 s on an idle machine
     error = ((40 / 200 - 0.1**2) / 200) ** 0.5
-    assert (low, high) == pytest.approx((-0.1 - 1.96 * error, -0.1 + 1.96 * error), abs=0.012)
+    assert (low, high) == pytest.approx((-0.1 - 1.96 * error, -0.1 + 1.96 * error), abs=0.007)
+    assert paired_bootstrap([-1.0] * 60 + [1.0] * 40, seed=1) == pytest.approx((-0.2 - 0.192, -0.2 + 0.192), abs=0.03)
     assert paired_bootstrap(differences, seed=1) == (low, high)
     assert paired_bootstrap([0.2] * 5, seed=1) == pytest.approx((0.2, 0.2))
     with pytest.raises(ValueError):
