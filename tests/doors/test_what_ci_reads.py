@@ -53,8 +53,8 @@ def test_each_of_several_features_has_its_files(cli: Cli):
     another("second", "Answers", "Replies")
     assert cli("eval", "--changed", "--junit", "evals.xml", "--html", "evals.html", "--markdown", "all.md").exit_code == 0
     for name in ("help_desk", "second"):
-        assert f'name="{name}' in Path(f"evals-{name}.xml").read_text()
-        assert name in Path(f"evals-{name}.html").read_text()
+        assert f'name="{name}' in Path(f"evals.{name}.xml").read_text()
+        assert name in Path(f"evals.{name}.html").read_text()
         assert name.replace("_", "\\_") in Path("all.md").read_text()
     assert not Path("evals.xml").exists()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from releasing import working, write_project
+
 from mainstay.core.case import Case
 from mainstay.core.reasons import Status
 from mainstay.core.report import Opinion, Report, Result, Side
+from mainstay.learn.releasing import Wanted
 from mainstay.learn.task_fit import fits, recommendation
 
 NANO = 1_000_000
@@ -65,3 +70,12 @@ def test_nothing_is_said_of_too_few_cases_or_of_rungs_that_pass_none():
     assert {fit.rung for fit in none} == {None} and "no rung passes any case" in none[0].sentence
     small = Report(id="r", feature="f", at=0, took_s=0, who="", cases=(), candidate=side({}, 0), rungs={"a": side({}, 0)})
     assert "too few to tell" in fits(small, tolerance=0.02)[0].sentence
+
+
+async def test_the_report_of_a_release_stays_one_of_the_gate(tmp_path: Path):
+    """A release that also looked at each rung is borne by its report, and the checklist finds it."""
+    root = write_project(tmp_path, skills=("a", "b", "c"))
+    async with working(root) as app:
+        done = await app.desk.release("desk", Wanted(rungs=True))
+        assert done.report is not None and done.report.rungs
+        assert app.releases.reports("desk", kind="gate") == [done.report.id]
