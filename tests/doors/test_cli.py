@@ -352,9 +352,9 @@ BROKEN = {
     "no folder of features": ("features", remove, ["features", "the folder of features is missing", "next: mainstay init"]),
     "no feature": (FEATURE, remove, ["there is no feature in", "next: mainstay init"]),
     "no duration": (FEATURE, change('"8s"', "8"), [f"{FEATURE}:4 deadline", 'such as "500ms"', "got 8"]),
-    "no such model": (FEATURE, change('"default"', '"defualt"'), [f"{FEATURE}:19 ladder[1].model", 'did you mean "default"?']),
-    "no such rung": (FEATURE, change("rules =", "rulez ="), [f"{FEATURE}:16 ladder[0]", "rulez"]),
-    "no prompt": ("features/help_desk/prompts/answer.md", remove, [f"{FEATURE}:20 ladder[1].prompt", "answer.md", "is missing"]),
+    "no such model": (FEATURE, change('"default"', '"defualt"'), [f"{FEATURE}:20 ladder[1].model", 'did you mean "default"?']),
+    "no such rung": (FEATURE, change("rules =", "rulez ="), [f"{FEATURE}:17 ladder[0]", "rulez"]),
+    "no prompt": ("features/help_desk/prompts/answer.md", remove, [f"{FEATURE}:21 ladder[1].prompt", "answer.md", "is missing"]),
     "no such variable": (
         "features/help_desk/prompts/answer.md",
         change("{{ question }}", "{{ qestion }}"),

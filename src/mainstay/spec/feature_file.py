@@ -262,7 +262,7 @@ def _read_named(folder: Path, name: str, document: Document, place: Place) -> by
 def _beside(folder: Path, name: str) -> str:
     """The nearest of the files that there are, or some of them."""
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = [file for file in found if file != FILE and not file.startswith(".")]
+    files = [file for file in found if file != FILE and not file.startswith((".", "cases/"))]
     hint = nearest(name, files)
     if hint.startswith("did"):
         return hint
