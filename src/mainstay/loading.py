@@ -249,9 +249,11 @@ class _Serving:
             self.ready[name] = self._load(name, standing.live)
         except MainstayError as error:
             self.missing[name] = Refused(error.what, where=error.where or name, next=error.next or again)
-            if name not in self._last.ready:
+            if name not in last.ready:
                 return
-            self.ready[name] = self._last.ready[name]
+            served = last.ready[name]
+            taken_back = served.digest not in [entry.digest for entry in standing.past]
+            self.ready[name] = _without_models(served) if taken_back else served
         for trial, into in ((standing.canary, self.canaries), (standing.shadow, self.shadows)):
             if trial is not None:
                 try:
@@ -301,6 +303,12 @@ def _with_current(model: Model, current: Model | None) -> Model:
     if current is None:
         return model
     return msgspec.structs.replace(model, price=current.price, headers=current.headers)
+
+
+def _without_models(ready: Ready) -> Ready:
+    """What is left of a release that was taken back, where the one that should answer instead cannot be served."""
+    rungs = tuple([rung for rung in ready.rungs if not rung.spec.needs_model])
+    return msgspec.structs.replace(ready, rungs=rungs, asleep=True, keeps=0.0)
 
 
 def _place(release: Release) -> str:

@@ -231,6 +231,23 @@ async def test_a_running_process_keeps_what_it_serves_when_the_next_is_refused(t
         assert "refused" in app.trouble()
 
 
+async def test_what_was_rolled_back_goes_also_where_the_one_before_cannot_be_served(tmp_path: Path):
+    """After an upgrade the earlier release may be refused; the one that somebody took back loses its models all the same."""
+    root = write_project(tmp_path)
+    first = await release(root)
+    learn(root, "a", "b", "c")
+    second = await release(root)
+    async with production(root) as app:
+        assert await asked(app, "c 1") == "c answer 1."
+        db = apsw.Connection(str(root / ".mainstay" / "releases.db"))
+        db.execute("delete from releases where digest = ?", (first.release,))
+        db.close()
+        app.desk.board.roll_back("desk")
+        answer = await app.run("desk", question="c 1")
+        assert (answer.text, answer.status, answer.release) == ("Sorry.", "degraded", second.release)
+        assert "there is no release" in app.trouble()
+
+
 async def test_an_override_is_served_until_it_expires(tmp_path: Path):
     """The glass to break: audited with its reason, and gone again by itself."""
     root = write_project(tmp_path)
