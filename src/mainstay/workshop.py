@@ -85,6 +85,8 @@ class Workshop:
             serve=lambda call, ready: serve(call, ready, app.parts),
             sealed=self._sealed,
             scoring=lambda ready: self.scoring(ready, ready.feature.gate.scorers),
+            record=app.record,
+            digest=lambda feature: self._ready(feature).digest,
             kept=self._evals,
             new_id=self._new_id,
         )

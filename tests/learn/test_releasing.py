@@ -129,6 +129,46 @@ async def test_a_second_evaluation_costs_nothing_and_an_interrupted_one_goes_on(
     assert await evaluate(None) == (0, 60, "")
 
 
+JUDGE = """
+summary = "Judges an answer"
+[input]
+question = "text"
+answer = "text"
+[answer]
+schema = "verdict.schema.json"
+[[ladder]]
+model = "judge"
+prompt = "prompt.md"
+[[ladder]]
+message = { score = 0.0, passed = false, reason = "nobody judged" }
+"""
+
+
+async def test_a_judge_is_paid_by_the_evaluation_and_asked_once(tmp_path: Path):
+    """What judges cost counts for the budget, and a second run asks neither the feature nor its judge."""
+    root = write_project(tmp_path, feature=FEATURE.replace("at_least = 60", 'at_least = 60\nscorers = ["judged:helpful"]'))
+    folder = root / "features" / "helpful"
+    folder.mkdir()
+    (folder / "feature.toml").write_text(JUDGE)
+    (folder / "prompt.md").write_text("Judge: {{ question }} {{ answer }}\n")
+    (folder / "verdict.schema.json").write_text('{"type": "object", "required": ["score", "passed"]}')
+    (root / "mainstay.toml").write_text(
+        (root / "mainstay.toml").read_text()
+        + '[models.judge]\nprovider = "scripted"\nprice = { input = "1 USD", output = "1 USD" }\n'
+        + 'options = { replies = [\'{"score": 1, "passed": true}\'], usage = { input = 1000, output = 100 } }\n'
+    )
+    for expected in (60, 0):
+        async with working(root) as app:
+            report = await app.desk.evaluate("desk", Wanted())
+            judge = app.features.project.models["judge"].provider
+            assert len(judge.requests) == expected, report.candidate.results[0]  # type: ignore[attr-defined]
+            assert report.candidate.results[0].opinions["judged:helpful"].passed
+            assert {r.begun.call.tenant for r in await app.records(limit=100, feature="helpful", origin="judge")} == {"eval"}
+    async with working(root) as app:
+        spent = await app.desk.evaluate("desk", Wanted(options=Options(budget=10 * 1_100_000, at_once=1, fresh=True)))
+        assert "the budget was spent" in spent.unfinished and 5 < len(spent.candidate.results) < 12
+
+
 async def test_evaluations_leave_live_traffic_alone(tmp_path: Path):
     """Their calls have their own origin and tenant, fill no cache and are not in a feature's metrics."""
     root = write_project(tmp_path)

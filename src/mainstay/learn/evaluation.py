@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -29,7 +29,7 @@ from mainstay.core.feature import StaleRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Record
 from mainstay.core.report import Opinion, Report, Result, Side
-from mainstay.learn.scoring import Scoring
+from mainstay.learn.scoring import Ask, Scoring
 from mainstay.learn.trials import Collector
 from mainstay.serve.ready import Ready
 
@@ -52,11 +52,16 @@ class Kept(Protocol):
 
 
 class Stage(Struct, frozen=True, kw_only=True):
-    """What an evaluation runs on: what `app.py` lends. `seal` hands over the records of calls that end."""
+    """What an evaluation runs on: what `app.py` lends.
+
+    `sealed` hands over the records of calls that end, `record` one by its id, `digest` the release of a feature that judges.
+    """
 
     serve: Callable[[Call, Ready], AsyncGenerator[Event, None]]
     sealed: Collector
     scoring: Callable[[Ready], Scoring]
+    record: Callable[[str], Awaitable[Record | None]]
+    digest: Callable[[str], str]
     kept: Kept
     new_id: Callable[[], str]
 
@@ -182,20 +187,48 @@ class _Sitting:
         rival = answered[BASELINE][0] if BASELINE in answered else None
         for name, (record, kept) in answered.items():
             scoring = self._stage.scoring(contenders[name])
+            scoring = msgspec.structs.replace(scoring, ask=self._judge(scoring.ask, turn))
             said = await scoring.opinions(record, case, rival if name == CANDIDATE else None)
             self._results[name, case.id, turn] = _result(case, turn, record, kept=kept, opinions=said)
+
+    def _judge(self, ask: Ask, turn: int) -> Ask:
+        """Judges as scorers ask them: on this evaluation's money, and not twice for the same answer in the same turn."""
+
+        async def judged(feature: str, input: Mapping[str, Any]) -> Answer:
+            whole = msgspec.json.encode(("judge", feature, self._stage.digest(feature), input, turn), enc_hook=str)
+            key = hashlib.blake2b(whole, digest_size=20).digest()
+            kept = await self._known(key)
+            if kept is not None:
+                return kept.outcome.answer
+            answer = await ask(feature, input)
+            record = await self._stage.record(answer.id)
+            if record is not None:
+                self._pay(record)
+                outcome = msgspec.structs.replace(record.outcome, answer=answer)
+                await self._keep(key, Record(begun=record.begun, outcome=outcome))
+            return answer
+
+        return judged
+
+    async def _known(self, key: bytes) -> Record | None:
+        if self._plan.options.fresh:
+            return None
+        return await asyncio.to_thread(self._stage.kept.get, key, age=FRESH)
+
+    async def _keep(self, key: bytes, record: Record) -> None:
+        """Keep an answer for the next run, unless it says more of this hour than of what was asked."""
+        if record.outcome.answer.reason not in PASSING:
+            await asyncio.to_thread(self._stage.kept.put, key, record)
 
     async def _answered(self, case: Case, turn: int, ready: Ready) -> tuple[Record, bool]:
         """The answer of one release to one case, and whether it was given before."""
         key = _key(case, turn, ready)
-        if not self._plan.options.fresh:
-            kept = await asyncio.to_thread(self._stage.kept.get, key, age=FRESH)
-            if kept is not None:
-                self._kept += 1
-                return kept, True
+        kept = await self._known(key)
+        if kept is not None:
+            self._kept += 1
+            return kept, True
         record = await self._ask(case, ready)
-        if record.outcome.answer.reason not in PASSING:
-            await asyncio.to_thread(self._stage.kept.put, key, record)
+        await self._keep(key, record)
         return record, False
 
     async def _ask(self, case: Case, ready: Ready) -> Record:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +25,9 @@ log = logging.getLogger("mainstay.learn")
 PATIENCE = 60.0  # seconds that one scorer may take for one answer
 
 
+Ask = Callable[[str, Mapping[str, Any]], Awaitable[Answer]]
+
+
 class ReadyScorer(Struct, frozen=True):
     """A scorer under its name."""
 
@@ -37,7 +41,7 @@ class Scoring(Struct, frozen=True, kw_only=True):
     always: Sequence[ReadyScorer]
     named: Callable[[str], ReadyScorer]
     look_up: Callable[[Citation], Awaitable[Passage | None]]
-    ask: Callable[[str, Mapping[str, object]], Awaitable[Answer]]
+    ask: Ask
 
     def check(self, cases: Iterable[Case]) -> None:
         """Raises `ConfigError` for a case that names no scorer, or expects of one what it cannot tell: before money is spent."""
