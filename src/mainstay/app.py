@@ -96,7 +96,7 @@ class Mainstay:
             off=self._off,
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
-        self._obeyed, self._replaced, self._next_look = self.features.state, "", 0.0
+        self._obeyed, self._replaced = self.features.state, ""
         self._thread: _LoopThread | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
@@ -266,9 +266,7 @@ class Mainstay:
         if self._forked:
             return f"{FORKED}; {AFTER_FORK}"
         refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
-        keyless = [] if self.dev else self.loader.keyless(self.features)
-        said = [*refused, *([f"no key is set for {', '.join(keyless)}"] if keyless else [])]
-        return "; ".join(filter(None, [self._spool.trouble, self._follower.trouble, self._replaced, *said]))
+        return "; ".join(filter(None, [self._spool.trouble, self._follower.trouble, self._replaced, *refused]))
 
     def _off(self, call: Call) -> Switched | None:
         return self._obeyed.off(call)
@@ -280,7 +278,10 @@ class Mainstay:
         if self.dev:
             state = folded(self.releases.links())
             return msgspec.structs.replace(self.loader.folder(settings), state=state)
-        return self.loader.released(settings, folded(self.releases.links()), self.releases)
+        features = self.loader.released(settings, folded(self.releases.links()), self.releases)
+        if keyless := self.loader.keyless(features):
+            log.error("no key is set for %s: rungs that need it fail, and the ladder goes on below them", ", ".join(keyless))
+        return features
 
     def reload(self) -> None:
         """Load the whole folder again and swap one reference. Raises `ConfigError`, and then nothing has changed."""
@@ -340,12 +341,8 @@ class Mainstay:
                 raise failed
 
     def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
-        """Promote a canary or roll it back, if its records say so. Looking takes at most a twentieth of the time."""
-        began = time.monotonic()
-        if began < self._next_look:
-            return
+        """Promote a canary or roll it back, if its records say so."""
         decision = self._fresh(stand_of, canary, self._ledger).decision
-        self._next_look = time.monotonic() + 20 * (time.monotonic() - began)
         if decision.outcome != "go_on":
             ending: Ending = "promoted" if decision.outcome == "promote" else "rolled_back"
             board.end_trial(feature, canary, ending, decision.sentence)

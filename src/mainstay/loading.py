@@ -103,7 +103,7 @@ class Loader:
         """A release with the files that were frozen, on whatever Mainstay and imported Python there are now.
 
         What it was evaluated without stays asleep. A model whose key is missing here is asked all the same, and fails: then the
-        ladder goes on as in any outage, and `/readyz` says so.
+        ladder goes on as in any outage.
         """
         models = {name: _with_current(model, project.settings.get(name)) for name, model in release.models.items()}
         folder = frozen_folder(release.feature, release.files, shown=_place(release))

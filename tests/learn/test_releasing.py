@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import msgspec
 import pytest
-from releasing import FEATURE, case, learn, production, prompt, working, write_project
+from releasing import FEATURE, MODEL, case, learn, production, prompt, working, write_project
 
 import mainstay
 from mainstay.core.errors import ConfigError, NotReleased, Refused
@@ -286,6 +286,33 @@ async def test_what_was_rolled_back_goes_also_where_the_one_before_cannot_be_ser
         answer = await app.run("desk", question="c 1")
         assert (answer.text, answer.status, answer.release) == ("Sorry.", "degraded", second.release)
         assert "there is no release" in app.trouble()
+
+
+async def test_a_key_that_is_missing_in_production_is_an_outage_of_its_model(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The release is served as it was evaluated, its rung fails, the ladder goes on, and the log says why."""
+    root = write_project(tmp_path)
+    settings = (root / "mainstay.toml").read_text().replace("price", 'key = "env:SKILLED_KEY"\noptional = true\nprice')
+    (root / "mainstay.toml").write_text(settings.replace("skilled_model", "keyed_model"))
+    keyed = MODEL.replace("self.asked = 0", "self.asked, self.key = 0, key").replace("Finish\n", "Finish\n" + UNAUTHORIZED, 1)
+    (root / "keyed_model.py").write_text(keyed.replace("        self.asked += 1\n", "        check(self.key)\n"))
+    async with mainstay.open(root, environ={"SKILLED_KEY": "a-secret"}, dev=True) as app:
+        done = await app.desk.release("desk", Wanted())
+    async with mainstay.open(root, environ={}) as app:
+        answer = await app.run("desk", question="a 1")
+        assert (answer.text, answer.status, answer.release) == ("Sorry.", "degraded", done.release)
+        assert app.trouble() == "" and "no key is set for small" in caplog.text
+    async with mainstay.open(root, environ={"SKILLED_KEY": "a-secret"}) as app:
+        assert await asked(app, "a 1") == "a answer 1."
+
+
+UNAUTHORIZED = """
+from mainstay.core.errors import Unauthorized
+
+
+def check(key):
+    if not key:
+        raise Unauthorized("no key")
+"""
 
 
 async def test_an_override_is_served_until_it_expires(tmp_path: Path):
