@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from releasing import FEATURE, MODEL, learn, production, working, write_project
+from releasing import FEATURE, MODEL, SETTINGS, learn, production, working, write_project
 
 from mainstay.core.errors import BadRequest, MainstayError, Refused
 from mainstay.core.record import Record
@@ -66,7 +66,8 @@ async def test_closing_works_after_run_sync_had_something_on_trial(tmp_path: Pat
     """What follows an answer of `run_sync` belongs to its own event loop; `close` may be called from any other."""
     root = write_project(tmp_path, skills=("a",), feature=EASY)
     slow = "self.asked += 1\n        await asyncio.sleep(float(os.environ.get('SLOW', '0')) if 'skill: c' in str(request) else 0)"
-    (root / "skilled_model.py").write_text(f"import asyncio\nimport os\n{MODEL.replace('self.asked += 1', slow)}")
+    (root / "mainstay.toml").write_text(SETTINGS.replace("skilled_model", "slow_model"))
+    (root / "slow_model.py").write_text(f"import asyncio\nimport os\n{MODEL.replace('self.asked += 1', slow)}")
     await release(root)
     learn(root, "c")
     await trial(root, "shadow")
