@@ -75,8 +75,8 @@ class Follower:
         except Exception as error:
             said = str(error).partition("\n")[0]
             if self._failed.get(name) != said:
-                self._failed[name] = said
                 log.exception("what is released or switched cannot be followed now")
+            self._failed[name] = said
             return False
         self._failed.pop(name, None)
         return True

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from releasing import FEATURE, MODEL, learn, production, working, write_project
+from releasing import FEATURE, MODEL, SETTINGS, learn, production, working, write_project
 
 from mainstay.core.errors import BadRequest, MainstayError, Refused
 from mainstay.core.record import Record
@@ -65,21 +65,21 @@ async def test_a_reader_that_leaves_early_leaves_nothing_behind(tmp_path: Path):
 async def test_closing_works_after_run_sync_had_something_on_trial(tmp_path: Path):
     """What follows an answer of `run_sync` belongs to its own event loop; `close` may be called from any other."""
     root = write_project(tmp_path, skills=("a",), feature=EASY)
-    (root / "skilled_model.py").write_text(MODEL.replace("self.asked += 1", "self.asked += 1\n        await SLEEP()"))
-    slow = "import asyncio, os\n\n\nasync def SLEEP():\n    await asyncio.sleep(float(os.environ.get('SLOW', '0')))\n\n"
-    (root / "skilled_model.py").write_text(slow + (root / "skilled_model.py").read_text())
+    slow = "self.asked += 1\n        await asyncio.sleep(float(os.environ.get('SLOW', '0')) if 'skill: c' in str(request) else 0)"
+    (root / "mainstay.toml").write_text(SETTINGS.replace("skilled_model", "slow_model"))
+    (root / "slow_model.py").write_text(f"import asyncio\nimport os\n{MODEL.replace('self.asked += 1', slow)}")
     await release(root)
     learn(root, "c")
     await trial(root, "shadow")
     app = production(root)
     patience = pytest.MonkeyPatch()
-    patience.setenv("SLOW", "0.3")
+    patience.setenv("SLOW", "4")
     try:
         for n in range(8):
             await asyncio.to_thread(app.run_sync, "desk", question=f"a {n}", user=f"user-{n}")
         assert app.trials._tasks
-        await app.close()
     finally:
+        await app.close()
         patience.undo()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mainstay")]
 
