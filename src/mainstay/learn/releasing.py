@@ -89,9 +89,9 @@ class Desk:
         """Run the cases of a feature's folder, and rule. The report is kept."""
         lent, working = self._lent, self._lent.working(feature)
         baseline, differs = self._baseline(feature, wanted.against, working.release.digest)
-        cases = working.cases if wanted.cases is None else wanted.cases
-        learnt = [case for case in cases if any(r is not None and fitted_on(r, case) for r in (working.ready, baseline))]
-        cases = [case for case in cases if case not in learnt]
+        given = working.cases if wanted.cases is None else wanted.cases
+        answering = [ready for ready in (working.ready, baseline) if ready is not None]
+        cases = [case for case in given if not any(fitted_on(ready, case) for ready in answering)]
         if not cases:
             raise NotFound(f'"{feature}" has no cases', next=f"write features/{feature}/cases/first.jsonl; see docs/cases.md")
         gate_rules = working.ready.feature.gate
@@ -111,7 +111,7 @@ class Desk:
             who=lent.who,
             commit=working.release.commit,
             noise=gate.noise_of(report) if report.repeat > 1 else {},
-            notes=_notes(differs, learnt),
+            notes=_notes(differs, left_out=len(given) - len(cases)),
         )
         if wanted.rungs:
             found = task_fit.fits(report, tolerance=gate_rules.no_category_may_fall_by)
@@ -219,13 +219,13 @@ class Desk:
             raise Refused("the folder changed while it was evaluated", where=feature, next=f"mainstay release {feature}")
 
 
-def _notes(differs: str, learnt: Sequence[Case]) -> dict[str, Any]:
+def _notes(differs: str, *, left_out: int) -> dict[str, Any]:
     """What a reader of the report should know of how it came about."""
     notes = {}
     if differs:
         notes["baseline"] = f"not quite what is live: {differs}"
-    if learnt:
-        notes["left out"] = f"{len(learnt)} cases that a classifier of the ladder was fitted on"
+    if left_out:
+        notes["left out"] = f"{left_out} cases that a classifier of the ladder was fitted on"
     return notes
 
 
