@@ -75,7 +75,7 @@ async def test_closing_works_after_run_sync_had_something_on_trial(tmp_path: Pat
     patience = pytest.MonkeyPatch()
     patience.setenv("SLOW", "4")
     try:
-        for n in range(8):
+        for n in range(20):
             await asyncio.to_thread(app.run_sync, "desk", question=f"a {n}", user=f"user-{n}")
         assert app.trials._tasks
     finally:

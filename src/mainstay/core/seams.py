@@ -225,6 +225,10 @@ class Releases(Protocol):
         """Keep evidence that is no report."""
         ...
 
+    def attestation(self, id: str) -> Attestation | None:
+        """Evidence that is no report, by its id."""
+        ...
+
     def attestations(self, feature: str, kind: str, *, limit: int = 20) -> list[Attestation]:
         """The newest evidence of that kind for a feature."""
         ...

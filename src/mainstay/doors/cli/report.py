@@ -26,13 +26,17 @@ from mainstay.learn.trials import Beside, Counted, beside, stand_of
 def report(
     name: str, project: str, state: str | None, json_: bool, html: str | None, junit: str | None, markdown: str | None
 ) -> None:
-    """What is live, on trial and switched off for a feature, with its latest reports; or one report by its id, in full."""
+    """What is live, on trial and switched off for a feature, with its latest reports; or one report or other evidence by its id."""
     root, folder = Path(project), None if state is None else Path(state)
     store, ledger = releases_of(root, folder), history(root, folder)
     try:
         found = store.report(name)
         if found is not None:
             show(found, {"html": html, "junit": junit, "markdown": markdown}, json_=json_)
+            return
+        tried = store.attestation(name)
+        if tried is not None:
+            as_json(tried)
             return
         now = fold(store.links())
         known = {*named_in(root), *now.standings}

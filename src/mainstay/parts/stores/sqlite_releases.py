@@ -124,6 +124,11 @@ class SqliteReleases:
         row = (attestation.id, attestation.feature, attestation.kind, attestation.at, _encode(attestation))
         self._database.write(lambda db: insert(db, "insert or ignore into attestations", [row]))
 
+    def attestation(self, id: str) -> Attestation | None:
+        """Evidence that is no report, by its id."""
+        found = self._database.select("select body from attestations where id=?", (id,))
+        return self._read(_attestation, found[0][0]) if found else None
+
     def attestations(self, feature: str, kind: str, *, limit: int = 20) -> list[Attestation]:
         """The newest evidence of that kind for a feature."""
         found = self._database.select(
