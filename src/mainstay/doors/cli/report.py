@@ -26,7 +26,7 @@ from mainstay.learn.trials import Beside, Counted, beside, stand_of
 def report(
     name: str, project: str, state: str | None, json_: bool, html: str | None, junit: str | None, markdown: str | None
 ) -> None:
-    """What is live, on trial and switched off for a feature, with its latest reports; or one report or other evidence by its id."""
+    """What is live, on trial and switched off for a feature, with its latest reports; or one report or evidence by its id."""
     root, folder = Path(project), None if state is None else Path(state)
     store, ledger = releases_of(root, folder), history(root, folder)
     try:
