@@ -45,7 +45,7 @@ def init(folder: str, feature: str) -> None:
     for path, text in files.items():
         _write(target / path, text)
     there = "" if folder == "." else f" -C {shlex.quote(folder)}"
-    commands = (f'run {feature} "How do I return an item?"', f"drill {feature}", "serve --dev")
+    commands = (f'run {feature} "How do I return an item?"', f"drill {feature}", "serve --dev", f"release {feature}")
     click.echo("\n".join(["Try:", *(f"  mainstay {command}{there}" for command in commands)]))
 
 

@@ -54,7 +54,7 @@ def _print_verdict(report: Report, width: int) -> None:
 
 
 def _print_finding(finding: Finding, width: int) -> None:
-    where = f"{finding.slice}: " if finding.slice else ""
+    where = f"{finding.slice}: " if finding.slice and not finding.what.startswith(finding.slice) else ""
     rest = one_line(f"{where}{finding.what} ({finding.rule})", 2000)
     indent = 2 + len(words.VERDICTS[finding.outcome][0]) + 2
     told = _wrapped(rest, width, " " * indent)
