@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -604,3 +605,16 @@ def test_a_cache_that_was_deleted_begins_anew(tmp_path: Path, monkeypatch: pytes
         cache.flush()
     assert cache.get(b"105")[1] == b"v"
     cache.close()
+
+
+def test_many_may_open_a_new_database_at_the_same_moment(tmp_path: Path):
+    """Two servers that are started together on an empty folder both start: who comes second waits."""
+    barrier = threading.Barrier(8)
+
+    def opened(path: Path) -> None:
+        barrier.wait()
+        SqliteLedger(path).close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for round_ in range(30):
+            list(pool.map(opened, [tmp_path / f"{round_}.db"] * 8))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -119,10 +120,24 @@ def _connect(path: Path, sync: str) -> apsw.Connection:
         path.touch(mode=0o600)
         db = apsw.Connection(str(path))
         db.set_busy_timeout(BUSY_MS)
-        db.execute(f"pragma journal_mode=wal; pragma synchronous={sync}")
+        _to_wal(db)
+        db.execute(f"pragma synchronous={sync}")
     except (apsw.Error, OSError) as error:
         raise _failed("the database cannot be opened", error, path) from error
     return db
+
+
+def _to_wal(db: apsw.Connection) -> None:
+    """Change a file to WAL. Where another process does so at this moment, SQLite says "busy" at once, and does not wait."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            db.execute("pragma journal_mode=wal")
+            return
+        except apsw.BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.005)
 
 
 def _failed(what: str, error: Exception, path: Path | str) -> StoreError:
