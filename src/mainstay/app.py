@@ -41,7 +41,7 @@ from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
-from mainstay.spec.feature_file import FILE
+from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
 from mainstay.workshop import Workshop
 
@@ -469,8 +469,7 @@ def named_in(path: Path) -> set[str]:
 
 def folders_in(path: Path) -> dict[str, Path]:
     """The folders of the features of the project in that folder, by name. None of them is read, and no key is needed."""
-    folder = path / read_settings(path, {**_absent_keys(path), **os.environ}).features
-    return {p.name: p for p in sorted(folder.iterdir() if folder.is_dir() else ()) if (p / FILE).is_file()}
+    return folders_of(path / read_settings(path, {**_absent_keys(path), **os.environ}).features)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.ready import Ready, ServingModel
 from mainstay.spec.documents import Document
-from mainstay.spec.feature_file import FILE, Folder, frozen_folder, read_folder
+from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
@@ -71,7 +71,7 @@ class Loader:
         A release that cannot be served leaves in place what `last` served, and why in `missing`.
         """
         serving = _Serving(self, last, store)
-        for name in sorted({*state.standings, *self._folder_names(settings)}):
+        for name in sorted({*state.standings, *folders_of(self.root / settings.features)}):
             serving.add(name, state)
         return self._named_once(
             msgspec.structs.replace(
@@ -89,7 +89,7 @@ class Loader:
         folder = self.root / settings.features
         if not folder.is_dir():
             raise ConfigError("the folder of features is missing", where=str(folder), next="mainstay init")
-        return [read_folder(folder / name, shown=f"{settings.features}/{name}") for name in sorted(self._folder_names(settings))]
+        return [read_folder(path, shown=f"{settings.features}/{name}") for name, path in folders_of(folder).items()]
 
     def frozen(self, release: Release, project: assembling.Project) -> Ready:
         """A release as it was frozen, with today's keys and sources. Raises `Refused` where it is not the same any more."""
@@ -178,10 +178,6 @@ class Loader:
                 what = f'"{name}" is the name of a feature and of a model'
                 raise document_of(self.root).error(("models", name), what, next="rename one of them")
         return features
-
-    def _folder_names(self, settings: Settings) -> list[str]:
-        folder = self.root / settings.features
-        return [path.name for path in folder.iterdir() if (path / FILE).is_file()] if folder.is_dir() else []
 
     def _models(self, settings: Settings, document: Document) -> tuple[dict[str, ServingModel], list[str]]:
         models, sleeping = {}, []

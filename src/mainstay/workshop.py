@@ -34,7 +34,7 @@ from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.spec.cases import read_cases
 from mainstay.spec.documents import Document
-from mainstay.spec.feature_file import FILE, read_folder
+from mainstay.spec.feature_file import folder_of, read_folder
 
 EVALS = "evals.db"  # in the state folder
 JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
@@ -128,11 +128,8 @@ class Workshop:
 
     def _folder(self, feature: str) -> tuple[Path, str]:
         """The folder of a feature, and how errors call it."""
-        features = self._app.root / self._app.settings.features
-        known = {path.name: path for path in features.iterdir() if (path / FILE).is_file()}
-        if feature not in known:
-            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
-        return known[feature], f"{self._app.settings.features}/{feature}"
+        features = self._app.settings.features
+        return folder_of(self._app.root / features, feature), f"{features}/{feature}"
 
     def _frozen(self, release: Release) -> tuple[Ready, str]:
         loader = self._app.loader

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.classifier import FORMAT, Card, ClassifierFile, Label, Reached, Target
+from mainstay.learn.statistics import wilson
 from mainstay.serve.classifying import Classifier, mark_of, pieces, softmax
 
 LEAST = 5  # examples of each label: one for every part
@@ -375,7 +376,7 @@ def _card(
         if set(one.example.labels) == set(targets):
             whole.append((sure, right, one.known > 0 and one.known >= least))
     accuracy = sum(right for _, right, _ in whole) / len(whole)
-    low, high = interval(accuracy, len(whole))
+    low, high = wilson(accuracy * len(whole), len(whole))
     count = {name: Counter(_word(one.example.labels[name]) for one in cut if name in one.example.labels) for name in targets}
     asked = [[one.mark, sorted((n, _word(v)) for n, v in one.example.labels.items())] for one in cut]
     return Card(
@@ -409,14 +410,6 @@ def calibration_error(told: Sequence[tuple[float, bool]]) -> float:
     for sure, right in told:
         ranges[min(BINS - 1, int(sure * BINS))].append((sure, right))
     return sum(abs(sum(sure for sure, _ in some) - sum(right for _, right in some)) for some in ranges.values()) / len(told)
-
-
-def interval(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of n (Wilson)."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 _BLANK = Card(

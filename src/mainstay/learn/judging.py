@@ -32,6 +32,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer
 from mainstay.core.errors import ConfigError
 from mainstay.learn.length_bias import Judgement, LengthBias, LengthPrior, by_length_alone, corrected, fit_prior, length_bias
+from mainstay.learn.statistics import wilson
 from mainstay.parts.scorers.judged import TURNED, NoVerdict, pairwise, pointwise
 
 Verdict = Literal["first", "second", "tie", "passed", "failed"]
@@ -329,11 +330,8 @@ def _share(hits: Sequence[bool]) -> Estimate | None:
     n = len(hits)
     if not n:
         return None
-    z, share = statistics.NormalDist().inv_cdf(0.975), sum(hits) / n
-    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(
-        value=share, low=max(0.0, (middle - half) / (1 + z * z / n)), high=min(1.0, (middle + half) / (1 + z * z / n))
-    )
+    low, high = wilson(sum(hits), n)
+    return Estimate(value=sum(hits) / n, low=low, high=high)
 
 
 def _among_people(rows: Sequence[Row]) -> float | None:

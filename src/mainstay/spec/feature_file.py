@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.errors import ConfigError, NotFound, nearest
 from mainstay.core.feature import (
     NOT_YET,
     RESERVED,
@@ -46,6 +46,20 @@ class Folder(msgspec.Struct, frozen=True):
     files: dict[str, bytes]
     document: Document
     shown: str
+
+
+def folders_of(features: Path) -> dict[str, Path]:
+    """The folders of features in that folder, by name; none of them is read. There are none where there is no such folder."""
+    inside = sorted(features.iterdir()) if features.is_dir() else []
+    return {path.name: path for path in inside if (path / FILE).is_file()}
+
+
+def folder_of(features: Path, feature: str) -> Path:
+    """The folder of one feature. Raises `NotFound`."""
+    known = folders_of(features)
+    if feature not in known:
+        raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
+    return known[feature]
 
 
 def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) -> Folder:

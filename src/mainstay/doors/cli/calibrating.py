@@ -3,7 +3,6 @@ its verdicts are worth."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from mainstay.core.answer import Answer
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.release import Attestation
 from mainstay.doors.cli.printing import as_json, table
+from mainstay.doors.cli.watching import counting
 from mainstay.learn import judging
 from mainstay.learn.judging import Agreement, Calibration, Estimate
 from mainstay.learn.length_bias import LengthBias, Ratio
@@ -42,7 +42,7 @@ async def calibrate(app: mainstay.Mainstay, judge: str, file: Path, *, json_: bo
         real.append(await _from_a_model(app, answer))
         return answer
 
-    found = await judging.calibrate(ask, judge, rows, verified=lambda: bool(real) and all(real), progress=_progress)
+    found = await judging.calibrate(ask, judge, rows, verified=lambda: bool(real) and all(real), progress=counting("rows"))
     app.workshop.attest(_evidence(found, app))
     if json_:
         as_json(found)
@@ -106,11 +106,6 @@ async def _from_a_model(app: mainstay.Mainstay, answer: Answer) -> bool:
     models = {attempt.model for attempt in record.outcome.attempts if attempt.outcome == "ok"} if record else set()
     known = app.settings.models
     return bool(models) and all(name in known and known[name].provider not in INVENTED for name in models if name)
-
-
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{done} of {of} rows", err=True, nl=done == of)
 
 
 def _row(name: str, found: Agreement) -> list[str]:

@@ -12,16 +12,16 @@ import click
 
 from mainstay.assembling import shape
 from mainstay.core.classifier import Card, ClassifierFile
-from mainstay.core.errors import NotFound, nearest
 from mainstay.core.feature import ClassifierRung, Feature, MessageRung
 from mainstay.core.project import Settings
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.serve import PROJECT
+from mainstay.doors.cli.watching import counting
 from mainstay.learn.fitting import TooFew, fit, written
 from mainstay.learn.labelling import choose
 from mainstay.spec.cases import read_cases, read_training
 from mainstay.spec.feature_file import FILE as FEATURE
-from mainstay.spec.feature_file import Folder, read_folder
+from mainstay.spec.feature_file import Folder, folder_of, read_folder
 from mainstay.spec.settings_file import document_of
 
 CLASSIFIER = "classifier.json"
@@ -44,7 +44,12 @@ def classify(feature: str, project: str, json_: bool) -> None:
     field = None if rung is None else rung.field
     read = shape(folder, field=field)
     chosen = choose(read_cases(path, shown=shown), read_training(path, shown=shown), read)
-    fitted = fit(chosen.examples, date=datetime.datetime.now(datetime.UTC).date().isoformat(), field=field, seen=_progress)
+    fitted = fit(
+        chosen.examples,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        field=field,
+        seen=counting("rounds", what="fitting: "),
+    )
     if isinstance(fitted, TooFew):
         _lacking(feature, fitted, json_)
         sys.exit(3)
@@ -65,17 +70,7 @@ def _feature_folder(root: Path, feature: str) -> tuple[Path, str]:
     """The feature's folder, and how errors call it. The project's keys and models play no part here."""
     document = document_of(root)
     features = document.read(document.data.get("features", Settings().features), str, ("features",))
-    inside = root / features
-    known = [path.parent.name for path in inside.glob(f"*/{FEATURE}")]
-    if feature not in known:
-        raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
-    return inside / feature, f"{features}/{feature}"
-
-
-def _progress(done: int, of: int) -> None:
-    """How far it is, on one line, for whoever watches."""
-    if sys.stderr.isatty():
-        click.echo(f"\rfitting: {done} of {of} rounds", err=True, nl=done == of)
+    return folder_of(root / features, feature), f"{features}/{feature}"
 
 
 def _lacking(feature: str, lacks: TooFew, json_: bool) -> None:

@@ -18,6 +18,7 @@ from mainstay.core.units import Seconds
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.run import input_of
 from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.doors.cli.watching import counting
 from mainstay.learn.drill import DEADLINE, Report, Seen
 from mainstay.learn.faults import FAULTS, HEALTHY
 from mainstay.spec.feature_file import FILE as FEATURE
@@ -86,13 +87,7 @@ def _keyless(root: Path, report: Report) -> list[str]:
 async def _drill(root: Path, feature: str, fields: tuple[str, ...], deadline: float) -> Report:
     async with rehearsal(root) as app:
         given: dict[str, Any] | None = input_of(app, feature, fields, "drill") if fields else None
-        return await app.workshop.drill(feature, given, deadline=deadline, seen=_progress)
-
-
-def _progress(done: int, of: int) -> None:
-    """How far it is, on one line, for whoever watches."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{done} of {of} calls", err=True, nl=done == of)
+        return await app.workshop.drill(feature, given, deadline=deadline, seen=counting("calls"))
 
 
 def _facts(report: Report) -> dict[str, Any]:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from mainstay.core.errors import NotFound, nearest
 from mainstay.doors.cli.printing import as_json, reported
 from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.formats import inputs_of, read_any
 from mainstay.spec.cases import FOLDER, add_cases, new_cases, read_cases
-from mainstay.spec.feature_file import FILE, read_folder
+from mainstay.spec.feature_file import folder_of, read_folder
 from mainstay.spec.settings_file import read_settings
 
 IMPORTED = "imported.jsonl"
@@ -60,8 +59,4 @@ def import_(feature: str, file: Path, project: str, dry_run: bool, json_: bool) 
 
 def _folder(root: Path, feature: str) -> tuple[Path, str]:
     features = read_settings(root, os.environ).features
-    folder = root / features / feature
-    if not (folder / FILE).is_file():
-        known = [path.parent.name for path in (root / features).glob(f"*/{FILE}")]
-        raise NotFound(f'there is no feature "{feature}"; {nearest(feature, known)}', next="mainstay doctor")
-    return folder, f"{features}/{feature}"
+    return folder_of(root / features, feature), f"{features}/{feature}"

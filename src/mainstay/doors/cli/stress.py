@@ -22,6 +22,7 @@ from mainstay.doors.cli.drill import project_of
 from mainstay.doors.cli.printing import as_json, money, one_line, reported, table
 from mainstay.doors.cli.run import GOOD, input_of
 from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.doors.cli.watching import counting
 from mainstay.learn.adversarial import KINDS, PLAIN
 from mainstay.learn.stress import LIMIT, PROBLEMS, Report, Seen
 from mainstay.spec.cases import FOLDER, add_cases, new_cases, read_cases
@@ -88,7 +89,7 @@ async def _stress(
     async with mainstay.open(root, state=state, dev=True) as app:
         shown = f"{app.settings.features}/{feature}"
         given = [input_of(app, feature, fields, "stress")] if fields else _inputs(root / shown, shown)
-        report = await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=_progress)
+        report = await app.workshop.stress(feature, given, limit=limit, seed=seed, seen=counting("probes"))
         app.workshop.attest(_evidence(report, app))
         return report, root / shown, shown
 
@@ -110,12 +111,6 @@ def _evidence(report: Report, app: mainstay.Mainstay) -> Attestation:
         who=app.workshop.who,
         what=f"weak against {', '.join(found)}" if found else f"{len(report.calls)} adversarial calls found no weakness",
     )
-
-
-def _progress(done: int, of: int) -> None:
-    """How far it is, on one line, for whoever watches."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{done} of {of} probes", err=True, nl=done == of)
 
 
 def _keep(folder: Path, shown: str, report: Report) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import click
 
@@ -12,6 +13,16 @@ from mainstay.learn.evaluation import Progress
 
 EVERY = 0.1  # seconds between two states of the line
 WIDTH = 30
+
+
+def counting(things: str, *, what: str = "") -> Callable[[int, int], None]:
+    """Says how many things are done, of how many, on one line of standard error, if that is a terminal."""
+
+    def seen(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{what}{done} of {of} {things}", err=True, nl=done == of)
+
+    return seen
 
 
 class Bar:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from mainstay.core.case import NOT
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.units import Seconds
-from mainstay.learn.formats import yaml_text
+from mainstay.learn.formats.yaml_text import load_yaml
 
 GRADED = frozenset(
     """agent-rubric answer-relevance classifier context-faithfulness context-recall context-relevance conversation-relevance
@@ -130,7 +130,7 @@ def _is_json(wish: Wish) -> Expectation | str:
     schema = wish.value
     if isinstance(schema, str) and schema.strip():
         try:
-            schema = yaml_text.load(schema, "value").data
+            schema = load_yaml(schema, "value").data
         except ConfigError as error:
             return f"`value` is no JSON Schema: {error.what}"
     if schema in (None, ""):

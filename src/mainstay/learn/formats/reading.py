@@ -13,8 +13,7 @@ from msgspec import Struct
 
 from mainstay.core.case import Case, named
 from mainstay.core.errors import ConfigError
-from mainstay.learn.formats import yaml_text
-from mainstay.learn.formats.yaml_text import Loaded
+from mainstay.learn.formats.yaml_text import Loaded, load_yaml
 from mainstay.spec import documents
 from mainstay.spec.cases import Line
 
@@ -103,7 +102,7 @@ def load(text: str, shown: str) -> Loaded:
     """A document of JSON, where the name says so, or of YAML. Raises `ConfigError`."""
     if shown.endswith(".json"):
         return Loaded(Line(shown).data(text), shown, {})
-    return yaml_text.load(text, shown)
+    return load_yaml(text, shown)
 
 
 def typed(value: Any, kind: str) -> Any:

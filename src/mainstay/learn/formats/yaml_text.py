@@ -39,7 +39,7 @@ class Loaded(Struct, frozen=True):
         return otherwise if line is None else f"{self.shown}:{line}"
 
 
-def load(text: str, shown: str) -> Loaded:
+def load_yaml(text: str, shown: str) -> Loaded:
     """Read one YAML document. Raises `ConfigError` with the line."""
     import yaml  # 50 ms, and needed for this alone
 
