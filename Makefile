@@ -66,7 +66,7 @@ docs: install     ## Write the generated tables and schemas of docs/
 lock: install     ## Compile requirements/*.txt anew (needs uv)
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/core.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
 
 prices: install   ## Write the price table anew from the genai-prices package
 	$(BIN)/python -m pip install -q genai-prices

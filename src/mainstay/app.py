@@ -94,6 +94,7 @@ class Mainstay:
             observers=(*self.observers, self._sealed),
             without_secrets=self._without_secrets,
             off=self._off,
+            ask=self._ask,
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
@@ -122,8 +123,8 @@ class Mainstay:
         for an input that is no mapping and for a keyword whose value is of the wrong type; `param` names it.
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
-        `{"role": "user", "text": "…"}`), `tenant`, `user`, `session`, `locale`, `deadline` (seconds; it can only shorten the
-        feature's), `origin`, and `progress` for `step` events.
+        `{"role": "user", "text": "…"}`), `tenant`, `user`, `roles`, `session`, `locale`, `deadline` (seconds; it can only shorten
+        the feature's), `origin`, and `progress` for `step` events.
         """
         return self.serve(self._call(feature, input, **options))
 
@@ -136,6 +137,7 @@ class Mainstay:
         history: Sequence[Turn | Mapping[str, str]] = (),
         tenant: str = "default",
         user: str | None = None,
+        roles: Sequence[str] = (),
         session: str | None = None,
         locale: str | None = None,
         deadline: float | None = None,
@@ -150,6 +152,7 @@ class Mainstay:
             "history": tuple(history) if isinstance(history, Iterable) else history,
             "tenant": tenant,
             "user": user,
+            "roles": tuple(roles) if isinstance(roles, list) else roles,
             "session": session,
             "locale": locale,
             "deadline": deadline,
@@ -167,6 +170,14 @@ class Mainstay:
         if call.origin != "user" or call.request is not None or (canary is None and shadow is None):
             return serve(call, ready, self.parts)
         return self.trials.serve(call, ready, canary, shadow)
+
+    async def _ask(self, asking: Call, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
+        """What another feature says, asked by a guard of that call: for its tenant, in its time, and one deep."""
+        if asking.parent is not None:
+            raise BadRequest(f"{asking.feature} was itself asked by a call, and calls within calls are one deep")
+        call = self._call(feature, input, tenant=asking.tenant, origin="judge", deadline=seconds)
+        async with contextlib.aclosing(self.serve(msgspec.structs.replace(call, parent=asking.id, stream=False))) as events:
+            return fold([event async for event in events])
 
     def release_of(self, call: Call) -> Ready:
         """What answers this call, where no trial says otherwise."""

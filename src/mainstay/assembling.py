@@ -67,17 +67,21 @@ EXAMPLES = {
     "image": "https://example.com/image.png",
 }  # what templates are tried on at load
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
+Lent = Mapping[str, Mapping[str, Any]]
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """What a release can be bound to. `asleep` are models that are declared but whose key is not set."""
+    """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
+    and databases that guards may name, by the option that names them.
+    """
 
     root: Path
     models: Mapping[str, ServingModel]
     settings: Mapping[str, Model]
     sources: Mapping[str, Source]
     asleep: frozenset[str]
+    lent: Lent = {}
 
 
 def ready(folder: Folder, project: Project) -> Ready:
@@ -391,7 +395,7 @@ class _Assembly:
         return _ready_guard("schema", registry.made(kind, options, self._document, ("answer",)), self._where("answer"))
 
     def _guards(self, specs: tuple[GuardSpec, ...], stage: str) -> tuple[ReadyGuard, ...]:
-        return tuple([make_guard(spec, self._document, ("guards", stage, i)) for i, spec in enumerate(specs)])
+        return tuple([make_guard(spec, self._document, ("guards", stage, i), self._project.lent) for i, spec in enumerate(specs)])
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""
@@ -432,20 +436,23 @@ def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:
     return ALLOW
 
 
-def make_guard(spec: GuardSpec, document: Document, place: Place) -> ReadyGuard:
-    """A guard from the feature file: `"size"`, `{ size = { max = 100 } }`, or the shorthand `{ terms = ["AcmeCo"] }`."""
+def make_guard(spec: GuardSpec, document: Document, place: Place, lent: Lent) -> ReadyGuard:
+    """A guard from the feature file: `"size"`, `{ size = { max = 100 } }`, or the shorthand `{ terms = ["AcmeCo"] }`.
+
+    An option that names something that is `lent` (a classifier, a database) becomes the thing itself.
+    """
     if isinstance(spec, dict) and len(spec) != 1:
         raise document.error(place, "a guard is a name, or a table of one name and its options")
     name, given = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
     kind = registry.part("guards", name, where=document.where(place))
     at = place if isinstance(spec, str) else (*place, name)
     if isinstance(given, dict):
-        return _ready_guard(name, registry.made(kind, given, document, at), document.where(place))
+        return _ready_guard(name, registry.made(kind, given, document, at, lent), document.where(place))
     first = registry.first_option(kind)
     if not first:
         raise document.error(at, f"the guard `{name}` has no options")
     try:
-        return _ready_guard(name, registry.made(kind, {first: given}, document, at), document.where(place))
+        return _ready_guard(name, registry.made(kind, {first: given}, document, at, lent), document.where(place))
     except ConfigError as error:
         raise ConfigError(error.what, where=document.where(at), next=error.next) from None
 
@@ -546,7 +553,7 @@ def _identity(model: Model) -> list[Any]:
     return [model.name, model.provider, model.model, model.url, model.max_output, sorted(model.query.items()), model.options]
 
 
-def plain(model: ServingModel, rules: Plain, identity: Model, document: Document) -> Ready:
+def plain(model: ServingModel, rules: Plain, identity: Model, document: Document, lent: Lent) -> Ready:
     """A feature around one model that is called by its own name: guards, cache, limits and record apply, a ladder does not."""
     spec = ModelRung(model=model.name, prompt="", tries=rules.tries)
     feature = Feature(
@@ -567,9 +574,11 @@ def plain(model: ServingModel, rules: Plain, identity: Model, document: Document
         digest=digest,
         feature=feature,
         rungs=(rung,),
-        input_guards=tuple([make_guard(g, document, ("plain", "guards", "input", i)) for i, g in enumerate(rules.guards.input)]),
+        input_guards=tuple(
+            [make_guard(g, document, ("plain", "guards", "input", i), lent) for i, g in enumerate(rules.guards.input)]
+        ),
         output_guards=tuple(
-            [make_guard(g, document, ("plain", "guards", "output", i)) for i, g in enumerate(rules.guards.output)]
+            [make_guard(g, document, ("plain", "guards", "output", i), lent) for i, g in enumerate(rules.guards.output)]
         ),
         sources={},
         read_input=dict,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from msgspec import Struct
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
 from mainstay.core.feature import Feature
-from mainstay.core.project import Model, Settings
+from mainstay.core.project import Model, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases, Source
@@ -107,7 +108,7 @@ class Loader:
         """
         models = {name: _with_current(model, project.settings.get(name)) for name, model in release.models.items()}
         folder = frozen_folder(release.feature, release.files, shown=_place(release))
-        return self.bind(folder, models, project.sources, without=frozenset(release.asleep))
+        return self.bind(folder, models, project, without=frozenset(release.asleep))
 
     def difference(self, release: Release) -> str:
         """Why a frozen release has another digest now."""
@@ -128,16 +129,16 @@ class Loader:
         self,
         folder: Folder,
         models: Mapping[str, Model],
-        sources: Mapping[str, Source],
+        like: assembling.Project,
         *,
         without: frozenset[str] = frozenset(),
         breaker: Callable[[Model], Breaker] | None = None,
     ) -> Ready:
-        """A folder with these models, `without` some of them that are asleep."""
+        """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`."""
         document = document_of(self.root)
         awake = {name: model for name, model in models.items() if name not in without}
         serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
-        project = assembling.Project(root=self.root, models=serving, settings=models, sources=sources, asleep=without)
+        project = msgspec.structs.replace(like, models=serving, settings=models, asleep=without)
         return assembling.ready(folder, project)
 
     def folder_of(self, settings: Settings, feature: Feature) -> Folder:
@@ -168,8 +169,14 @@ class Loader:
             settings=settings.models,
             sources=self._sources(settings, document),
             asleep=frozenset(sleeping),
+            lent={
+                "classifier": self._services(settings.classifiers, "classifiers", document),
+                "database": self._services(settings.databases, "databases", document),
+            },
         )
-        plain = {name: assembling.plain(m, settings.plain, settings.models[name], document) for name, m in models.items()}
+        plain = {
+            name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()
+        }
         return Features(ready={}, plain=plain, project=project)
 
     def _named_once(self, features: Features) -> Features:
@@ -206,6 +213,18 @@ class Loader:
         return ServingModel(
             name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
         )
+
+    def _services(self, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
+        """Embedders, rerankers, classifiers or databases, made. A key that is not set is an error when they are asked."""
+        made = {}
+        for name, service in declared.items():
+            kind = registry.part(seam, service.kind, where=document.where((seam, name, "kind")))
+            path = None if service.path is None else str((self.root / service.path).resolve())
+            there = msgspec.structs.replace(service, name=name, path=path)
+            key = "" if service.key is None else self._environ.get(service.key.removeprefix("env:"), "")
+            make = functools.partial(kind, there, key=key, http=self._http)
+            made[name] = registry.built(make, document.where((seam, name)))
+        return made
 
     def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
         sources = {}

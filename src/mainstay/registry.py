@@ -10,9 +10,10 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -92,8 +93,17 @@ def versions(seam: str, names: Iterable[str]) -> dict[str, str]:
     return {name: f"{dist.name} {dist.version}" for name, dist in found.items() if dist is not None and dist.name != "mainstay"}
 
 
-def made(kind: Any, options: dict[str, Any], document: Document, place: Place) -> Any:
-    """A part made with its options as keywords, checked by the types that it declares (a `Struct`, or its `options` Struct)."""
+def made(
+    kind: Any,
+    options: dict[str, Any],
+    document: Document,
+    place: Place,
+    lent: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Any:
+    """A part made with its options as keywords, checked by the types that it declares (a `Struct`, or its `options` Struct).
+
+    An option that is called after something `lent`, and names one of those, becomes the thing itself.
+    """
     declared = declared_options(kind)
     if declared is None:
         _check_keywords(kind, options, document, place)
@@ -102,6 +112,13 @@ def made(kind: Any, options: dict[str, Any], document: Document, place: Place) -
         if declared is kind:
             return checked
         options = msgspec.structs.asdict(checked)
+    for name, known in lent.items():
+        wanted = options.get(name)
+        if isinstance(wanted, str):
+            if wanted not in known:
+                hint = f"add [{name}s.{wanted}] to mainstay.toml"
+                raise document.error(place, f'there is no {name} "{wanted}"; {nearest(wanted, known)}', next=hint)
+            options = {**options, name: known[wanted]}
     return built(lambda: kind(**options), document.where(place))
 
 

@@ -21,7 +21,7 @@ from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
 from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import Feature, MessageRung
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Begun, Outcome, Record
@@ -31,6 +31,7 @@ from mainstay.serve.guarding import ACTIONS, Screening
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard
 from mainstay.serve.tracing import Trace
 
+ANYBODY = Viewer()
 PASSES = ("allow", "replace")
 ODD_TEXTS = (
     "",
@@ -92,7 +93,9 @@ async def check_cuts(guard: ReadyGuard, text: str, pieces: Iterable[str], whole:
     return shown
 
 
-async def check_source(source: Source, *, finds: Iterable[str], misses: Iterable[str] = ()) -> list[Passage]:
+async def check_source(
+    source: Source, *, finds: Iterable[str], misses: Iterable[str] = (), viewer: Viewer = ANYBODY
+) -> list[Passage]:
     """Does the source find something for each of the questions in `finds`, and nothing for those in `misses`?
 
     Passages have to be well formed, best first, and the same each time; no query may make it raise. Gives all passages found.
@@ -100,14 +103,14 @@ async def check_source(source: Source, *, finds: Iterable[str], misses: Iterable
     assert isinstance(source.version, str) and source.version, "`version` is a text that changes with the content"
     found: list[Passage] = []
     for query in finds:
-        passages = await source.search(query, limit=3)
+        passages = await source.search(query, limit=3, viewer=viewer)
         assert passages, f"nothing was found for {query!r}"
-        assert passages == await source.search(query, limit=3), f"the same search has two results: {query!r}"
-        assert len(await source.search(query, limit=1)) == 1, "`limit` is the most passages that are given"
+        assert passages == await source.search(query, limit=3, viewer=viewer), f"the same search has two results: {query!r}"
+        assert len(await source.search(query, limit=1, viewer=viewer)) == 1, "`limit` is the most passages that are given"
         found += passages
         _check_passages(passages, query)
     for query in (*misses, *ODD_QUERIES):
-        passages = await source.search(query, limit=3)
+        passages = await source.search(query, limit=3, viewer=viewer)
         assert not passages or query in ODD_QUERIES, f"something was found for {query!r}"
         _check_passages(passages, query)
     return found

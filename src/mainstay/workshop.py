@@ -13,7 +13,7 @@ import msgspec
 from mainstay import assembling, provenance
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.errors import NotFound, nearest
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
@@ -141,11 +141,11 @@ class Workshop:
     def scoring(self, ready: Ready, specs: Sequence[ScorerSpec]) -> Scoring:
         """What answers of that release are scored with."""
 
-        async def look_up(citation: Citation) -> Passage | None:
+        async def look_up(citation: Citation, viewer: Viewer) -> Passage | None:
             show = getattr(ready.sources.get(citation.source), "passage", None)
             if show is None:
                 raise NotFound(f"the source {citation.source} cannot show a passage again")
-            found: Passage | None = await show(citation.passage)
+            found: Passage | None = await show(citation.passage, viewer=viewer)
             return found
 
         async def ask(feature: str, input: Mapping[str, Any]) -> Answer:
@@ -252,7 +252,7 @@ class Workshop:
     def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""
         folder = self._app.loader.folder_of(self._app.settings, feature)
-        return self._app.loader.bind(folder, models, self._app.features.project.sources, breaker=lambda model: Breaker())
+        return self._app.loader.bind(folder, models, self._app.features.project, breaker=lambda model: Breaker())
 
     def close(self) -> None:
         """Let go of what it keeps."""

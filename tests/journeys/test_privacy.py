@@ -49,7 +49,7 @@ PARTS = """
         def __init__(self, *, name):
             pass
 
-        async def search(self, query, *, limit):
+        async def search(self, query, *, limit, viewer):
             raise ValueError(f"cannot look for {query}")
 
     class Input:

@@ -17,7 +17,7 @@ from mainstay import registry
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
 from mainstay.core.case import Case
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion, accepts
@@ -369,12 +369,18 @@ async def cited(guide: Markdown, text: str, *places: str, quotes: str = "") -> O
     from mainstay.serve.citing import cite
 
     passages = tuple(
-        [await guide.passage(place) or Passage(id=place, source="guide", document="x", text="-") for place in places]
+        [
+            await guide.passage(place, viewer=Viewer()) or Passage(id=place, source="guide", document="x", text="-")
+            for place in places
+        ]
+            await guide.passage(place, viewer=Viewer()) or Passage(id=place, source="guide", document="x", text="-")
+            for place in places
+        ]
     )
     citations = tuple(msgspec.structs.replace(c, quote=quotes) for c in cite(text, Evidence(passages=passages)))
 
     async def look_up(citation: Citation) -> Passage | None:
-        return await guide.passage(citation.passage)
+        return await guide.passage(citation.passage, viewer=Viewer())
 
     found = await opinion(Citations(), answer(text, citations=citations), look_up=look_up)
     assert found is not None
@@ -383,10 +389,10 @@ async def cited(guide: Markdown, text: str, *places: str, quotes: str = "") -> O
 
 async def test_a_source_shows_a_passage_again(guide: Markdown):
     """A citation can only be checked against what its source holds now."""
-    for passage in await guide.search("How long do I have to return?", limit=3):
-        shown = await guide.passage(passage.id)
+    for passage in await guide.search("How long do I have to return?", limit=3, viewer=Viewer()):
+        shown = await guide.passage(passage.id, viewer=Viewer())
         assert shown == msgspec.structs.replace(passage, score=0.0)
-    assert await guide.passage("returns.md#gone") is None
+    assert await guide.passage("returns.md#gone", viewer=Viewer()) is None
 
 
 LONG, REFUNDS = "returns.md#how-long-you-have", "returns.md#refunds"

@@ -15,7 +15,7 @@ import pytest
 import mainstay
 from mainstay import testing
 from mainstay.core.errors import ConfigError
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.parts.sources.markdown import LONGEST, Markdown
 
 SHIPPING = (
@@ -49,7 +49,7 @@ def source(path: Path, **options: str) -> Markdown:
 
 
 async def first(source: Markdown, query: str) -> Passage:
-    return (await source.search(query, limit=3))[0]
+    return (await source.search(query, limit=3, viewer=Viewer()))[0]
 
 
 async def test_it_keeps_the_seams_promises(folder: Folder):
@@ -69,7 +69,7 @@ async def test_passages_say_where_they_stand(folder: Folder):
     files = {"sub/übersicht neu.md": SHIPPING, "bom.md": b"\xef\xbb\xbf" + RETURNS.encode(), "crlf.md": crlf}
     root = folder(files)
     knowledge = source(root, link="https://example.com/docs/")
-    found = await knowledge.search("customs week Norway; money arrives in five days", limit=9)
+    found = await knowledge.search("customs week Norway; money arrives in five days", limit=9, viewer=Viewer())
     assert {p.document for p in found} == set(files)
     for passage in found:
         text = (root / passage.document).read_text(encoding="utf-8-sig")
@@ -82,9 +82,9 @@ async def test_passages_say_where_they_stand(folder: Folder):
 async def test_a_path_may_be_one_file(folder: Folder):
     """One file is knowledge too, whatever its ending, and its document is its name."""
     root = folder({"faq.txt": SHIPPING, "other.md": RETURNS})
-    passages = await source(root / "faq.txt").search("customs Norway", limit=3)
+    passages = await source(root / "faq.txt").search("customs Norway", limit=3, viewer=Viewer())
     assert [p.document for p in passages] == ["faq.txt"]
-    assert not await source(root / "faq.txt").search("refunds money", limit=3)
+    assert not await source(root / "faq.txt").search("refunds money", limit=3, viewer=Viewer())
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_a_file_without_words_is_no_harm(folder: Folder):
 
 async def test_a_folder_of_empty_files_answers_nothing(folder: Folder):
     """Knowledge that is still to be written is searched without an error."""
-    assert await source(folder({"a.md": "", "b.md": "# Title\n"})).search("title", limit=3) == []
+    assert await source(folder({"a.md": "", "b.md": "# Title\n"})).search("title", limit=3, viewer=Viewer()) == []
 
 
 async def test_a_huge_file_is_cut_into_passages(folder: Folder):
@@ -132,7 +132,7 @@ async def test_a_word_without_end_is_looked_up_at_once(folder: Folder, query: st
     """Who pastes a word of thousands of letters holds up nobody: the time of a search grows with the question's length alone."""
     source_ = source(folder({"shipping.md": SHIPPING}))
     began = time.monotonic()
-    await source_.search(query, limit=3)
+    await source_.search(query, limit=3, viewer=Viewer())
     assert time.monotonic() - began < 3
 
 
@@ -157,7 +157,7 @@ async def test_links_in_circles_end(folder: Folder):
     (root / "sub" / "up").symlink_to(root, target_is_directory=True)
     (root / "sub" / "aside").symlink_to(root / "other", target_is_directory=True)
     (root / "other" / "aside").symlink_to(root / "sub", target_is_directory=True)
-    passages = await source(root).search("customs week Norway", limit=9)
+    passages = await source(root).search("customs week Norway", limit=9, viewer=Viewer())
     assert [p.document for p in passages] == ["a.md"]
     assert (await first(source(root), "refunds money days")).document == "sub/b.md"
 
@@ -170,7 +170,9 @@ async def test_a_linked_folder_is_read(folder: Folder):
     (root / "linked").symlink_to(elsewhere, target_is_directory=True)
     (root / "linked again").symlink_to(elsewhere, target_is_directory=True)
     (elsewhere / "deep" / "out").symlink_to(folder({"opera.md": "# Opera\n\nTickets for the opera.\n"}, name="third"))
-    assert [p.document for p in await source(root).search("customs week Norway", limit=9)] == ["linked/deep/shipping.md"]
+    assert [p.document for p in await source(root).search("customs week Norway", limit=9, viewer=Viewer())] == [
+        "linked/deep/shipping.md"
+    ]
     assert (await first(source(root), "opera tickets")).document == "linked/deep/out/opera.md"
 
 

@@ -122,7 +122,7 @@ class SlowSource:
     def __init__(self, *, name, path, link=None):
         self._name = name
 
-    async def search(self, query, *, limit):
+    async def search(self, query, *, limit, viewer):
         await asyncio.sleep(0.5)
         return [Passage(id="1", source=self._name, document="a.md", text="Something.")]
 

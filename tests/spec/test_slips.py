@@ -837,9 +837,7 @@ SECRETS = [
 
 NOT_YET = [
     feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
-    feature("high stakes", "deadline", 'stakes = "high"\ndeadline', f'{F}:2 stakes: stakes = "high" {EARLY}'),
     feature("batch", "deadline", 'priority = "batch"\ndeadline', f'{F}:2 priority: priority = "batch" {EARLY}'),
-    added("slots", '[grounding.slots.price]\nsql = "select 1"\n', f"{F}:13 grounding.slots: `slots` {EARLY}"),
     added("near", '[cache]\nnear = "auto"\n', f'{F}:14 cache.near: near = "auto" {EARLY}'),
     *[
         added(key, f"[limits]\n{key} = {value}\n", f"{F}:14 limits.{key}: `{key}` {EARLY}")

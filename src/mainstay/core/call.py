@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from mainstay.core.evidence import Viewer
 from mainstay.core.model import ModelRequest
 
 Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill"]
@@ -24,7 +25,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a
     caller may shorten the feature's, never lengthen it. `cohort` is set where the call takes part in a trial: the trial's id
-    and `canary`, `control` or `shadow`. `parent` is the call that this one was made for. `stream` says that somebody reads the
+    and `canary`, `control` or `shadow`. `roles` are what the application says its user may see
+    (`staff`, `editor`, …). `parent` is the call that this one was made for. `stream` says that somebody reads the
     words as they come, `progress` that they want `step` events too.
     `request` is set for a plain model only, and then `input` is empty.
     """
@@ -35,6 +37,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     history: tuple[Turn, ...] = ()
     tenant: str = "default"
     user: str | None = None
+    roles: tuple[str, ...] = ()
     session: str | None = None
     locale: str | None = None
     deadline: float | None = None
@@ -44,6 +47,11 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stream: bool = False
     progress: bool = False
     request: ModelRequest | None = None
+
+    @property
+    def viewer(self) -> Viewer:
+        """For whom sources are searched."""
+        return Viewer(tenant=self.tenant, roles=self.roles)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Every text that came from outside, with the path that names it in an error."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mainstay.core.call import Turn
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Slot
 
 NOT = "not-"  # before a scorer's name: the answer has to be one that this scorer does not accept
 
@@ -31,6 +31,9 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     must: Annotated[bool, Meta(description="No release in which this case fails goes live.")] = False
     history: Annotated[tuple[Turn, ...], Meta(description="Earlier turns, oldest first.")] = ()
     locale: Annotated[str | None, Meta(description="The language and place of the user, such as `de-CH`.")] = None
+    tenant: Annotated[str | None, Meta(description="For whom it is asked, where sources show tenants different things.")] = None
+    roles: Annotated[tuple[str, ...], Meta(description="What the user may see, as sources name it.")] = ()
+    slots: Annotated[tuple[Slot, ...] | None, Meta(description="The facts, in place of what would be fetched.")] = None
     passages: Annotated[tuple[Passage, ...] | None, Meta(description="The evidence, in place of what the sources find.")] = None
     notes: Annotated[str, Meta(description="Why this case is here.")] = ""
     source: Annotated[str, Meta(description="Where it came from: `record:…`, `stress:typos`, `promptfoo:tests.yaml`.")] = ""
@@ -43,7 +46,9 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     def fingerprint(self) -> str:
         """A hash of the call that this case makes: the same as long as the model would be asked the same."""
-        asked = (self.input, self.history, self.locale, self.passages)
+        asked: tuple[Any, ...] = (self.input, self.history, self.locale, self.passages)
+        if self.tenant or self.roles or self.slots is not None:
+            asked = (*asked, self.tenant, self.roles, self.slots)
         return hashlib.blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=12).hexdigest()
 
 

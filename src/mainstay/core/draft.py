@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from mainstay.core.call import Call
+from mainstay.core.answer import Answer
+from mainstay.core.call import Call, Turn
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
@@ -20,7 +22,8 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
     characters have left already: a guard may not change those. `complete` says that nothing more will be written.
-    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models.
+    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models. `ask` runs
+    another feature (a judge) within the call's time and money; None where nobody may be asked, as at load.
     """
 
     call: Call
@@ -31,6 +34,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     data: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
     evidence: Evidence = NOTHING
+    ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]] | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -38,6 +42,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     `remark` is written for the model that is asked again; `detail` for the developer who reads the record. A `retry`
     that comes too late (words were shown, or no tries are left) counts as a refusal of the rung, for `reason`.
+
+    At stage `input`, `replace` brings the call's `input` and `history` to go on with, and in `placeholders` what each placeholder
+    in them stands for. `support` is how far the evidence bears the draft, between 0 and 1, where the guard knows.
     """
 
     action: Action
@@ -46,6 +53,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
     detail: str = ""
     text: str | None = None
     data: Any = None
+    input: dict[str, Any] | None = None
+    history: tuple[Turn, ...] | None = None
+    placeholders: dict[str, str] = {}
+    support: float | None = None
 
 
 ALLOW = Verdict(action="allow")

@@ -7,6 +7,7 @@
     ├── Refused              a change of what is served that the gate, or the state of things, does not allow
     ├── BadRequest           a door was asked something that it cannot do; `param` names the field
     ├── StoreError           a file or database that we own cannot be read or written
+    ├── SourceError          a source or database of the team cannot be read, or not in time
     ├── RungFailed           a rung's own template, rules or function failed
     └── ModelError           a provider gave no usable answer
         ├── Unsupported      we cannot say this on that provider's wire; `feature` names it
@@ -69,6 +70,10 @@ class BadRequest(MainstayError):
 
 class StoreError(MainstayError):
     """A file or database that Mainstay owns cannot be read or written."""
+
+
+class SourceError(MainstayError):
+    """What a feature's knowledge comes from (files, a database, an address) cannot be read, or not in time."""
 
 
 class RungFailed(MainstayError):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
+from mainstay.core.evidence import SlotType
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
@@ -19,7 +20,7 @@ InputType = Literal[
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 FROM_PYTHON = r"^[\w./-]+:[A-Za-z_][\w.]*$"
-RESERVED = frozenset({"passages", "history", "steps", "extracted"})  # what templates are given beside the input
+RESERVED = frozenset({"passages", "slots", "history", "steps", "extracted"})  # what templates are given beside the input
 GIVEN = Meta(
     extra_json_schema={"given": True}
 )  # marks a field that is never written in the file: a name that the folder or table gives
@@ -30,9 +31,7 @@ POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep"
 # calls, so it may stand.
 NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("delivery",), "reviewed"),
-    (("stakes",), "high"),
     (("priority",), "batch"),
-    (("grounding", "slots"), None),
     (("cache", "near"), "auto"),
     (("limits", "per_call"), None),
     (("limits", "tenant_per_day"), None),
@@ -201,13 +200,64 @@ class AnswerShape(Spec, frozen=True, kw_only=True):
     ] = None
 
 
+class SlotSpec(Spec, frozen=True, kw_only=True):
+    """A typed fact that is fetched when a call needs it, from a database or an address."""
+
+    sql: Annotated[
+        str | None, Meta(description="One reading statement that gives one value; `:name` stands for a field of the input.")
+    ] = None
+    database: Annotated[str | None, Meta(description="The name of a database in mainstay.toml; by default the only one.")] = None
+    http: Annotated[
+        str | None, Meta(description="An address that gives JSON; `{name}` stands for a field of the input, encoded.")
+    ] = None
+    value: Annotated[
+        str | None, Meta(description="Where in the JSON the value is: a path such as `product.price` or `items.0.sku`.")
+    ] = None
+    type: Annotated[SlotType, Meta(description="How it is compared with what an answer says.")] = "text"
+    unit: Annotated[str, Meta(description="Its currency (`EUR`) or unit (`kg`), where it has one.")] = ""
+    fresh: Annotated[Seconds, Meta(description="How long a fetched value may be used again.")] = field(
+        default_factory=lambda: Seconds(60)
+    )
+    stale: Annotated[
+        Literal["refuse", "drop", "use"],
+        Meta(
+            description="When it cannot be fetched and what is known is no longer fresh: `refuse` the rungs that need a model, "
+            "`drop` the fact and go on, or `use` the old value and say how old it is."
+        ),
+    ] = "refuse"
+    timeout: Annotated[Seconds, Meta(description="How long fetching may take.")] = field(default_factory=lambda: Seconds(1))
+
+
+class Confidence(Spec, frozen=True, kw_only=True):
+    """How sure an answer has to be."""
+
+    floor: Annotated[
+        Share, Meta(description="Below this the next rung is tried; an answer waits for its end where it is above 0.")
+    ] = 0.0
+    file: Annotated[
+        str | None, Meta(description="The calibration that `mainstay learn confidence` writes, beside feature.toml.")
+    ] = None
+
+
+class Refusal(Spec, frozen=True, kw_only=True):
+    """What a refusal says beside its reason."""
+
+    next: Annotated[
+        str | dict[str, str],
+        Meta(description="What the user can do instead: a sentence, or one for each language, such as { en = …, de = … }."),
+    ] = ""
+    language: Annotated[
+        str | None, Meta(description="The language of refusals where the user's is not known or not one that Mainstay speaks.")
+    ] = None
+
+
 class Grounding(Spec, frozen=True, kw_only=True):
     """Where the evidence comes from."""
 
     sources: Annotated[tuple[str, ...], Meta(description="Names of sources in mainstay.toml.")] = ()
     passages: Annotated[Positive, Meta(description="How many passages are looked for.")] = 5
     required: Annotated[bool, Meta(description="Refuse with `no_evidence` when the sources hold nothing that answers.")] = True
-    slots: Annotated[dict[str, dict[str, Any]], Meta(description="Typed facts fetched at query time.")] = {}
+    slots: Annotated[dict[str, SlotSpec], Meta(description="Typed facts fetched at query time.")] = {}
 
 
 GuardSpec = str | dict[str, Any]
@@ -301,6 +351,8 @@ class Feature(Spec, frozen=True, kw_only=True):
     grounding: Annotated[Grounding, Meta(description="Where the evidence comes from.")] = Grounding()
     ladder: Annotated[tuple[AnyRung, ...], Meta(description="The ways of answering, best first; the last one needs nothing.")]
     guards: Annotated[Guards, Meta(description="What checks the input and every draft.")] = Guards()
+    confidence: Annotated[Confidence, Meta(description="How sure an answer has to be.")] = Confidence()
+    refusal: Annotated[Refusal, Meta(description="What a refusal says beside its reason.")] = Refusal()
     cache: Annotated[CacheRules, Meta(description="Whether answers are kept.")] = CacheRules()
     limits: Annotated[Limits, Meta(description="What may be spent and asked.")] = Limits()
     gate: Annotated[Gate, Meta(description="What a release has to reach.")] = Gate()
@@ -318,7 +370,7 @@ class Feature(Spec, frozen=True, kw_only=True):
     @property
     def shows_early(self) -> bool:
         """Whether words may leave before the whole draft was checked."""
-        return self.delivery == "stream" and not self.structured
+        return self.delivery == "stream" and not self.structured and not self.confidence.floor
 
 
 class Rule(Spec, frozen=True, kw_only=True):

@@ -52,14 +52,43 @@ class Model(Spec, frozen=True, kw_only=True):
     options: Annotated[dict[str, Any], Meta(description="What the provider's part understands beside this.")] = {}
 
 
+class Service(Spec, frozen=True, kw_only=True):
+    """Something that is neither a model that writes nor a source: an embedder, a reranker, a classifier or a database."""
+
+    name: Annotated[str, Meta(description="Its name: its table's."), GIVEN] = ""
+    kind: Annotated[str, Meta(description="Which part it is: one of ours, or a part of your own.")]
+    model: Annotated[str, Meta(description="The name that an address has for the model.")] = ""
+    url: Annotated[str | None, Meta(description="The address; by default the part's own.")] = None
+    path: Annotated[str | None, Meta(description="The file or folder, from mainstay.toml.")] = None
+    key: Annotated[str | None, Meta(description='Where the secret is: `"env:OPENAI_API_KEY"`. Never the secret itself.')] = None
+    timeout: Annotated[Seconds, Meta(description="How long one request may take.")] = field(default_factory=lambda: Seconds(2))
+    options: Annotated[dict[str, Any], Meta(description="What the part understands beside this.")] = {}
+
+
+class CuratedSpec(Spec, frozen=True, kw_only=True):
+    """Somebody answers for the content of a source."""
+
+    approver: Annotated[str, Meta(min_length=1, description="Who approved it.")]
+    review: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description="The day by which it has to be looked at again.")]
+
+
 class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source of evidence."""
 
     kind: Annotated[str, Meta(description="`markdown`, or a part of your own.")] = "markdown"
-    path: Annotated[str | None, Meta(description="The folder or file, from mainstay.toml; `markdown` needs it.")] = None
+    path: Annotated[str | None, Meta(description="The folder or file, from mainstay.toml; `folder` needs it.")] = None
+    url: Annotated[str | None, Meta(description="The address; `http` needs it.")] = None
+    database: Annotated[str | None, Meta(description="The name of a database in mainstay.toml; `sql` needs it.")] = None
     link: Annotated[
         str | None, Meta(description="Prefix of the link to a passage; the document and its anchor are appended.")
     ] = None
+    embedder: Annotated[str | None, Meta(description="The name of an embedder in mainstay.toml; without one, words alone.")] = (
+        None
+    )
+    reranker: Annotated[str | None, Meta(description="The name of a reranker in mainstay.toml.")] = None
+    tenants: Annotated[tuple[str, ...], Meta(description="The tenants that may see it; none named means all.")] = ()
+    roles: Annotated[tuple[str, ...], Meta(description="The roles that may see it; none named means all.")] = ()
+    curated: Annotated[CuratedSpec | None, Meta(description="Who answers for its content, and until when.")] = None
     options: Annotated[dict[str, Any], Meta(description="What the source's part understands beside this.")] = {}
 
 
@@ -100,6 +129,14 @@ class Settings(Spec, frozen=True, kw_only=True):
     )
     models: Annotated[dict[str, Model], Meta(description="The models, by the names that features use.")] = {}
     sources: Annotated[dict[str, SourceSpec], Meta(description="The sources of evidence, by the names that features use.")] = {}
+    databases: Annotated[
+        dict[str, Service], Meta(description="Systems of record that are read, by the names that are used.")
+    ] = {}
+    embedders: Annotated[
+        dict[str, Service], Meta(description="What turns texts into vectors, by the names that sources use.")
+    ] = {}
+    rerankers: Annotated[dict[str, Service], Meta(description="What ranks passages again, by the names that sources use.")] = {}
+    classifiers: Annotated[dict[str, Service], Meta(description="Trained classifiers, by the names that guards use.")] = {}
     server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = field(default_factory=Server)
     plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = field(default_factory=Plain)
     observers: Annotated[tuple[str, ...], Meta(description="What watches sealed records.")] = ("prometheus",)

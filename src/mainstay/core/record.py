@@ -15,6 +15,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest
+from mainstay.core.evidence import Slot
 from mainstay.core.model import Usage
 from mainstay.core.reasons import Reason
 
@@ -61,12 +62,21 @@ class GuardNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+class Found(Struct, frozen=True):
+    """A passage that a call was given: where it is, and the version of its document then."""
+
+    source: str
+    passage: str
+    version: str
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     """How a call ended.
 
     `steps` are the microseconds spent in each step of the pipeline; `provider_us` is the part of `took_us` that was
     spent waiting for models, so `took_us - provider_us` is our own overhead. `shared_with` names the call whose
-    production this one joined.
+    production this one joined. `slots` are the facts that the answer was given, `passages` the ids and versions of what was
+    found, by source; `signals` what its confidence was computed from.
     """
 
     id: str
@@ -79,6 +89,9 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     steps: dict[str, int] = {}
     cost_nano_usd: int | None = 0
     shared_with: str | None = None
+    slots: tuple[Slot, ...] = ()
+    passages: tuple[Found, ...] = ()
+    signals: dict[str, float] = {}
 
 
 class Record(Struct, frozen=True, kw_only=True):

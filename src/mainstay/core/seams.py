@@ -1,12 +1,13 @@
 """The seams: what a part has to be. Each is one method where possible; one conformance suite a seam runs on every part.
 
-A part is found by entry point (`mainstay.providers`, `.sources`, `.guards`, `.scorers`, `.observers`; ours come in by the same
-door) or named by path, `"shop.guards:NoCompetitors"`. Parts import `core` and `wire`, and never each other.
+A part is found by entry point (`mainstay.providers`, `.sources`, `.readers`, `.embedders`, `.rerankers`, `.classifiers`,
+`.guards`, `.scorers`, `.observers`; ours come in by the same door) or named by path, `"shop.guards:NoCompetitors"`. Parts import
+`core` and `wire`, and never each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Curated, Evidence, Passage, Support, Viewer
 from mainstay.core.model import Chunk, ModelRequest
 from mainstay.core.record import Record, Score
 from mainstay.core.release import Attestation, Change, Link, Release, State
@@ -48,7 +49,8 @@ class Hold(Enum):
 
 
 class Guard(Protocol):
-    """Judges a draft, or an input. Made with the options of the feature file as keywords.
+    """Judges a draft, or an input. Made with the options of the feature file as keywords; an option called `classifier` or
+    `database` names one of `mainstay.toml`, and the guard is given the thing itself.
 
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
@@ -63,10 +65,10 @@ class Guard(Protocol):
 
 
 class Source(Protocol):
-    """Finds evidence.
+    """Finds evidence: an index that Mainstay keeps of what a `Reader` reads, or a search service of your own.
 
-    Made with keywords: `name`, and from its table in mainstay.toml `path` (made absolute), `link`, and each of the `options`, as
-    far as they are given.
+    Your own is made with keywords: `name`, and from its table in mainstay.toml `path` (made absolute), `link`, and each of the
+    `options`, as far as they are given.
     """
 
     @property
@@ -74,8 +76,153 @@ class Source(Protocol):
         """Changes whenever the content changes; part of every cache key."""
         ...
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
-        """The passages that answer the query, best first; none at all where nothing does."""
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
+        """The passages that answer the query and that this viewer may see, best first; none at all where nothing does."""
+        ...
+
+
+class Shows(Protocol):
+    """A source that can show again what it found: needed to open a citation, and to check it."""
+
+    async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
+        """The passage with that id as it is now; None where there is none any more, or none for this viewer."""
+        ...
+
+
+class Raw(Struct, frozen=True, kw_only=True):
+    """A document as a reader finds it: its `id` in the source, its bytes, and what kind of bytes they are.
+
+    `media` is a media type (`text/markdown`, `application/pdf`, …), by which it is parsed. Only these `tenants` and `roles` see
+    it; none named means all. `link` opens it. A document that is there and cannot be read says why in `fault`, and the index
+    keeps what it had of it.
+    """
+
+    id: str
+    data: bytes = b""
+    media: str = "text/plain"
+    title: str = ""
+    link: str | None = None
+    tenants: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    curated: Curated | None = None
+    fault: str = ""
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """A document as an index holds it: in passages, with a vector each (little-endian float32) where the source has an embedder.
+
+    `digest` is over all that it was made from, so that what did not change is not made again. Only these `tenants` and `roles` see
+    it; none named means all. `fault` says why it could not be read the last time; its passages are those of the time before.
+    """
+
+    document: str
+    digest: str
+    passages: tuple[Passage, ...]
+    vectors: tuple[bytes, ...] = ()
+    tenants: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    fault: str = ""
+
+
+class Index(Protocol):
+    """Keeps the passages of one source and finds them."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the content does."""
+        ...
+
+    @property
+    def embedder(self) -> str:
+        """The name of the embedder that its vectors are from; empty where it has none."""
+        ...
+
+    def digests(self) -> dict[str, str]:
+        """The digest of every document that it holds."""
+        ...
+
+    def write(self, entries: Iterable[Entry], *, gone: Iterable[str] = (), embedder: str = "") -> None:
+        """Put these in the place of what it held of their documents, and take away those that are gone: all in one step.
+
+        Whoever reads sees all of it or nothing, and a process that dies here changes nothing. Raises `StoreError`.
+        """
+        ...
+
+    def search(self, query: str, vector: bytes, *, limit: int, viewer: Viewer) -> list[Passage]:
+        """The passages that answer the query, best first; `vector` is the query's, empty where there is no embedder. Blocking."""
+        ...
+
+    def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
+        """The passage with that id, if this viewer may see it."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads the documents of a source, to be indexed.
+
+    Made with keywords like a `Source`, and with `http`, the shared HTTP client, or `database`, one of mainstay.toml, where its
+    signature has them.
+    """
+
+    def documents(self) -> AsyncIterator[Raw]:
+        """Every document that there is now. Raises `SourceError` when it cannot say what there is: the index stays as it was."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one length. Made as `Part(service, key=key, http=http)`, `service` as in `core/project.py`.
+
+    `name` tells one embedding space from another: where it changes, everything is embedded anew.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """One vector a text, in their order. Raises a `ModelError`."""
+        ...
+
+
+class Reranker(Protocol):
+    """Says how well passages answer a question. Made like an `Embedder`."""
+
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One number a text, in their order; the higher the better. Raises a `ModelError`."""
+        ...
+
+
+class TextClassifier(Protocol):
+    """A trained classifier, on this machine or behind an address, that guards may use. Made like an `Embedder`."""
+
+    async def classify(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """For each text the probability of each label, between 0 and 1. Raises a `ModelError`."""
+        ...
+
+
+class Aligner(Protocol):
+    """Says how far evidence bears sentences, fast enough to be asked of every answer."""
+
+    def support(self, sentences: Sequence[str], evidence: Evidence) -> list[Support]:
+        """One a sentence, in their order."""
+        ...
+
+
+class Rows(Struct, frozen=True, kw_only=True):
+    """What a query gave: the names of its columns, and its rows; `more` says that there were more than asked for."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool = False
+
+
+class Database(Protocol):
+    """A system of record that is only read. Made like an `Embedder`."""
+
+    async def query(self, sql: str, values: Mapping[str, Any], *, limit: int, timeout: float) -> Rows:
+        """The rows of one reading statement. Raises `SourceError`: what is wrong with it, that it may not be, or was too slow.
+
+        It cannot write, whatever the statement says.
+        """
         ...
 
 
@@ -154,14 +301,6 @@ class Scorer(Protocol):
 
     async def score(self, subject: Subject) -> Opinion | None:
         """An opinion; None where the scorer has nothing to say to such a call. What it raises becomes an opinion that says so."""
-        ...
-
-
-class Shows(Protocol):
-    """A source that can show again what it found: needed to check citations."""
-
-    async def passage(self, id: str) -> Passage | None:
-        """The passage with that id as it is now; None where there is none any more."""
         ...
 
 

@@ -23,7 +23,7 @@ from mainstay.core.answer import Answer, Data, Event, Retract, Text
 from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft, Verdict
 from mainstay.core.errors import BadRequest, ConfigError
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import Feature, MessageRung, ModelRung, StepsRung
 from mainstay.core.project import Model
 from mainstay.core.reasons import Reason, Status
@@ -176,7 +176,7 @@ class _Pinned:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
         return [
             Passage(id="drill", source=self._name, document="drill.md", text="Something that the drill pinned. " * 3, score=0.5)
         ]
@@ -236,7 +236,7 @@ class _Rehearsal:
         """Where the sources hold nothing for the input, put one passage in their place: it is not they who are drilled."""
         query = query_of(self._call("drill", "whole"))
         sources = self._own.sources
-        if sources and not [p for source in sources.values() for p in await source.search(query, limit=1)]:
+        if sources and not [p for source in sources.values() for p in await source.search(query, limit=1, viewer=Viewer())]:
             self._pinned = True
 
     def script(self) -> Script:

@@ -24,7 +24,7 @@ from mainstay.core.answer import Answer, Event
 from mainstay.core.call import Call
 from mainstay.core.case import Case
 from mainstay.core.errors import BadRequest, ConfigError
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import StaleRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Record
@@ -254,7 +254,8 @@ class _Sitting:
             input=case.input,
             history=case.history,
             locale=case.locale,
-            tenant=TENANT,
+            tenant=case.tenant or TENANT,
+            roles=case.roles,
             origin="eval",
             stream=ready.feature.shows_early,
         )
@@ -309,10 +310,10 @@ class _Pinned:
     def __init__(self, passages: tuple[Passage, ...], version: str) -> None:
         self._passages, self.version = passages, version
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
         return list(self._passages[:limit])
 
-    async def passage(self, id: str) -> Passage | None:
+    async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         return next((p for p in self._passages if p.id == id), None)
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.case import NOT, Case
 from mainstay.core.errors import ConfigError, MainstayError
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.record import Record
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Scorer, Subject
@@ -40,7 +40,7 @@ class Scoring(Struct, frozen=True, kw_only=True):
 
     always: Sequence[ReadyScorer]
     named: Callable[[str], ReadyScorer]
-    look_up: Callable[[Citation], Awaitable[Passage | None]]
+    look_up: Callable[[Citation, Viewer], Awaitable[Passage | None]]
     ask: Ask
 
     def check(self, cases: Iterable[Case]) -> None:
@@ -59,7 +59,10 @@ class Scoring(Struct, frozen=True, kw_only=True):
     async def opinions(self, record: Record, case: Case | None = None, rival: Record | None = None) -> dict[str, Opinion]:
         """What each scorer says that has something to say, by its name."""
         expect = {} if case is None else case.expect
-        subject = Subject(record=record, case=case, rival=rival, look_up=self.look_up, ask=self.ask)
+        viewer = record.begun.call.viewer
+        subject = Subject(
+            record=record, case=case, rival=rival, look_up=lambda citation: self.look_up(citation, viewer), ask=self.ask
+        )
         said = {}
         for ready in self.always:
             said[ready.name] = await _opinion(ready, msgspec.structs.replace(subject, expected=expect.get(ready.name)))

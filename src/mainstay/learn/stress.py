@@ -24,7 +24,7 @@ from mainstay.core.answer import Answer, Cited, Data, Event, Text
 from mainstay.core.call import Call
 from mainstay.core.case import Case
 from mainstay.core.errors import BadRequest, ConfigError, RungFailed
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import MessageRung
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record
@@ -226,8 +226,8 @@ class _Watched:
     def version(self) -> str:
         return self._source.version
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
-        found = await self._source.search(query, limit=limit)
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
+        found = await self._source.search(query, limit=limit, viewer=viewer)
         if planted := self._asked.probe.planted:
             best = found[0] if found else Passage(id="stress", source=self._name, document="stress.md", text="A page.", score=0.9)
             found = [msgspec.structs.replace(best, text=f"{best.text}\n\n{planted}"), *found[1:]]
@@ -294,7 +294,7 @@ class _Trial:
         for query in queries:
             for source in self._ready.sources.values():
                 with contextlib.suppress(Exception):
-                    found |= {p.id: p for p in await source.search(query, limit=10)}
+                    found |= {p.id: p for p in await source.search(query, limit=10, viewer=Viewer(tenant=TENANT))}
         return list(found.values())
 
     async def ask(self, probe: Probe, delivery: Delivery) -> _Asked:

@@ -1,9 +1,9 @@
 """The exact cache: the same call to the same release, answered again from what passed the guards before.
 
-The key holds everything that the answer may depend on: release, tenant, locale, input, history, the version of every source, and
-the trial that the call takes part in. Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung
-further down, which would outlive the trouble that caused it. What is found goes through the guards again before it is shown. What
-a feature does not want in its records in full lies in memory only, and is gone with the process.
+The key holds everything that the answer may depend on: release, tenant, roles, locale, input, history, the version of every
+source, and the trial that the call takes part in. Only plain `answered` answers are kept: never a refusal, an error, or an answer
+from a rung further down, which would outlive the trouble that caused it. What is found goes through the guards again before it is
+shown. What a feature does not want in its records in full lies in memory only, and is gone with the process.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def key_of(trace: Trace) -> bytes | None:
     parts = (
         ready.digest,
         call.tenant,
+        call.roles,
         call.locale,
         call.input,
         call.history,
@@ -68,7 +69,7 @@ async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
     if found is None or found.age > (keep or 0):
         return None
     old = found.answer
-    draft = Draft(call=trace.call, text=old.text, data=old.data, tool_calls=old.tool_calls)
+    draft = Draft(call=trace.call, text=old.text, data=old.data, tool_calls=old.tool_calls, ask=trace.ask)
     checked = await check(draft, trace.ready.output_guards, trace, old.rung)
     if checked.stop is not None:
         return None

@@ -8,7 +8,7 @@ import time
 
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
-from mainstay.core.evidence import NOTHING, Evidence, Passage
+from mainstay.core.evidence import NOTHING, Evidence, Passage, Viewer
 from mainstay.core.reasons import Reason
 from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import Ready
@@ -27,9 +27,9 @@ async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     now = time.monotonic()
     watch.until(now + (trace.deadline - now) * SHARE_OF_TIME)
     try:
-        passages = await _search(ready, query_of(call))
+        passages = await _search(ready, query_of(call), call.viewer)
         if not passages and call.history:
-            passages = await _search(ready, f"{_last_question(call)}\n{query_of(call)}")
+            passages = await _search(ready, f"{_last_question(call)}\n{query_of(call)}", call.viewer)
     except asyncio.CancelledError:
         try:
             watch.settle("searching the sources")
@@ -53,7 +53,7 @@ def _last_question(call: Call) -> str:
     return next((turn.text for turn in reversed(call.history) if turn.role == "user"), "")
 
 
-async def _search(ready: Ready, query: str) -> list[Passage]:
+async def _search(ready: Ready, query: str, viewer: Viewer) -> list[Passage]:
     wanted = ready.feature.grounding.passages
-    found = [p for source in ready.sources.values() for p in await source.search(query, limit=wanted)]
+    found = [p for source in ready.sources.values() for p in await source.search(query, limit=wanted, viewer=viewer)]
     return sorted(found, key=lambda p: -p.score)[:wanted]

@@ -32,7 +32,7 @@ async def screen(trace: Trace) -> Answer | None:
     """Show the input to the input guards; None lets it pass."""
     if not trace.ready.input_guards:
         return None
-    draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input")
+    draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input", ask=trace.ask)
     for guard in trace.ready.input_guards:
         try:
             verdict = await guard.guard.check(draft)
@@ -151,6 +151,7 @@ class Screening:
             complete=complete,
             tool_calls=tool_calls,
             evidence=self._evidence,
+            ask=self._trace.ask,
         )
 
     def _safe(self) -> int:

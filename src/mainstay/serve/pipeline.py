@@ -38,7 +38,7 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
     Never raises for anything that a model, a source, a guard or a caller did: those are statuses and reasons. A reader that
     stops iterating, or is cancelled, ends the call as `interrupted`, `reader_left`.
     """
-    trace = Trace(call, ready)
+    trace = Trace(call, ready, parts.ask)
     sealing = _Sealing(trace, parts)
     try:
         yield Started(call.id, call.feature, ready.digest)
@@ -106,6 +106,7 @@ async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
     trace = flight.trace
     with Watch() as watch:
         evidence, missing = await ground(trace, watch)
+        trace.found(evidence)
         trace.step("ground")
         answer = await climb(flight, parts, evidence, missing, watch, key)
         trace.step("climb")

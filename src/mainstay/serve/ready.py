@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct, field
@@ -13,7 +13,7 @@ from mainstay.core.draft import Draft, Verdict
 from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
 from mainstay.core.release import Switched
-from mainstay.core.seams import Cache, Guard, Observer, Provider, Source
+from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
 from mainstay.serve.pace import Pace
@@ -93,7 +93,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     """Everything with a life of its own that the steps use.
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
-    switch that a call is off by.
+    switch that a call is off by. `ask` runs another feature for a call, in so many
+    seconds. `aligner` says how far evidence bears
+    what is written.
     """
 
     spool: Spool
@@ -104,6 +106,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     complaints: Complaints = field(default_factory=Complaints)
     without_secrets: Callable[[str], str] = str
     off: Callable[[Call], Switched | None] = lambda call: None
+    ask: Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
+    aligner: Aligner | None = None
 
 
 class Found(Struct, frozen=True):

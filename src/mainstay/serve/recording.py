@@ -15,7 +15,7 @@ from mainstay.core.answer import Answer
 from mainstay.core.errors import StoreError
 from mainstay.core.record import Attempt, Begun, GuardNote, Outcome, Record
 from mainstay.serve.ready import Parts
-from mainstay.serve.redaction import answer_for_log, call_for_log, text_for_log, through
+from mainstay.serve.redaction import answer_for_log, call_for_log, slots_for_log, text_for_log, through
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.records")
@@ -52,6 +52,9 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
         steps=trace.steps,
         cost_nano_usd=trace.cost(),
         shared_with=shared_with,
+        slots=trace.slots if policy == "full" else slots_for_log(trace.slots, policy),
+        passages=trace.passages,
+        signals=trace.signals,
     )
     begun = trace.begun or _begun(trace)
     lines = [_line(outcome)] if trace.on_disk else [_line(begun), _line(outcome)]

@@ -16,6 +16,7 @@ import msgspec
 
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
+from mainstay.core.evidence import Slot
 from mainstay.core.model import ModelRequest
 from mainstay.core.personal_data import mask
 from mainstay.core.record import LogPolicy, Score
@@ -48,6 +49,21 @@ def answer_for_log(answer: Answer, policy: LogPolicy) -> Answer:
             return _replace(answer, **masked)
     citations = tuple([_replace(c, quote="", heading=(), link=None) for c in answer.citations])
     return _replace(answer, text="", data=None, citations=citations, detail=None, tool_calls=())
+
+
+def slots_for_log(slots: tuple[Slot, ...], policy: LogPolicy) -> tuple[Slot, ...]:
+    """The facts as a record may hold them."""
+    return tuple(
+        [
+            _replace(
+                slot,
+                value=None if slot.value is None else text_for_log(slot.value, policy),
+                asked={name: text_for_log(value, policy) for name, value in slot.asked.items()},
+                missing=text_for_log(slot.missing, policy),
+            )
+            for slot in slots
+        ]
+    )
 
 
 def _redacted(value: Call | Answer, *names: str) -> dict[str, Any] | None:

@@ -9,14 +9,20 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
+from mainstay.core.answer import Answer
 from mainstay.core.call import Call
 from mainstay.core.draft import Verdict
+from mainstay.core.errors import NotFound
+from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, GuardNote
+from mainstay.core.record import Attempt, Begun, Found, GuardNote
 from mainstay.serve.ready import Ready
+
+Lend = Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]]
 
 
 class AttemptNotes:
@@ -46,7 +52,9 @@ class AttemptNotes:
 
 
 class Trace:
-    """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it."""
+    """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
+    another feature for a call; `placeholders` are what stands for personal data that the caller gave.
+    """
 
     __slots__ = (
         "_mark",
@@ -58,17 +66,22 @@ class Trace:
         "deadline",
         "first_word",
         "guards",
+        "lend",
         "off",
         "on_disk",
+        "passages",
+        "placeholders",
         "provider_s",
         "ready",
         "running",
+        "signals",
+        "slots",
         "start",
         "steps",
     )
 
-    def __init__(self, call: Call, ready: Ready) -> None:
-        self.call, self.ready = call, ready
+    def __init__(self, call: Call, ready: Ready, lend: Lend | None = None) -> None:
+        self.call, self.ready, self.lend = call, ready, lend
         self.at = time.time()
         self.start = self._mark = time.monotonic()
         feature = ready.feature
@@ -82,10 +95,14 @@ class Trace:
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = False
+        self.slots: tuple[Slot, ...] = ()
+        self.passages: tuple[Found, ...] = ()
+        self.signals: dict[str, float] = {}
+        self.placeholders: dict[str, str] = {}
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
-        fork = Trace(self.call, self.ready)
+        fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         return fork
 
@@ -117,6 +134,17 @@ class Trace:
     def resume(self) -> None:
         """What was waited for until now belongs to no step of this trace."""
         self._mark = time.monotonic()
+
+    async def ask(self, feature: str, input: Mapping[str, Any]) -> Answer:
+        """What another feature says to this, for this call and in the time that it has left."""
+        if self.lend is None:
+            raise NotFound("there is no other feature to ask here")
+        return await self.lend(self.call, max(0.0, self.deadline - time.monotonic()), feature, input)
+
+    def found(self, evidence: Evidence) -> None:
+        """This is what the call is given to rest on."""
+        self.slots = evidence.slots
+        self.passages = tuple([Found(p.source, p.id, p.version) for p in evidence.passages])
 
     def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
         """A guard said something other than "allow"."""
@@ -155,6 +183,7 @@ class Trace:
         """This call pays for that production: its attempts, guards and step times become ours."""
         self.attempts, self.provider_s = [*production.attempts], production.provider_s
         self.guards += production.guards
+        self.slots, self.passages, self.signals = production.slots, production.passages, production.signals
         self.steps |= production.steps
 
     def usages(self) -> Iterator[Usage]:

@@ -31,7 +31,7 @@ TOO_DEEP = f"not JSON that can be read: it is nested more than {DEEPEST} levels 
 TRAINING = "train"  # how the names of files begin that are learnt from, and never evaluated
 # The order in which a case is written: what a reader of the file looks for first.
 ORDER = (
-    *("id", "category", "language", "tags", "input", "history", "locale", "passages"),
+    *("id", "category", "language", "tags", "input", "history", "locale", "tenant", "roles", "slots", "passages"),
     *("expect", "must", "notes", "source"),
 )
 

@@ -17,12 +17,13 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import NOT_YET
-from mainstay.core.project import Model, Settings, SourceSpec
+from mainstay.core.project import Model, Service, Settings, SourceSpec
 from mainstay.spec import documents
 from mainstay.spec.documents import NOT_KEPT, Document
 from mainstay.spec.places import Place
 
 FILE = "mainstay.toml"
+SERVICES = ("databases", "embedders", "rerankers", "classifiers")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 ADDRESS = re.compile(r"https?://[^/?#\s]+[^\s]*")
@@ -48,6 +49,7 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     document = document_of(root)
     data: dict[str, Any] = dict(document.data)
     models, sources = data.pop("models", {}), data.pop("sources", {})
+    services = {key: data.pop(key, {}) for key in SERVICES}
     settings = document.read(data, Settings)
     document.refuse_no_time(settings)
     for path, too_much in NOT_YET:
@@ -57,6 +59,10 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         settings,
         models={name: _model(document, name, table, environ) for name, table in _tables(document, models, "models")},
         sources={name: _source(document, name, table) for name, table in _tables(document, sources, "sources")},
+        **{
+            key: {name: _service(document, key, name, table) for name, table in _tables(document, tables, key)}
+            for key, tables in services.items()
+        },
     )
 
 
@@ -80,6 +86,18 @@ def _source(document: Document, name: str, table: Any) -> SourceSpec:
     source = document.read(table, SourceSpec, ("sources", name))
     _no_secrets(document, ("sources", name, "options"), source.options)
     return source
+
+
+def _service(document: Document, key: str, name: str, table: Any) -> Service:
+    place = (key, name)
+    service = msgspec.structs.replace(document.read(table, Service, place), name=name)
+    if service.key is not None and not KEY.fullmatch(service.key):
+        raise _secret(document, (*place, "key"))
+    if service.url is not None:
+        _check_address(document, (*place, "url"), service.url)
+    _no_secrets(document, (*place, "options"), service.options)
+    document.refuse_no_time(service, place)
+    return service
 
 
 def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]) -> Model:

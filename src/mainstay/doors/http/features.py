@@ -39,6 +39,7 @@ class FeatureRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deadline: Annotated[Seconds | None, Meta(description='Shorten the feature\'s deadline: "2s".')] = None
     tenant: Annotated[Short, Meta(description="Whose budget, cache and records this belongs to.")] = "default"
     user: Annotated[Short | None, Meta(description="Who asks, as the application names them.")] = None
+    roles: Annotated[tuple[Short, ...], Meta(description="What the user may see, as sources name it: `staff`, `editor`, …")] = ()
     session: Annotated[Short | None, Meta(description="The conversation that this belongs to.")] = None
     locale: Annotated[Short | None, Meta(description="The language and place of the user, such as `de-CH`.")] = None
 
@@ -103,6 +104,7 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         history=asked.history,
         tenant=asked.tenant,
         user=asked.user,
+        roles=asked.roles,
         session=asked.session,
         locale=asked.locale,
         deadline=None if asked.deadline is None else float(asked.deadline),

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from mainstay.core.errors import ConfigError
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 from mainstay.parts.fulltext import FullText
 
 LONGEST = 1500  # characters of one passage
@@ -82,11 +82,11 @@ class Markdown:
         """Changes whenever a file does."""
         return self._version
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
         """The passages that answer the question, best first."""
         return await self._index.search(query, limit=limit)
 
-    async def passage(self, id: str) -> Passage | None:
+    async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id, as the files held it when they were read."""
         return self._index.passage(id)
 

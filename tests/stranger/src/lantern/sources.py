@@ -2,7 +2,7 @@
 
 import hashlib
 
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Passage, Viewer
 
 SILENT = {"a", "is", "of", "one", "the", "what", "what's"}
 
@@ -16,7 +16,7 @@ class Facts:
             self._lines = file.read().splitlines()
         self.version = hashlib.sha256("\n".join(self._lines).encode()).hexdigest()[:12]
 
-    async def search(self, query: str, *, limit: int) -> list[Passage]:
+    async def search(self, query: str, *, limit: int, viewer: Viewer) -> list[Passage]:
         asked = _words(query)
         found = [(len(asked & _words(line)), number, line) for number, line in enumerate(self._lines)]
         best = sorted([f for f in found if f[0] >= self._least], key=lambda f: (-f[0], f[1]))
