@@ -373,9 +373,6 @@ async def cited(guide: Markdown, text: str, *places: str, quotes: str = "") -> O
             await guide.passage(place, viewer=Viewer()) or Passage(id=place, source="guide", document="x", text="-")
             for place in places
         ]
-            await guide.passage(place, viewer=Viewer()) or Passage(id=place, source="guide", document="x", text="-")
-            for place in places
-        ]
     )
     citations = tuple(msgspec.structs.replace(c, quote=quotes) for c in cite(text, Evidence(passages=passages)))
 

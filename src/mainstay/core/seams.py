@@ -109,10 +109,10 @@ class Raw(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """A document as an index holds it: in passages, with a vector each (little-endian float32) where the source has an embedder.
+    """A document as an index holds it: in passages, with a vector each (little-endian float32) where there is an embedder.
 
-    `digest` is over all that it was made from, so that what did not change is not made again. Only these `tenants` and `roles` see
-    it; none named means all. `fault` says why it could not be read the last time; its passages are those of the time before.
+    `digest` is over all that it was made from, so that what did not change is not made again. Only these `tenants` and `roles`
+    see it; none named means all. `fault` says why it could not be read the last time; its passages are those of the time before.
     """
 
     document: str
