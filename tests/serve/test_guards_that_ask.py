@@ -111,6 +111,8 @@ async def test_a_slow_judge_has_no_more_time_than_the_call(opened: Callable[...,
     answer = await app.run("answers", question="What?")
     assert time.monotonic() - began < 3
     assert answer.text == "Sorry."
+    [judged] = await app.records(feature="slow")
+    assert 0 < judged.begun.call.deadline <= 1
 
 
 async def test_calls_within_calls_are_one_deep(opened: Callable[..., mainstay.Mainstay]):
@@ -118,7 +120,9 @@ async def test_calls_within_calls_are_one_deep(opened: Callable[..., mainstay.Ma
     app = opened(SETTINGS, FEATURE.replace("JUDGE", "answers"), {"asking_guards.py": GUARD_OF_ITSELF})
     answer = await asyncio.wait_for(app.run("answers", question="What?"), 5)
     assert (answer.status, answer.text) == (Status.DEGRADED, "Sorry.")
-    assert len(await app.records(feature="answers")) == 2
+    inner, _ = sorted(await app.records(feature="answers"), key=lambda record: record.begun.call.parent is None)
+    assert inner.begun.call.parent == answer.id
+    assert "one deep" in inner.outcome.guards[0].detail
 
 
 GUARD_OF_ITSELF = GUARD.replace('{"text": draft.text}', '{"question": draft.text}')
