@@ -117,12 +117,15 @@ async def test_a_slow_judge_has_no_more_time_than_the_call(opened: Callable[...,
 
 async def test_calls_within_calls_are_one_deep(opened: Callable[..., mainstay.Mainstay]):
     """A judge whose own guard would ask asks nobody: its guard fails, so nothing of it leaves, and nothing runs in circles."""
-    app = opened(SETTINGS, FEATURE.replace("JUDGE", "answers"), {"asking_guards.py": GUARD_OF_ITSELF})
+    app = opened(
+        SETTINGS, FEATURE.replace("JUDGE", "answers").replace("asking_guards", "asking_itself"), {"asking_itself.py": ITSELF}
+    )
     answer = await asyncio.wait_for(app.run("answers", question="What?"), 5)
     assert (answer.status, answer.text) == (Status.DEGRADED, "Sorry.")
     inner, _ = sorted(await app.records(feature="answers"), key=lambda record: record.begun.call.parent is None)
     assert inner.begun.call.parent == answer.id
-    assert "one deep" in inner.outcome.guards[0].detail
+    said = [*inner.outcome.guards, *inner.outcome.attempts]
+    assert any("one deep" in note.detail for note in said), said
 
 
-GUARD_OF_ITSELF = GUARD.replace('{"text": draft.text}', '{"question": draft.text}')
+ITSELF = GUARD.replace('{"text": draft.text}', '{"question": draft.text}')
