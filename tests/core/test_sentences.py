@@ -36,7 +36,8 @@ CUT = {
         ["A line that is long enough to have been wrapped at\nBerlin goes on, and so does\nthis one.", "This one is new"],
     ),
     "lists, tables, headings and rules": (
-        "## Opening hours\n\nWe open:\n- at nine\n  or later [1]\n* [ ] at ten\n1. never\n\n---\n| day | hour |\n|---|---:|\n| Mo | 9 |\n> Quoted. Twice.",
+        "## Opening hours\n\nWe open:\n- at nine\n  or later [1]\n* [ ] at ten\n1. never\n\n---\n"
+        "| day | hour |\n|---|---:|\n| Mo | 9 |\n> Quoted. Twice.",
         [
             *("Opening hours", "We open:", "at nine\n  or later [1]", "at ten", "never"),
             *("| day | hour |", "| Mo | 9 |", "Quoted.", "Twice."),

@@ -45,7 +45,7 @@ _NO_END = frozenset(  # by language; without the dots inside and at the end
             "mr mrs ms dr prof rev gen col sgt capt lt hon st mt ft vs approx dept est fig figs eq sec vol pp ed eds al cf ie eg "
             "inc ltd co corp jr sr esp resp incl excl min max tel ext jan feb mar apr jun jul aug sep sept oct nov dec",
             # de
-            "bzw ca evtl ggf inkl exkl zzgl usf zb dh ua uu vgl str nr hr fr frl abs art aufl bd hrsg sog mio mrd geb gest tägl zt",
+            "bzw ca evtl ggf inkl exkl zzgl usf zb dh ua uu vgl str nr hr fr frl abs art aufl bd hrsg sog mio mrd geb gest zt",
             # fr
             "mme mlle env ex cad av chap éd réf boul",
             # es, pt, it
