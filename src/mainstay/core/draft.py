@@ -22,8 +22,9 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
     characters have left already: a guard may not change those. `complete` says that nothing more will be written.
-    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models. `ask` runs
-    another feature (a judge) within the call's time and money; None where nobody may be asked, as at load.
+    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models. `fixed`
+    says that it is the ladder's own message, word for word, which rests on no evidence. `ask` runs another feature (a judge)
+    within the call's time and money; None where nobody may be asked, as at load.
     """
 
     call: Call
@@ -34,6 +35,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     data: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
     evidence: Evidence = NOTHING
+    fixed: bool = False
     ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]] | None = None
 
 
@@ -44,7 +46,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
     that comes too late (words were shown, or no tries are left) counts as a refusal of the rung, for `reason`.
 
     At stage `input`, `replace` brings the call's `input` and `history` (a plain model's `request`) to go on with, and in
-    `placeholders` what each placeholder in them stands for. `support` is how far the evidence bears the draft, between 0 and 1, where the guard knows.
+    `placeholders` what each placeholder in them stands for. `support` is how far the evidence bears the draft, between 0 and 1,
+    where the guard knows.
+
+    `next` is what a refusal tells the user to do instead, before what the feature says of that: a sentence, or one for each
+    language. `stakes` raises those of the call: from then on only what matches curated content passes. An `allow` with a `detail`
+    is noted in the record.
     """
 
     action: Action
@@ -58,14 +65,21 @@ class Verdict(Struct, frozen=True, kw_only=True):
     request: ModelRequest | None = None
     placeholders: dict[str, str] = {}
     support: float | None = None
+    next: str | dict[str, str] = ""
+    stakes: Literal["high"] | None = None
 
 
 ALLOW = Verdict(action="allow")
 
 
-def refuse(reason: Reason, detail: str = "") -> Verdict:
+def refuse(reason: Reason, detail: str = "", *, next: str | dict[str, str] = "") -> Verdict:
     """Stop here: the draft, or the input, is not acceptable."""
-    return Verdict(action="refuse", reason=reason, detail=detail)
+    return Verdict(action="refuse", reason=reason, detail=detail, next=next)
+
+
+def note(detail: str, *, stakes: Literal["high"] | None = None) -> Verdict:
+    """Let it pass, and say this in the record."""
+    return Verdict(action="allow", detail=detail, stakes=stakes)
 
 
 def retry(reason: Reason, remark: str) -> Verdict:
