@@ -130,6 +130,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             guards=ask.trace.ready.output_guards,
             evidence=ask.evidence,
             early=ask.stream,
+            by_model=bool(rung.models),
             release=lambda text: flight.emit(Text(text)),
         )
         ask.guarded = False

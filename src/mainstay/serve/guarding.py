@@ -129,7 +129,7 @@ class Screening:
     """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
 
     __slots__ = (
-        *("_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
+        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
         *("data", "shown", "text"),
     )
 
@@ -141,12 +141,14 @@ class Screening:
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
         early: bool,
+        by_model: bool = True,
         release: Callable[[str], None],
     ) -> None:
         self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
+        self._by_model = by_model
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
@@ -180,6 +182,7 @@ class Screening:
             complete=complete,
             tool_calls=tool_calls,
             evidence=self._evidence,
+            by_model=self._by_model,
             ask=self._trace.ask,
         )
 
