@@ -68,6 +68,30 @@ class SqliteIndex:
         """The digest of every document that it holds."""
         return {document: digest for document, digest in self._database.select("select document, digest from documents")}
 
+    def faults(self) -> dict[str, str]:
+        """Why documents could not be read the last time, by document."""
+        rows: list[Any] = self._database.select("select document, fault from documents where fault<>'' order by document")
+        return dict(rows)
+
+    def entry(self, document: str) -> Entry | None:
+        """All that it holds of a document; None where it holds nothing of it."""
+        about = (
+            "select documents.number, digest, fault, tenants, roles from documents join audiences on audience=audiences.number"
+        )
+        for number, digest, fault, tenants, roles in self._database.select(f"{about} where document=?", (document,)):
+            held = self._database.select("select passage, vector from passages where document=? order by number", (number,))
+            vectors: tuple[Any, ...] = tuple([vector for _, vector in held])
+            return Entry(
+                document=document,
+                digest=str(digest),
+                passages=tuple([_decode(passage) for passage, _ in held]),
+                vectors=vectors if any(vectors) else (),
+                tenants=tuple(msgspec.json.decode(tenants)),
+                roles=tuple(msgspec.json.decode(roles)),
+                fault=str(fault),
+            )
+        return None
+
     def write(self, entries: Iterable[Entry], *, gone: Iterable[str] = (), embedder: str = "") -> None:
         """Put these in the place of what it held of their documents, and take away those that are gone: all in one step."""
 
