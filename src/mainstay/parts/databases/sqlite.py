@@ -68,7 +68,9 @@ class SQLite:
     async def query(self, sql: str, values: Mapping[str, Any], *, limit: int, timeout: float) -> Rows:
         """The rows of one reading statement. Raises `SourceError`."""
         if self._running >= MANY:
-            raise SourceError(f"{self._running} queries have not returned", where=self._where, next="see whether its disk answers")
+            raise SourceError(
+                f"{self._running} queries have not returned", where=self._where, next="see whether its disk answers"
+            )
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Rows] = loop.create_future()
         query = _Query(sql, dict(values), limit, time.monotonic() + timeout)
