@@ -101,11 +101,14 @@ def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
 
 
 class Screening:
-    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
+    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave.
+
+    `evidence` is what it rests on; `own` says that no model wrote it.
+    """
 
     __slots__ = (
-        *("_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
-        *("data", "shown", "text"),
+        *("_early", "_guards", "_hold", "_own", "_release", "_rung", "_sentences", "_settled", "_trace"),
+        *("data", "evidence", "shown", "text"),
     )
 
     def __init__(
@@ -115,10 +118,12 @@ class Screening:
         rung: str,
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
+        own: bool = False,
         early: bool,
         release: Callable[[str], None],
     ) -> None:
-        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
+        self._trace, self._rung, self._guards, self._release = trace, rung, guards, release
+        self.evidence, self._own = evidence, own
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
@@ -154,7 +159,8 @@ class Screening:
             shown=self.shown,
             complete=complete,
             tool_calls=tool_calls,
-            evidence=self._evidence,
+            evidence=self.evidence,
+            own=self._own,
             ask=self._trace.ask,
         )
 

@@ -68,7 +68,9 @@ class SQLite:
     async def query(self, sql: str, values: Mapping[str, Any], *, limit: int, timeout: float) -> Rows:
         """The rows of one reading statement. Raises `SourceError`."""
         if self._running >= MANY:
-            raise SourceError(f"{self._running} queries have not returned", where=self._where, next="see whether its disk answers")
+            raise SourceError(
+                f"{self._running} queries have not returned", where=self._where, next="see whether its disk answers"
+            )
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Rows] = loop.create_future()
         query = _Query(sql, dict(values), limit, time.monotonic() + timeout)
@@ -210,7 +212,7 @@ class _Query:
         if action == apsw.SQLITE_PRAGMA and first == "data_version" and second is None and self._begun:
             return apsw.SQLITE_OK  # a full-text table asks it of itself
         if action not in _READS:
-            self.denied = apsw.mapping_authorizer_function[action].removeprefix("SQLITE_").replace("_", " ")
+            self.denied = str(apsw.mapping_authorizer_function[action]).removeprefix("SQLITE_").replace("_", " ")
         elif action == apsw.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN:
             self.denied = f"the function {second}"
         elif action == apsw.SQLITE_READ and _SCHEMA.fullmatch(first or ""):
