@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
-from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
+from mainstay.core.draft import ALLOW, Action, Author, Draft, Verdict, refuse
 from mainstay.core.errors import BadRequest
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
@@ -126,11 +126,14 @@ def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
 
 
 class Screening:
-    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
+    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave.
+
+    `evidence` is what it rests on; `author` is who writes it.
+    """
 
     __slots__ = (
-        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
-        *("data", "shown", "text"),
+        *("_author", "_early", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
+        *("data", "evidence", "shown", "text"),
     )
 
     def __init__(
@@ -140,15 +143,15 @@ class Screening:
         rung: str,
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
+        author: Author = "model",
         early: bool,
-        by_model: bool = True,
         release: Callable[[str], None],
     ) -> None:
-        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
+        self._trace, self._rung, self._guards, self._release = trace, rung, guards, release
+        self.evidence, self._author = evidence, author
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
-        self._by_model = by_model
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
@@ -181,8 +184,8 @@ class Screening:
             shown=self.shown,
             complete=complete,
             tool_calls=tool_calls,
-            evidence=self._evidence,
-            by_model=self._by_model,
+            evidence=self.evidence,
+            author=self._author,
             ask=self._trace.ask,
         )
 

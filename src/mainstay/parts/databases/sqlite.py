@@ -212,7 +212,7 @@ class _Query:
         if action == apsw.SQLITE_PRAGMA and first == "data_version" and second is None and self._begun:
             return apsw.SQLITE_OK  # a full-text table asks it of itself
         if action not in _READS:
-            self.denied = apsw.mapping_authorizer_function[action].removeprefix("SQLITE_").replace("_", " ")
+            self.denied = str(apsw.mapping_authorizer_function[action]).removeprefix("SQLITE_").replace("_", " ")
         elif action == apsw.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN:
             self.denied = f"the function {second}"
         elif action == apsw.SQLITE_READ and _SCHEMA.fullmatch(first or ""):
