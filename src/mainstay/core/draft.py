@@ -44,7 +44,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     that comes too late (words were shown, or no tries are left) counts as a refusal of the rung, for `reason`.
 
     At stage `input`, `replace` brings the call's `input` and `history` (a plain model's `request`) to go on with, and in
-    `placeholders` what each placeholder in them stands for. `support` is how far the evidence bears the draft, between 0 and 1, where the guard knows.
+    `placeholders` what each placeholder in them stands for. `support` is how far the evidence bears the draft, between 0 and 1,
+    where the guard knows.
     """
 
     action: Action
