@@ -109,9 +109,15 @@ def _sound(verdict: Verdict, guard: ReadyGuard, draft: Draft) -> Verdict:
     """The verdict, if it is one that this draft can have; what is none, or changes what was shown, stops the draft."""
     if not isinstance(verdict, Verdict) or verdict.action not in ACTIONS:
         return _fault(guard, draft, f"gave no verdict but {verdict!r:.100}")
+    if draft.stage == "input" and verdict.action == "replace" and not _brings_input(verdict):
+        return _fault(guard, draft, "replaced an input with nothing")
     if verdict.text is not None and not verdict.text.startswith(draft.text[: draft.shown]):
         return _fault(guard, draft, "changed what was shown already")
     return verdict
+
+
+def _brings_input(verdict: Verdict) -> bool:
+    return verdict.input is not None or verdict.history is not None or verdict.request is not None
 
 
 def _broken(guard: ReadyGuard, draft: Draft, trace: Trace, error: Exception) -> Verdict:

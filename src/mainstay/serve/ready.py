@@ -97,7 +97,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     @property
     def hides(self) -> bool:
         """Whether an input guard keeps private what a call brings."""
-        return any([guard.hides for guard in self.input_guards])
+        return any(guard.hides for guard in self.input_guards)
 
 
 class Spool(Protocol):
