@@ -326,7 +326,7 @@ class StaleWriter:
         found = caching.find(ask.key, ask.trace.ready, ask.parts) if ask.key is not None else None
         if found is None or found.age > self._spec.stale:
             return
-        ask.citations = found.answer.citations
+        ask.citations, ask.confidence = found.answer.citations, found.answer.confidence
         data = found.answer.data
         yield Chunk(text=found.answer.text if data is None else _encode(data).decode(), finish=Finish.STOP)
 
@@ -338,4 +338,5 @@ class MessageWriter:
         self._chunk = Chunk(text=message if isinstance(message, str) else _encode(message).decode(), finish=Finish.STOP)
 
     async def __call__(self, ask: Ask) -> Chunks:
+        ask.citations = ()  # it rests on no evidence, whatever looks like a mark in it
         yield self._chunk

@@ -53,7 +53,8 @@ class AttemptNotes:
 
 class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
-    another feature for a call; `placeholders` are what stands for personal data that the caller gave.
+    another feature for a call; `placeholders` are what stands for personal data that the caller gave. `high` says that the stakes
+    of the call are: the feature's are, or a guard has raised them. `next` is what a guard tells the user to do instead.
     """
 
     __slots__ = (
@@ -66,7 +67,9 @@ class Trace:
         "deadline",
         "first_word",
         "guards",
+        "high",
         "lend",
+        "next",
         "off",
         "on_disk",
         "passages",
@@ -95,6 +98,8 @@ class Trace:
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = False
+        self.high = feature.stakes == "high"
+        self.next: str | dict[str, str] = ""
         self.slots: tuple[Slot, ...] = ()
         self.passages: tuple[Found, ...] = ()
         self.signals: dict[str, float] = {}
@@ -104,6 +109,7 @@ class Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
+        fork.high, fork.next = self.high, self.next
         return fork
 
     @property
@@ -147,10 +153,10 @@ class Trace:
         self.passages = tuple([Found(p.source, p.id, p.version) for p in evidence.passages])
 
     def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
-        """A guard said something other than "allow"."""
-        self.guards.append(
-            GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
-        )
+        """A guard said something other than "allow", or has something to note: that once, however often it saw a growing text."""
+        said = GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
+        if verdict.action != "allow" or said not in self.guards:
+            self.guards.append(said)
 
     def skipped(self, rung: str, outcome: str, detail: str = "") -> None:
         """A rung was passed over, and why."""
