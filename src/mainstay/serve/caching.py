@@ -69,7 +69,14 @@ async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
     if found is None or found.age > (keep or 0):
         return None
     old = found.answer
-    draft = Draft(call=trace.call, text=old.text, data=old.data, tool_calls=old.tool_calls, ask=trace.ask)
+    draft = Draft(
+        call=trace.call,
+        text=old.text,
+        data=old.data,
+        tool_calls=old.tool_calls,
+        by_model=old.model is not None,
+        ask=trace.ask,
+    )
     checked = await check(draft, trace.ready.output_guards, trace, old.rung)
     if checked.stop is not None:
         return None

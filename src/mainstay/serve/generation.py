@@ -18,7 +18,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
-from mainstay.core.evidence import Evidence
+from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
@@ -131,10 +131,10 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             ask.trace,
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
-            evidence=ask.evidence,
+            evidence=NOTHING if isinstance(rung.spec, MessageRung) else ask.evidence,
             early=ask.stream,
+            by_model=bool(rung.models),
             release=lambda text: flight.emit(Text(text)),
-            fixed=isinstance(rung.spec, MessageRung),
         )
         ask.guarded = False
         error: ModelError | None = None

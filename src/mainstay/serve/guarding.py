@@ -130,11 +130,11 @@ def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
 class Screening:
     """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave.
 
-    `fixed` drafts are the ladder's own message. `support` is how far the evidence bears the draft, as far as guards know.
+    `support` is how far the evidence bears the draft, as far as guards know.
     """
 
     __slots__ = (
-        *("_early", "_evidence", "_fixed", "_guards", "_hold", "_release", "_rung", "_sentences", "_trace"),
+        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_trace"),
         *("data", "shown", "support", "text"),
     )
 
@@ -146,14 +146,14 @@ class Screening:
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
         early: bool,
+        by_model: bool = True,
         release: Callable[[str], None],
-        fixed: bool = False,
     ) -> None:
-        self._trace, self._rung, self._guards, self._release = trace, rung, guards, release
-        self._evidence, self._fixed = NOTHING if fixed else evidence, fixed
+        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
+        self._by_model = by_model
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
@@ -188,7 +188,7 @@ class Screening:
     @property
     def _held(self) -> bool:
         """Whether nothing more leaves before the whole is there: it has to match curated content."""
-        return self._trace.high and self._trace.ready.curated is not None and not self._fixed
+        return self._trace.high and self._trace.ready.curated is not None
 
     async def _check(self, *, complete: bool, tool_calls: tuple[ToolCall, ...] = ()) -> Checked:
         draft = self._draft(complete=complete, tool_calls=tool_calls)
@@ -205,7 +205,7 @@ class Screening:
             complete=complete,
             tool_calls=tool_calls,
             evidence=self._evidence,
-            fixed=self._fixed,
+            by_model=self._by_model,
             ask=self._trace.ask,
         )
 
