@@ -10,7 +10,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call, Turn
 from mainstay.core.evidence import NOTHING, Evidence
-from mainstay.core.model import ToolCall
+from mainstay.core.model import ModelRequest, ToolCall
 from mainstay.core.reasons import Reason
 
 Stage = Literal["input", "output"]
@@ -45,8 +45,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     `remark` is written for the model that is asked again; `detail` for the developer who reads the record. A `retry`
     that comes too late (words were shown, or no tries are left) counts as a refusal of the rung, for `reason`.
 
-    At stage `input`, `replace` brings the call's `input` and `history` to go on with, and in `placeholders` what each placeholder
-    in them stands for. `support` is how far the evidence bears the draft, between 0 and 1, where the guard knows.
+    At stage `input`, `replace` brings the call's `input` and `history` (a plain model's `request`) to go on with, and in
+    `placeholders` what each placeholder in them stands for. `support` is how far the evidence bears the draft, between 0 and 1,
+    where the guard knows.
 
     `next` is what a refusal tells the user to do instead, before what the feature says of that: a sentence, or one for each
     language. `stakes` raises those of the call: from then on only what matches curated content passes. An `allow` with a `detail`
@@ -61,6 +62,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     data: Any = None
     input: dict[str, Any] | None = None
     history: tuple[Turn, ...] | None = None
+    request: ModelRequest | None = None
     placeholders: dict[str, str] = {}
     support: float | None = None
     next: str | dict[str, str] = ""

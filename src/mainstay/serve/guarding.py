@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer
 from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
+from mainstay.core.errors import BadRequest
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
@@ -30,20 +31,44 @@ SENTENCE_ENDS = ".!?。！？\n"
 
 
 async def screen(trace: Trace) -> Answer | None:
-    """Show the input to the input guards; None lets it pass."""
+    """Show the input to the input guards; None lets it pass, as they leave it."""
     if not trace.ready.input_guards:
         return None
     draft = Draft(call=spoken(trace.call, trace.ready.feature), stage="input", ask=trace.ask)
+    hiding = [guard for guard in trace.ready.input_guards if guard.hides]
     for guard in trace.ready.input_guards:
         try:
             verdict = await guard.guard.check(draft)
         except Exception as error:
             verdict = _broken(guard, draft, trace, error)
-        if verdict is ALLOW or _passes(verdict := _sound(verdict, guard, draft), guard, draft, trace):
-            continue
-        trace.guard(guard.name, "input", verdict)
-        trace.next = verdict.next
-        return refusal(trace, verdict.reason or Reason.UNSAFE_INPUT, verdict.detail or None)
+        if verdict is not ALLOW and not _passes(verdict := _sound(verdict, guard, draft), guard, draft, trace):
+            trace.guard(guard.name, "input", verdict)
+            trace.next = verdict.next or trace.next
+            fault = _taken_up(verdict, trace) if verdict.action == "replace" else None
+            if verdict.action != "replace" or fault is not None:
+                return fault or refusal(trace, verdict.reason or Reason.UNSAFE_INPUT, verdict.detail or None)
+            draft = msgspec.structs.replace(draft, call=spoken(trace.call, trace.ready.feature))
+        if hiding and guard is hiding[-1]:
+            trace.bare = False
+    return None
+
+
+def _taken_up(verdict: Verdict, trace: Trace) -> Answer | None:
+    """Let the call go on with what a guard made of its input; the refusal of a call whose input no longer is one."""
+    call, images = trace.call, trace.ready.feature.images
+    input = call.input if verdict.input is None else {n: call.input[n] if n in images else v for n, v in verdict.input.items()}
+    try:
+        if call.request is None:
+            trace.ready.read_input(input)
+    except BadRequest as error:
+        return refusal(trace, Reason.INPUT_INVALID, f"{error.what}, once what is private in it was taken out")
+    trace.call = msgspec.structs.replace(
+        call,
+        input=input,
+        history=call.history if verdict.history is None else verdict.history,
+        request=call.request if verdict.request is None else verdict.request,
+    )
+    trace.placeholders |= verdict.placeholders
     return None
 
 

@@ -45,6 +45,11 @@ class ReadyGuard(Struct, frozen=True):
         """What it says of the draft."""
         return await self.guard.check(draft)
 
+    @property
+    def hides(self) -> bool:
+        """Whether nothing of a call's texts may be kept before it has seen them."""
+        return getattr(self.guard, "hides", False) is True
+
 
 class ReadyRung(Struct, frozen=True, kw_only=True):
     """A rung of the ladder: what the file says, the models it asks, and how its drafts are written."""
@@ -79,6 +84,11 @@ class Ready(Struct, frozen=True, kw_only=True):
     laddered: bool = True
     curated: ReadyGuard | None = None
     calibration: Calibration = UNCALIBRATED
+
+    @property
+    def hides(self) -> bool:
+        """Whether an input guard keeps private what a call brings."""
+        return any([guard.hides for guard in self.input_guards])
 
 
 class Spool(Protocol):

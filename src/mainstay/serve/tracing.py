@@ -19,7 +19,7 @@ from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, Found, GuardNote
+from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy
 from mainstay.serve.ready import Ready
 
 Lend = Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]]
@@ -53,14 +53,16 @@ class AttemptNotes:
 
 class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
-    another feature for a call; `placeholders` are what stands for personal data that the caller gave. `high` says that the stakes
-    of the call are: the feature's are, or a guard has raised them. `next` is what a guard tells the user to do instead.
+    another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
+    guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
+    guard has raised them. `next` is what a guard tells the user to do instead.
     """
 
     __slots__ = (
         "_mark",
         "at",
         "attempts",
+        "bare",
         "begun",
         "budget",
         "call",
@@ -104,12 +106,13 @@ class Trace:
         self.passages: tuple[Found, ...] = ()
         self.signals: dict[str, float] = {}
         self.placeholders: dict[str, str] = {}
+        self.bare = ready.hides
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
-        fork.high, fork.next = self.high, self.next
+        fork.bare, fork.high, fork.next = self.bare, self.high, self.next
         return fork
 
     @property
@@ -117,11 +120,16 @@ class Trace:
         """Whether words are shown as they come."""
         return self.call.stream and self.ready.feature.shows_early
 
+    @property
+    def log(self) -> LogPolicy:
+        """What may be kept of its texts: nothing, before the guards that hide what is private have seen them."""
+        return "none" if self.bare else self.ready.feature.log
+
     def failed(self, log: logging.Logger, what: str, error: BaseException) -> None:
         """Tell the program's log that something of the team's, or of ours, raised. Where the feature's log policy keeps no texts,
         the error's message, which may quote them, stays out of it too.
         """
-        if self.ready.feature.log == "full":
+        if self.log == "full":
             log.error("%s", what, exc_info=error)
         else:
             log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
