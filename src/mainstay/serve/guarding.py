@@ -20,6 +20,7 @@ from mainstay.core.errors import BadRequest
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
+from mainstay.core.sentences import settled
 from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import SENTENCE, WHOLE, ReadyGuard
 from mainstay.serve.refusing import refusal
@@ -27,7 +28,6 @@ from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.guards")
 ACTIONS = frozenset(get_args(Action))
-SENTENCE_ENDS = ".!?。！？\n"
 
 
 async def screen(trace: Trace) -> Answer | None:
@@ -159,7 +159,7 @@ class Screening:
     """
 
     __slots__ = (
-        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_trace"),
+        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
         *("data", "shown", "support", "text"),
     )
 
@@ -182,7 +182,7 @@ class Screening:
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
-        self.shown = 0
+        self.shown = self._settled = 0
         self.support: float | None = None
 
     async def add(self, text: str) -> Verdict | None:
@@ -191,7 +191,8 @@ class Screening:
         if not self._early:
             return None
         checked = await self._check(complete=False)
-        self.text = checked.text
+        if checked.text != self.text:  # a guard changed it, and with it where sentences end
+            self.text, self._settled = checked.text, 0
         if checked.stop is None and not self._held:
             self._let_go(self._safe())
         return checked.stop
@@ -238,7 +239,8 @@ class Screening:
         """How many characters may leave while more is coming."""
         end = len(self.text) - self._hold
         if self._sentences:
-            end = min(end, max(self.text.rfind(mark) for mark in SENTENCE_ENDS) + 1)
+            self._settled = settled(self.text, self._settled)
+            end = min(end, self._settled)
         return end
 
     def _let_go(self, end: int) -> None:
