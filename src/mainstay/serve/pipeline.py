@@ -20,13 +20,14 @@ from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
 from mainstay.core.reasons import Reason, Status
 from mainstay.serve import caching, recording, slots
-from mainstay.serve.admission import admit, ending, last_resort
+from mainstay.serve.admission import admit
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
 from mainstay.serve.grounding import ground
 from mainstay.serve.guarding import screen
 from mainstay.serve.placeholders import Restoring
 from mainstay.serve.ready import Parts, Ready
+from mainstay.serve.refusing import ending, last_resort
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 

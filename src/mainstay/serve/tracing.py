@@ -54,7 +54,8 @@ class AttemptNotes:
 class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
-    guards that put them there have not seen the input yet.
+    guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
+    guard has raised them. `next` is what a guard tells the user to do instead.
     """
 
     __slots__ = (
@@ -68,7 +69,9 @@ class Trace:
         "deadline",
         "first_word",
         "guards",
+        "high",
         "lend",
+        "next",
         "off",
         "on_disk",
         "passages",
@@ -97,6 +100,8 @@ class Trace:
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = False
+        self.high = feature.stakes == "high"
+        self.next: str | dict[str, str] = ""
         self.slots: tuple[Slot, ...] = ()
         self.passages: tuple[Found, ...] = ()
         self.signals: dict[str, float] = {}
@@ -107,7 +112,7 @@ class Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
-        fork.bare, fork.slots = self.bare, self.slots
+        fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork
 
     @property
@@ -156,10 +161,10 @@ class Trace:
         self.passages = tuple([Found(p.source, p.id, p.version) for p in evidence.passages])
 
     def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
-        """A guard said something other than "allow"."""
-        self.guards.append(
-            GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
-        )
+        """A guard said something other than "allow", or has something to note: that once, however often it saw a growing text."""
+        said = GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
+        if verdict.action != "allow" or said not in self.guards:
+            self.guards.append(said)
 
     def skipped(self, rung: str, outcome: str, detail: str = "") -> None:
         """A rung was passed over, and why."""
