@@ -172,7 +172,7 @@ class Reader(Protocol):
     """Reads the documents of a source, to be indexed.
 
     Made with keywords like a `Source`, and with `http`, the shared HTTP client, or `database`, one of mainstay.toml, where its
-    signature has them.
+    signature has them. One whose class says `at_load = True` is read whenever the project is loaded; others by `mainstay index`.
     """
 
     def documents(self) -> AsyncIterator[Raw]:

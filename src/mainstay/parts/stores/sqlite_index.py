@@ -66,7 +66,8 @@ class SqliteIndex:
 
     def digests(self) -> dict[str, str]:
         """The digest of every document that it holds."""
-        return {document: digest for document, digest in self._database.select("select document, digest from documents")}
+        rows: list[Any] = self._database.select("select document, digest from documents")
+        return dict(rows)
 
     def faults(self) -> dict[str, str]:
         """Why documents could not be read the last time, by document."""
@@ -141,7 +142,7 @@ class SqliteIndex:
         version = self._database.version()
         if version != self._seen:
             with self._lock:
-                self._about = dict(self._database.select("select name, value from about"))  # type: ignore[arg-type]
+                self._about = dict(self._database.select("select name, value from about"))
                 rows = self._database.select("select number, tenants, roles from audiences")
                 self._audiences = [(n, tuple(msgspec.json.decode(t)), tuple(msgspec.json.decode(r))) for n, t, r in rows]
                 self._texts.clear()
