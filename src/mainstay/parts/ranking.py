@@ -26,13 +26,17 @@ MUCH = 30  # passages of knowledge, in which a word that is missing says somethi
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
 PIECES, PIECES_IN_SENTENCE = 0.5, 0.5
 WORD, ALIKE, UNKNOWN, ENOUGH = 0.75, 5.0, 3.0, 3.5  # what makes evidence, in weights of a word that stands in one passage only
+MOST, SCATTERED = 0.5, 6.0  # the share of a question above which it counts, also scattered over a passage, and how much
 
 
 class Candidate(Struct, frozen=True):
-    """A passage that may answer: its number, its share of the best one's BM25, and its lines (`parts/terms.py`)."""
+    """A passage that may answer: its number, its share of the best one's BM25, how near it is by its vector, and its lines
+    (`parts/terms.py`).
+    """
 
     number: int
     bm25: float
+    near: float
     lines: tuple[str, ...]
 
 
@@ -65,6 +69,7 @@ class Ranking:
         found, words = self._weight(best), sum(unit.mass for unit in best)
         strange = UNKNOWN * self._unknown * min(1.0, self._size / MUCH)  # what little knowledge does not mention says little
         like = (ALIKE * self._alike(lines[0]) - strange) / self.total
+        like += SCATTERED * max(0.0, self.covered(lines) - MOST)
         return found >= self.total - 1e-9 or found / self._single + WORD * words + like >= ENOUGH
 
     def _covering(self, candidate: Candidate) -> float:

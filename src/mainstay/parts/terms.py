@@ -31,7 +31,8 @@ START = 5  # letters by which the forms of a word are held to be one
 ROOT = 3  # of those of Arabic and Hebrew words, whose forms change within
 GRAM = 4  # letters of the pieces in which words are compared when passages are ranked
 HEADING, TITLE, BODY = 6, 3, 1  # how much a term counts by where it stands
-PER_CHARACTERS = {2: 0.5, 3: 0.3}  # how much of a word two and three characters are
+CHARACTERS = {2: 0.8, 3: 0.12}  # how much of a word a term of two and of three characters is
+SYLLABLE = 0.55  # and a word of Vietnamese, which is a syllable
 
 _RUN = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
@@ -157,11 +158,12 @@ def _units(text: str, style: Style, language: str) -> list[Unit]:
     for word in words:
         size = _together(word)
         for term in _cut(word, size) if size else ():
-            units[term] = Unit(term, term, PER_CHARACTERS[size])
+            units[term] = Unit(term, term, CHARACTERS[size])
         if not size:
             term = _start(word) if style == "starts" else word
             open_ended = style == "starts" and len(word) >= START and not word[0].isdigit()
-            units[term] = Unit(term, f" {term}" if open_ended else f" {term} ")
+            needle = f" {term}" if open_ended else f" {term} "
+            units[term] = Unit(term, needle, SYLLABLE if style == "whole" else 1.0)
     return list(units.values())
 
 

@@ -20,7 +20,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
@@ -31,6 +31,7 @@ from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.seams import Entry
 from mainstay.parts.ranking import LOOKED_AT, NEAR, Candidate, Ranking
 from mainstay.parts.stores.sqlite import Database
+from mainstay.parts.stores.vectors import Likeness, Vectors
 from mainstay.parts.terms import Style, analysed, asked
 
 MIGRATIONS = [
@@ -50,10 +51,10 @@ MIGRATIONS = [
     create table lines(number integer primary key, lines text not null, terms text not null);
     create table postings(term text not null, audience integer not null, numbers blob not null, impacts blob not null,
         primary key(term, audience));
-    create table vectors(number integer primary key, vector blob not null);
+    create table vectors(number integer primary key, audience integer not null, vector blob not null);
+    create index vectors_by_audience on vectors(audience);
     """
 ]
-EVID = True
 CANDIDATES = 30  # passages that are ranked
 POSTINGS = 40_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
@@ -77,12 +78,13 @@ class Audience(Struct, frozen=True):
 
 
 class Contents(Struct, frozen=True, kw_only=True):
-    """What an index holds since a write, as far as it is kept in memory."""
+    """What an index holds since a write, as far as it is kept in memory; `vectors` counts each audience's."""
 
     generation: int = -1
     version: str = ""
     embedder: str = ""
     audiences: tuple[Audience, ...] = ()
+    vectors: dict[int, int] = {}
 
 
 class SqliteIndex:
@@ -92,6 +94,8 @@ class SqliteIndex:
         file = None if str(path) == ":memory:" else Path(path)
         self._database = Database(file, MIGRATIONS, what="index", durable=True)
         self._contents = Contents()
+        self._vectors: tuple[int, Vectors] | None = None
+        self._loading = threading.Lock()
 
     @property
     def version(self) -> str:
@@ -115,11 +119,23 @@ class SqliteIndex:
         self._database.write(lambda db: _Writing(db).all(entries, gone, embedder))
 
     def search(self, query: str, vector: bytes, *, limit: int, viewer: Viewer) -> list[Passage]:
-        """The passages that answer, best first, at most one a section; `score` is the share of the question they cover."""
+        """The passages that answer, best first, at most one a section; `score` is the share of the question they cover.
+
+        None at all where none of the first is evidence, which words decide: a vector that is near says what a passage is about,
+        and not that it answers.
+        """
+        ranked, evidence = self.ranked(query, vector, limit=limit, viewer=viewer)
+        return ranked if evidence else []
+
+    def ranked(self, query: str, vector: bytes, *, limit: int, viewer: Viewer) -> tuple[list[Passage], bool]:
+        """The passages that have most to do with the query, best first, and whether any of them is evidence."""
         with self._database.reading() as db:
             contents = self._now(db)
             seen = [audience for audience in contents.audiences if audience.includes(viewer)]
-            return _Search(db, query, seen).found(limit)
+            search = _Search(db, query, seen)
+            if vector and contents.vectors:
+                search.near = self._vectors_of(db, contents).likeness(vector, [audience.number for audience in seen])
+            return search.found(limit)
 
     def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id, if this viewer may see it."""
@@ -152,20 +168,32 @@ class SqliteIndex:
                     for n, t, r in _rows(db, "select number, tenants, roles from audiences")
                     if sizes[n]
                 ]),
+                vectors=dict(_rows(db, "select audience, count(*) from vectors group by 1")),
             )
         return contents
 
+    def _vectors_of(self, db: apsw.Connection, contents: Contents) -> Vectors:
+        """The vectors as they are at this moment."""
+        with self._loading:
+            if self._vectors is None or self._vectors[0] != contents.generation:
+                self._vectors = None  # two generations at once would take twice the memory
+                rows = db.execute("select audience, number, vector from vectors order by audience, number")
+                self._vectors = contents.generation, Vectors(cast(Any, rows), contents.vectors)
+            return self._vectors[1]
+
 
 class _Search:
-    """One search, of what these audiences may see."""
+    """One search, of what these audiences may see; `near` says how near passages are by their vectors, where they are known."""
 
     def __init__(self, db: apsw.Connection, query: str, seen: Sequence[Audience]) -> None:
         self._db = db
         self._audiences = [audience.number for audience in seen]
         self._size = sum(audience.passages for audience in seen)
         self._question = asked(query, {style for audience in seen for style in audience.styles} or {"stems"})
+        self.near: Likeness | None = None
 
-    def found(self, limit: int) -> list[Passage]:
+    def found(self, limit: int) -> tuple[list[Passage], bool]:
+        """The best passages, and whether any of them is evidence."""
         candidates = self._candidates()
         headings = {term for candidate in candidates for term in candidate.lines[0].split()}
         known = self._frequencies({unit.term for unit in self._question.units} | headings)
@@ -177,25 +205,35 @@ class _Search:
             passage = passages[candidate.number]
             best.setdefault((passage.document, passage.heading) if passage.heading else passage.id, (relevance, candidate))
         first = list(best.values())
-        if EVID and not any(ranking.answers(candidate.lines) for _, candidate in first[:LOOKED_AT]):
-            return []
+        evidence = any(ranking.answers(candidate.lines) for _, candidate in first[:LOOKED_AT])
         return [
             msgspec.structs.replace(passages[candidate.number], score=round(ranking.covered(candidate.lines), 4))
             for relevance, candidate in first[:limit]
             if relevance >= NEAR * first[0][0]
-        ]
+        ], evidence
 
     def _candidates(self) -> list[Candidate]:
-        """The passages that share most with the question, the rarer the term the more (BM25)."""
+        """The passages that share most with the question, the rarer the term the more (BM25), and those that are nearest."""
+        scores = self._scores()
+        numbers = heapq.nlargest(CANDIDATES, scores, key=lambda number: (scores[number], -number))
+        highest = scores[numbers[0]] if numbers else 1.0
+        near: dict[int, float] = {}
+        if self.near is not None:
+            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(CANDIDATES)]))
+            near = self.near.of(numbers)
+        sql = "select number, lines from lines where number in (select value from json_each(?))"
+        lines = dict(_rows(self._db, sql, (_array(numbers),)))
+        return [Candidate(n, scores.get(n, 0.0) / highest, near.get(n, 0.0), tuple(lines[n].split("\n"))) for n in numbers]
+
+    def _scores(self) -> dict[int, float]:
+        """The BM25 of every passage that has any of the question's terms, or of the rarest that may be added up."""
         postings: defaultdict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
         terms = [unit.term for unit in self._question.units]
-        rows = _rows(
-            self._db,
-            "select term, numbers, impacts from postings where term in (select value from json_each(?1))"  # the audiences: in the query
-            " and audience in (select value from json_each(?2))",
-            (_array(terms), _array(self._audiences)),
+        sql = (
+            "select term, numbers, impacts from postings where term in (select value from json_each(?1))"
+            " and audience in (select value from json_each(?2))"
         )
-        for term, numbers, impacts in rows:
+        for term, numbers, impacts in _rows(self._db, sql, (_array(terms), _array(self._audiences))):
             postings[term].append((numbers, impacts))
         scores: dict[int, float] = {}
         left = POSTINGS
@@ -203,14 +241,11 @@ class _Search:
             left -= size
             if left < 0 and scores:
                 break
-            weight = _idf(size, self._size)
+            weight = math.log(1 + (self._size - size + 0.5) / (size + 0.5))
             for numbers, impacts in postings[term]:
                 for number, impact in zip(array("I", numbers), impacts, strict=True):
                     scores[number] = scores.get(number, 0.0) + weight * impact
-        best = heapq.nlargest(CANDIDATES, scores.items(), key=lambda entry: (entry[1], -entry[0]))
-        lines = dict(_rows(self._db, "select number, lines from lines where number in (select value from json_each(?))", (_array([n for n, _ in best]),)))
-        highest = best[0][1] if best else 1.0
-        return [Candidate(number, score / highest, tuple(lines[number].split("\n"))) for number, score in best]
+        return scores
 
     def _frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """In how many of the passages that are seen each of them stands, of those that stand in any."""
@@ -237,6 +272,9 @@ class _Writing:
         self._last = int(last[0][0])
 
     def all(self, entries: Iterable[Entry], gone: Iterable[str], embedder: str) -> None:
+        before = _rows(self._db, "select value from about where name='embedder'")
+        if before and before[0][0] != embedder:  # what one embedder made cannot be compared with what another does
+            self._db.execute("delete from vectors")
         for document in gone:
             self._remove(_text(document))
         for entry in entries:
@@ -278,7 +316,7 @@ class _Writing:
             self._db.execute("insert into passages values(?, ?, ?, ?, ?, ?)", row)
             self._db.execute("insert into lines values(?, ?, ?)", (number, parts.lines, " ".join(parts.terms)))
             if entry.vectors:
-                self._db.execute("insert into vectors values(?, ?)", (number, entry.vectors[i]))
+                self._db.execute("insert into vectors values(?, ?, ?)", (number, audience, entry.vectors[i]))
             for term, count in parts.terms.items():
                 self._added[term, audience].append((number, _impact(count, parts.length)))
 
@@ -324,7 +362,3 @@ def _text(value: str) -> str:
 def _impact(count: int, length: int) -> int:
     """What a term is worth in a passage of that length (BM25), in steps of a hundredth."""
     return round(100 * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / LENGTH)))
-
-
-def _idf(passages: int, size: int) -> float:
-    return math.log(1 + (size - passages + 0.5) / (passages + 0.5))
