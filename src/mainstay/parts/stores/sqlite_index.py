@@ -77,6 +77,15 @@ class Audience(Struct, frozen=True):
         return fits and (not self.roles or not self.roles.isdisjoint(viewer.roles))
 
 
+class Ranked(Struct, frozen=True):
+    """The passages that have most to do with a query, best first, each with its relevance as a share of the best one's; and
+    whether any of the first is evidence.
+    """
+
+    passages: tuple[tuple[float, Passage], ...]
+    evidence: bool
+
+
 class Contents(Struct, frozen=True, kw_only=True):
     """What an index holds since a write, as far as it is kept in memory; `vectors` counts each audience's."""
 
@@ -124,11 +133,11 @@ class SqliteIndex:
         None at all where none of the first is evidence, which words decide: a vector that is near says what a passage is about,
         and not that it answers.
         """
-        ranked, evidence = self.ranked(query, vector, limit=limit, viewer=viewer)
-        return ranked if evidence else []
+        found = self.ranked(query, vector, limit=limit, viewer=viewer)
+        return [passage for relevance, passage in found.passages if relevance >= NEAR] if found.evidence else []
 
-    def ranked(self, query: str, vector: bytes, *, limit: int, viewer: Viewer) -> tuple[list[Passage], bool]:
-        """The passages that have most to do with the query, best first, and whether any of them is evidence."""
+    def ranked(self, query: str, vector: bytes, *, limit: int, viewer: Viewer) -> Ranked:
+        """What `search` chooses from."""
         with self._database.reading() as db:
             contents = self._now(db)
             seen = [audience for audience in contents.audiences if audience.includes(viewer)]
@@ -192,7 +201,7 @@ class _Search:
         self._question = asked(query, {style for audience in seen for style in audience.styles} or {"stems"})
         self.near: Likeness | None = None
 
-    def found(self, limit: int) -> tuple[list[Passage], bool]:
+    def found(self, limit: int) -> Ranked:
         """The best passages, and whether any of them is evidence."""
         candidates = self._candidates()
         headings = {term for candidate in candidates for term in candidate.lines[0].split()}
@@ -206,11 +215,13 @@ class _Search:
             best.setdefault((passage.document, passage.heading) if passage.heading else passage.id, (relevance, candidate))
         first = list(best.values())
         evidence = any(ranking.answers(candidate.lines) for _, candidate in first[:LOOKED_AT])
-        return [
-            msgspec.structs.replace(passages[candidate.number], score=round(ranking.covered(candidate.lines), 4))
+        most = max((relevance for relevance, _ in first), default=0.0) or 1.0  # of a question without words all have none
+        scored = [
+            (relevance / most, msgspec.structs.replace(passages[n], score=round(ranking.covered(candidate.lines), 4)))
             for relevance, candidate in first[:limit]
-            if relevance >= NEAR * first[0][0]
-        ], evidence
+            for n in [candidate.number]
+        ]
+        return Ranked(tuple(scored), evidence)
 
     def _candidates(self) -> list[Candidate]:
         """The passages that share most with the question, the rarer the term the more (BM25), and those that are nearest."""
