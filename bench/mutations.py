@@ -2,8 +2,8 @@
 
     mutated("It costs 1,299.00 EUR and comes on 21 November 2026.", names=["Ann Miller"], seed=7)
 
-Everything is changed in the form in which it is written, so that nothing but the value is another. The same text and seed give the
-same mutations. What it does not do: change what a sentence says by words alone (negations, omissions).
+Everything is changed in the form in which it is written, so that nothing but the value is another. The same text and seed give
+the same mutations. What it does not do: change what a sentence says by words alone (negations, omissions).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _other_date(written: str, chance: random.Random) -> str | None:
         if same:
             other = chance.choice(sorted(same))
             return written[: month.start()] + (other.capitalize() if month[0][0].isupper() else other) + written[month.end() :]
-    days = [m for m in re.finditer(r"(?<!\d)\d{1,2}(?!\d)", written)]
+    days = list(re.finditer(r"(?<!\d)\d{1,2}(?!\d)", written))
     if not days:
         return _other_digit(written, chance)
     day = days[-1] if re.match(r"\d{4}", written) else days[0]

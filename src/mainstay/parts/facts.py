@@ -283,7 +283,8 @@ def _decade(text: str, start: int, end: int) -> Fact | None:
     match = _DECADE.match(text, start)
     if match is None or match.end(1) != end:
         return None
-    return Fact("number", *match.span(), match[0], frozenset({("decade", Decimal(match[1]) // 10)}))
+    year = Decimal(match[1])
+    return Fact("number", *match.span(), match[0], frozenset({("decade", year // 10)}), numbers=frozenset({year}))
 
 
 def _number(text: str, start: int, end: int, values: tuple[Decimal, ...], *, spelled: bool = False) -> Fact:

@@ -66,13 +66,15 @@ _SMALL = (
     "ou mais non oui "
     "el los las una este esta estos su sus nuestro nuestra si para en con por y o pero no sí il lo gli i uno questo "
     "questa suo sua per "
-    "su di da e ma se het een deze dit uw onze wij u als voor op met van en of maar nee ja o os as um uma este esta seu sua para em com "
+    "su di da e ma se het een deze dit uw onze wij u als voor op met van en of maar nee ja o os as um uma este esta seu "
+    "sua para em com "
     "por e mas não sim se"
 )
 _NOT = re.compile(r"(?i)\b(?:not|nicht|kein\w*|pas|niet|geen|não)\b|n[’']t\b|\b(?:no|non)\b(?!,)")
 _SPOKEN = {
     "en": "the is and of to it for with your you are this that costs",
-    "de": "der die das und ist nicht ein eine für mit auf sie wir ihr ihre zu den dem im von kostet beträgt heißt wird",
+    "de": "der die das und ist sind noch auf hat haben kann wird werden nicht ein eine für mit auf sie wir ihr ihre zu "
+    "den dem im von kostet beträgt heißt wird",
     "fr": "le les est et du des une pour avec vous votre coûte sur dans nous",
     "es": "el los las es y una para con su usted cuesta por del",
     "it": "il gli è e di una per con suo costa della sono",
