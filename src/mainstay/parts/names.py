@@ -131,9 +131,7 @@ def _mixed(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str]) 
 
 
 def _beside(run: Sequence[Token], unknown: Sequence[bool]) -> Iterator[tuple[bool, tuple[bool, bool]]]:
-    """Each word that does not open a sentence, with the one before it: whether it is unknown, and whether that is a day or
-    such.
-    """
+    """Whether each word but the first is unknown, with the one before it: whether that is, and whether it is a day or a unit."""
     for (before, known), (_, here) in itertools.pairwise(zip(run, unknown, strict=True)):
         yield (
             here,

@@ -2,9 +2,9 @@
 
 It looks at every sentence, and at every value of structured answers. What stands in a fact that was fetched for the call (a
 slot), in the question, or in a passage (in a cited one, where the sentence cites) is let pass, however it is written
-(`parts/facts.py`). Anything else is `slot_mismatch`; so is what differs from a slot of the same kind in a sentence that speaks of this slot, even
-where a passage has it: the system of record is fresher. What a team wrote itself (rules, functions, the fixed message) is not
-looked at.
+(`parts/facts.py`). Anything else is `slot_mismatch`; so is what differs from a slot of the same kind in a sentence that speaks of
+this slot, even where a passage has it: the system of record is fresher. What a team wrote itself (rules, functions, the fixed
+message) is not looked at.
 
 Limits: it compares, and does not calculate: a sum, a difference or a count of its own ("two of the three", where a slot counts)
 is stopped. Numbers in words are looked at where they have a unit or contradict a slot, names in German where they have two words.
