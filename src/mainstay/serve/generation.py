@@ -18,17 +18,19 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
-from mainstay.core.evidence import Evidence
+from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
-from mainstay.serve.admission import ending, refusal
 from mainstay.serve.asking import Ask, NotRecorded, Unusable, Whole
 from mainstay.serve.citing import cite
+from mainstay.serve.confidence import weigh
 from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import Parts, ReadyRung
+from mainstay.serve.refusing import WITHHELD, ending, refusal
 from mainstay.serve.routing import limit_of, obstacle
+from mainstay.serve.slots import wanting
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
@@ -81,6 +83,7 @@ async def climb(
     cause: Reason | None = None
     result: Result | None = None
     detail = ""
+    unknown = wanting(evidence.slots, ready.feature.grounding.slots)
     for place, rung in enumerate(ready.rungs):
         if rung.spec.needs_evidence and missing is not None:
             cause = cause or missing
@@ -90,15 +93,17 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
-        blocked = obstacle(rung, limit, off=trace.off)
+        blocked = obstacle(rung, limit, off=trace.off, unknown=unknown)
         if blocked is not None:
-            trace.skipped(rung.name, blocked[1])
+            trace.skipped(rung.name, *blocked[1:])
             cause = cause or blocked[0]
             continue
         watch.until(limit)
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
         ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
+        if isinstance(rung.spec, MessageRung) and cause in WITHHELD:
+            return refusal(trace, cause, evidence=evidence)
         if place:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
@@ -128,7 +133,8 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             ask.trace,
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
-            evidence=ask.evidence,
+            evidence=NOTHING if isinstance(rung.spec, MessageRung) else ask.evidence,
+            author=rung.spec.author,
             early=ask.stream,
             release=lambda text: flight.emit(Text(text)),
         )
@@ -160,6 +166,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
         async with aclosing(rung.writer(ask)) as chunks:
             async for chunk in chunks:
                 whole.add(chunk)
+                screening.evidence = ask.evidence  # an older answer brings the evidence that it was given
                 if chunk.text:
                     verdict = await screening.add(chunk.text)
                     if verdict is not None:
@@ -172,7 +179,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
             return failure, False
         if whole.nothing and not rung.models:
             return Passed(), False
-        verdict = verdict or await screening.complete(whole.tool_calls)
+        verdict = verdict or await screening.complete(whole.tool_calls, weigh=lambda: weigh(rung.spec, rung.name, screening, ask))
     except asyncio.CancelledError:
         ask.watch.settle(f"{rung.name} passed its time")
         raise
