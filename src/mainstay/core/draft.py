@@ -22,9 +22,9 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
     characters have left already: a guard may not change those. `complete` says that nothing more will be written.
-    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models. `by_model` is
-    false for a draft that no model wrote, such as a rule's or a fixed message. `ask` runs another feature (a judge) within the
-    call's time and money; None where nobody may be asked, as at load.
+    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models.
+    `by_model` is false for a draft that no model wrote, such as a rule's or a fixed message. `ask` runs another feature (a judge)
+    within the call's time and money; None where nobody may be asked, as at load.
     """
 
     call: Call

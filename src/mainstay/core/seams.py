@@ -50,14 +50,15 @@ class Hold(Enum):
 
 class Guard(Protocol):
     """Judges a draft, or an input. Made with the options of the feature file as keywords; an option called `classifier` or
-    `database` names one of `mainstay.toml`, and the guard is given the thing itself.
+    `database` names one of `mainstay.toml`, and the guard is given the thing itself; one called `file` names a file beside
+    feature.toml, and the guard is given its bytes.
 
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
     could still make right, and holds back enough to say so in time. One that raises stops the draft.
 
-    A guard that keeps private what a call brings says so with the attribute `hides = True`: until it has seen the input, nothing of
-    the call's texts is recorded or logged.
+    A guard that keeps private what a call brings says so with the attribute `hides = True`: until it has seen the input, nothing
+    of the call's texts is recorded or logged.
     """
 
     hold: int | Hold

@@ -45,7 +45,9 @@ def folded(text: str) -> str:
     if text.isascii():
         plain = text.lower()
     else:
-        plain = _HIDDEN.sub("", unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("\u2018", "'").replace("ı", "i"))
+        plain = _HIDDEN.sub(
+            "", unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("\u2018", "'").replace("ı", "i")
+        )
         plain = unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFKD", plain)))
         plain = _MIXED.sub(lambda m: m[0].translate(_ALIKE), plain)
     plain = _SPACED.sub(lambda m: re.sub(r"[ .\-*_]", "", m[0]), plain)
