@@ -185,7 +185,8 @@ def folded(text: str) -> str:
     """The text as patterns see it: lower case, no accents, nothing unseen, straight quotes, single blanks."""
     if text.isascii():
         return _BLANKS.sub(" ", text.lower().replace("`", "'"))
-    plain = _unaccented(_UNSEEN.sub("", text.translate(_QUOTES)).casefold())
+    whole = text.encode("utf-8", "replace").decode()  # halves of characters are none
+    plain = _unaccented(_UNSEEN.sub("", whole.translate(_QUOTES)).casefold())
     return _BLANKS.sub(" ", plain)
 
 
