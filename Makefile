@@ -3,11 +3,13 @@
 PYTHON ?= python3
 PORT ?= 7070
 DATA ?= ../shared/data
+FIT ?= ../shared/data
+KEEP ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench bench-clients bench-evals bench-gate bench-peers bench-wire bench-handbook bench-quality docs \
-	lock prices clean
+.PHONY: help install demo test check bench bench-clients bench-evals bench-gate bench-peers bench-wire bench-handbook bench-quality weights \
+	docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,9 +55,11 @@ bench-evals: install  ## An evaluation beside promptfoo (npm), which it installs
 bench-handbook: install  ## Does the handbook find the right section, and refuse what it cannot know?
 	$(BIN)/python -m bench.handbook
 
-bench-quality: install  ## Judges calibrated against people's labels, and citations against evidence (DATA=DIR)
-	$(BIN)/python -m bench.quality.judges $(DATA)
-	$(BIN)/python -m bench.quality.citations $(DATA)
+bench-quality: install  ## How good the parts are on public data beside published figures (FIT=DIR, DATA=DIR, KEEP=FILE)
+	$(BIN)/python -m bench.quality $(FIT) $(DATA) $(if $(KEEP),--keep $(KEEP))
+
+weights: install  ## Learn every weights file that is shipped anew (DATA=DIR)
+	$(BIN)/python -m bench.quality --weights $(DATA)
 
 bench-gate: install  ## How often do the gate and the canary err? By simulation
 	$(BIN)/python -m bench.gate

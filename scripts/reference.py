@@ -228,6 +228,22 @@ def recipes() -> str:
     return table(("recipe", "what it does"), [(f"`make {name}`", f"{what}.".replace("?.", "?")) for name, what in found])
 
 
+def quality() -> str:
+    """The figures of the last `make bench-quality` that was kept."""
+    rows = json.loads((ROOT / "docs" / "reference" / "quality.json").read_text(encoding="utf-8"))
+    shown = [
+        (
+            row["set"],
+            row["metric"],
+            "—" if row["published"] is None else f"{row['published']:.3f}",
+            f"{row['ours']:.3f}",
+            str(row["n"]),
+        )
+        for row in rows
+    ]
+    return table(("set", "metric", "published", "ours", "rows"), shown)
+
+
 def metrics() -> str:
     """Every metric with its labels."""
     rows = []
@@ -277,6 +293,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": all_commands,
     **{f"command.{name.replace(' ', '-')}": (lambda found=found: command(found)) for name, found in each_command(commands)},
     "metrics": metrics,
+    "quality": quality,
     "make": recipes,
 }
 

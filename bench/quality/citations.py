@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.quality.judges import read
+from bench.quality.table import read
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
 from mainstay.core.case import Case

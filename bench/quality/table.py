@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +19,14 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 T = TypeVar("T")
+LESS = re.compile(r"\b(errors?|brier|false|wrong|flagged|over-refus\w*|missed|milliseconds|ms|seconds)\b", re.IGNORECASE)
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One line of the table. `set` is the file's name without its ending; `published` is None where nobody has published it."""
+    """One line of the table. `set` is the file's name without its ending; `published` is None where nobody has published it.
+
+    More is better, unless the metric's name has one of the words of `LESS`.
+    """
 
     set: str
     metric: str
@@ -29,10 +35,47 @@ class Row(Struct, frozen=True, kw_only=True):
     n: int
 
 
+def verdict(row: Row) -> str:
+    """`better` or `worse` than the published figure, or `the same`; empty where there is none, or ours could not be told."""
+    if row.published is None or not math.isfinite(row.ours):
+        return ""
+    ahead = row.ours - row.published
+    if abs(ahead) < 5e-4:
+        return "the same"
+    return "better" if (ahead < 0) == bool(LESS.search(row.metric)) else "worse"
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """The rows as lines of text under a head, each column as wide as it has to be."""
+    lines = [("set", "metric", "published", "ours", "n", "")]
+    for row in rows:
+        ours = f"{row.ours:.3f}" if math.isfinite(row.ours) else "not told"
+        published = "" if row.published is None else f"{row.published:.3f}"
+        lines.append((row.set, row.metric, published, ours, str(row.n), verdict(row)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = [
+        [cell.ljust(w) if i in (0, 1, 5) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        for line in lines
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a `.jsonl.gz` file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def apart(*parts: Iterable[Row]) -> Iterator[Row]:
+    """The rows of each part. A file that one of them misses stops none of the others: it is raised behind their rows."""
+    missing: list[OSError] = []
+    for part in parts:
+        try:
+            yield from part
+        except OSError as error:
+            missing.append(error)
+    if missing:
+        raise OSError("; ".join(dict.fromkeys(f"{error.strerror or error}: {error.filename}" for error in missing)))
 
 
 def folds(rows: Sequence[T], group: Callable[[T], Hashable], n: int = 5) -> Iterator[tuple[list[T], list[T]]]:

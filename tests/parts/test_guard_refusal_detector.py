@@ -102,7 +102,7 @@ async def test_an_answer_that_is_none_passes(text):
 
 async def test_what_no_model_wrote_is_not_looked_at():
     """A message that says that it cannot answer is what the team wants said there; data and inputs are none of its business."""
-    assert await said(DECLINED, by_model=False) is ALLOW
+    assert await said(DECLINED, author="team") is ALLOW
     assert await said(DECLINED, data={"a": 1}) is ALLOW
     assert await said(DECLINED, stage="input") is ALLOW
 

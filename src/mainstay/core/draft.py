@@ -13,6 +13,7 @@ from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ModelRequest, ToolCall
 from mainstay.core.reasons import Reason
 
+Author = Literal["model", "source", "team", "message"]
 Stage = Literal["input", "output"]
 Action = Literal["allow", "replace", "retry", "refuse"]
 
@@ -22,9 +23,9 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
     characters have left already: a guard may not change those. `complete` says that nothing more will be written.
-    `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models.
-    `by_model` is false for a draft that no model wrote, such as a rule's or a fixed message. `ask` runs another feature (a judge)
-    within the call's time and money; None where nobody may be asked, as at load.
+    `author` says who wrote it: a model, a source that is quoted, the team (a rule, a function, a classifier's template), or the
+    ladder's own message. `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from
+    plain models. `ask` runs another feature (a judge) within the call's time and money; None where nobody may be asked, as at load.
     """
 
     call: Call
@@ -32,11 +33,16 @@ class Draft(Struct, frozen=True, kw_only=True):
     text: str = ""
     shown: int = 0
     complete: bool = True
+    author: Author = "model"
     data: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
     evidence: Evidence = NOTHING
-    by_model: bool = True
     ask: Callable[[str, Mapping[str, Any]], Awaitable[Answer]] | None = None
+
+    @property
+    def by_team(self) -> bool:
+        """Whether the team wrote it: then it rests on no evidence."""
+        return self.author in ("team", "message")
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -145,6 +145,14 @@ class Index(Protocol):
         """The digest of every document that it holds."""
         ...
 
+    def faults(self) -> dict[str, str]:
+        """Why documents could not be read the last time, by document."""
+        ...
+
+    def entry(self, document: str) -> Entry | None:
+        """All that it holds of a document; None where it holds nothing of it."""
+        ...
+
     def write(self, entries: Iterable[Entry], *, gone: Iterable[str] = (), embedder: str = "") -> None:
         """Put these in the place of what it held of their documents, and take away those that are gone: all in one step.
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
-from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
+from mainstay.core.draft import ALLOW, Action, Author, Draft, Verdict, refuse
 from mainstay.core.errors import BadRequest
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
@@ -136,9 +136,15 @@ def _sound(verdict: Verdict, guard: ReadyGuard, draft: Draft) -> Verdict:
     """The verdict, if it is one that this draft can have; what is none, or changes what was shown, stops the draft."""
     if not isinstance(verdict, Verdict) or verdict.action not in ACTIONS:
         return _fault(guard, draft, f"gave no verdict but {verdict!r:.100}")
+    if draft.stage == "input" and verdict.action == "replace" and not _brings_input(verdict):
+        return _fault(guard, draft, "replaced an input with nothing")
     if verdict.text is not None and not verdict.text.startswith(draft.text[: draft.shown]):
         return _fault(guard, draft, "changed what was shown already")
     return verdict
+
+
+def _brings_input(verdict: Verdict) -> bool:
+    return verdict.input is not None or verdict.history is not None or verdict.request is not None
 
 
 def _broken(guard: ReadyGuard, draft: Draft, trace: Trace, error: Exception) -> Verdict:
@@ -155,12 +161,13 @@ def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
 class Screening:
     """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave.
 
-    `support` is how far the evidence bears the draft, as far as guards know.
+    `evidence` is what it rests on; `author` is who writes it. `support` is how far the evidence bears the draft, as far as guards
+    know.
     """
 
     __slots__ = (
-        *("_by_model", "_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
-        *("data", "shown", "support", "text"),
+        *("_author", "_early", "_guards", "_hold", "_release", "_rung", "_sentences", "_settled", "_trace"),
+        *("data", "evidence", "shown", "support", "text"),
     )
 
     def __init__(
@@ -170,15 +177,15 @@ class Screening:
         rung: str,
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
+        author: Author = "model",
         early: bool,
-        by_model: bool = True,
         release: Callable[[str], None],
     ) -> None:
-        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
+        self._trace, self._rung, self._guards, self._release = trace, rung, guards, release
+        self.evidence, self._author = evidence, author
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
-        self._by_model = by_model
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
@@ -230,8 +237,8 @@ class Screening:
             shown=self.shown,
             complete=complete,
             tool_calls=tool_calls,
-            evidence=self._evidence,
-            by_model=self._by_model,
+            evidence=self.evidence,
+            author=self._author,
             ask=self._trace.ask,
         )
 

@@ -22,8 +22,8 @@ from mainstay.core.model import ToolCall
 
 LONGEST = 48  # characters of a placeholder, however it is written
 _OPEN, _CLOSE = r"\[［【〔「", r"\]］】〕」"
-_WRITTEN = re.compile(rf"\\?[{_OPEN}]([\w\s\\-]{{1,{LONGEST}}})[{_CLOSE}]")
-_BEGUN = re.compile(rf"\\?(?:[{_OPEN}][\w\s\\-]{{0,{LONGEST}}})?\Z")
+_WRITTEN = re.compile(rf"\\?[{_OPEN}]([\w\s\\＿-]{{1,{LONGEST}}})[{_CLOSE}]")
+_BEGUN = re.compile(rf"\\?(?:[{_OPEN}][\w\s\\＿-]{{0,{LONGEST}}})?\Z")
 _SIGN = re.compile(rf"[{_OPEN}]")
 _BETWEEN = re.compile(r"[\s_\\-]+")
 _replace = msgspec.structs.replace

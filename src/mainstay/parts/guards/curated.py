@@ -6,8 +6,8 @@ has raised. `at_least` is how far curated content has to bear every sentence, as
 
 A passage counts where somebody approved it and the review is not overdue (UTC): content that nobody has looked at in time is no
 better than content that nobody approved. Slots count too, because they come from a system of record. Passages that do not count
-are named in the record. A text that no model wrote and that rests on no search, such as the ladder's message, passes: the team
-wrote it. It holds everything: nothing is shown before the whole matches.
+are named in the record. The ladder's own message passes: it states nothing of the matter. It holds everything: nothing is shown
+before the whole matches.
 
 Limits: it is as good as the comparison of sentences with passages (docs/cards/alignment.md), and knows of an approval only what
 the source says. In data every text is a sentence; numbers alone are not compared.
@@ -47,7 +47,7 @@ class Curated:
 
     async def check(self, draft: Draft) -> Verdict:
         """Let a draft pass whose every sentence matches content that counts."""
-        if draft.stage == "input" or (not draft.by_model and not draft.evidence.searched):
+        if draft.stage == "input" or draft.author == "message":
             return ALLOW
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         counting = tuple([p for p in draft.evidence.passages if _counts(p, today)])
@@ -97,7 +97,7 @@ def _claims(draft: Draft) -> Iterator[str]:
     """The sentences of a text, or the texts of data. Of a quotation, the line that says where it is from states nothing."""
     if draft.data is None:
         stated = (sentence.text for sentence in sentences(draft.text) if sentence.kind in KINDS)
-        yield from (text for text in stated if draft.by_model or not _FROM.fullmatch(text))
+        yield from (text for text in stated if draft.author != "source" or not _FROM.fullmatch(text))
     else:
         yield from _texts(draft.data)
 

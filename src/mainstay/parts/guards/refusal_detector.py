@@ -110,7 +110,7 @@ class RefusalDetector:
 
     async def check(self, draft: Draft) -> Verdict:
         """Look at the opening of what a model wrote, up to the end of each sentence in it that was not shown yet."""
-        if draft.stage != "output" or not draft.by_model or draft.data is not None or draft.shown >= OPENING:
+        if draft.stage != "output" or draft.author != "model" or draft.data is not None or draft.shown >= OPENING:
             return ALLOW
         probability = self.probability(draft.text, shown=draft.shown, complete=draft.complete)
         if probability < self.at_least:

@@ -97,7 +97,7 @@ class Risks:
 
     async def check(self, draft: Draft) -> Verdict:
         """Look for the categories in what comes in, or in what was written since the last look."""
-        if draft.stage == "output" and not draft.by_model:
+        if draft.stage == "output" and draft.author != "model":
             return ALLOW
         texts = list(_said(draft.call) if draft.stage == "input" else _written(draft))
         plain = [folded(text) for text in texts]
