@@ -74,8 +74,8 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
-    and databases that guards may name, by the option that names them; `aligner` compares drafts with evidence. `http` is the client
-    that all parts share.
+    and databases that guards may name, by the option that names them. `aligner` compares drafts with evidence; `http` is the
+    client that all parts share.
     """
 
     root: Path

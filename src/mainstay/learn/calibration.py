@@ -33,7 +33,7 @@ USERS = ("user", "reviewer")  # who gave a score that counts as a judgement
 
 
 class Range(Struct, frozen=True):
-    """The answers whose confidence is between `low` and `high`: their number, their mean confidence, and the share that passed."""
+    """The answers with a confidence between `low` and `high`: their number, their mean confidence, and the share that passed."""
 
     low: float
     high: float

@@ -161,8 +161,8 @@ def diagram(candidate: Side) -> Diagram | None:
     for at in found.ranges:
         low, high = wilson(at.passed * at.answers, at.answers)
         label = f"{at.answers:,} answers, confidence {percent(at.confidence)}, {percent(at.passed)} pass"
-        heights = [_two(100 - 100 * share) for share in (at.passed, low, high)]
-        dots.append(Dot(f"{at.answers:,}", label, _two(100 * at.confidence), *heights, at.confidence > 0.6))
+        y, least, most = (_two(100 - 100 * share) for share in (at.passed, low, high))
+        dots.append(Dot(f"{at.answers:,}", label, _two(100 * at.confidence), y, least, most, at.confidence > 0.6))
     return Diagram(tuple(dots), reliance(found))
 
 
