@@ -14,8 +14,8 @@ from mainstay.core.feature import Feature, GuardSpec
 from mainstay.spec.places import Place
 
 GROUNDED, RISKS, CURATED = LAYERS = ("grounded", "risks", "curated")
-AT_LEAST: Mapping[str, float] = {"normal": 0.5, "high": 0.7}
-"""How far evidence has to bear every sentence, as a probability, by the feature's stakes."""
+AT_LEAST: Mapping[str, float] = {"normal": 0.35, "high": 0.6}
+"""How far evidence has to bear every sentence, as a probability, by the feature's stakes (docs/refusals.md says what that costs)."""
 
 
 class Named(NamedTuple):

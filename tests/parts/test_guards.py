@@ -23,6 +23,7 @@ from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, Tool
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
 from mainstay.parts.guards.curated import Curated
+from mainstay.parts.guards.grounded import Grounded
 from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.size import Size
@@ -58,6 +59,7 @@ GUARDS = {
     "curated": Curated(aligner=Nobody()),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
+    "grounded": Grounded(),
 }
 TEXTS = (
     "Buy it from AcmeCo or from Foo  Bar, they say.",

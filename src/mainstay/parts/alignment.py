@@ -6,8 +6,8 @@ longest stretches are, and which numbers, names, negations and opposites differ.
 the card that says what they were fitted on and how good they are, lie in `weights/alignment.json`; `bench/quality/alignment.py`
 fits them, and docs/cards/alignment.md tells what they do not see.
 
-Limits: it compares spellings. A synonym is a missing word to it, and it does not see who did what to whom. It was fitted on English
-sentences; in other languages numbers, names and the same words count as well.
+Limits: it compares spellings. A synonym is a missing word to it, and it does not see who did what to whom. It was fitted on
+English sentences; in other languages numbers, names and the same words count as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +24,7 @@ from msgspec import Struct
 from mainstay.core.evidence import Evidence, Passage, Slot, Support
 from mainstay.parts.matching import NEGATIONS, OPPOSITES, Compared, Ground, stem
 
-GROUNDS, SENTENCES = 64, 4096  # pieces of evidence, and verdicts on sentences, that are remembered
+GROUNDS, SENTENCES = 64, 4096  # evidence that is remembered as it was read, and what was said of sentences beside it
 CLOSE, FAR = 4, 30  # places within which two words stand together, and beyond which they do not belong to each other
 NEGATED = frozenset(stem(word) for word in NEGATIONS)
 
@@ -181,8 +180,8 @@ class Alignment:
     def __init__(self, weights: Weights | None = None) -> None:
         self._weights = shipped() if weights is None else weights
         self._weigh = weigher(self._weights.common)
-        self._known: dict[tuple[int, str], Support] = {}
         self._read = functools.lru_cache(GROUNDS)(_ground)
+        self._say = functools.lru_cache(SENTENCES)(self._support)
 
     @property
     def card(self) -> Card:
@@ -194,7 +193,7 @@ class Alignment:
         if not evidence.passages and not evidence.slots:
             return [Support(score=0.0)] * len(sentences)
         ground = self._read(evidence.passages, tuple([_told(slot) for slot in evidence.slots if slot.value]))
-        return [self._support(sentence, ground, len(evidence.passages)) for sentence in sentences]
+        return [self._say(sentence, ground, len(evidence.passages)) for sentence in sentences]
 
     def doubts(self, sentence: str, evidence: Evidence) -> list[tuple[int, int, float]]:
         """For each word its place in the sentence, and the probability that the evidence does not bear it."""
@@ -223,6 +222,12 @@ def _ground(passages: tuple[Passage, ...], slots: tuple[str, ...]) -> Ground:
 
 def _told(slot: Slot) -> str:
     return f"{slot.name.replace('_', ' ')} {slot.value} {slot.unit}"
+
+
+@functools.cache
+def shared() -> Alignment:
+    """The one aligner of a process: whoever looks at the same sentence beside the same evidence is told at once."""
+    return Alignment()
 
 
 @functools.cache

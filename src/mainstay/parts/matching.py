@@ -42,18 +42,18 @@ _COUNTED = {
         "cero _ dos tres cuatro cinco seis siete ocho nueve diez once doce",  # es
     )
     for number, word in enumerate(words.split())
-    if word != "_" and word != "one"
+    if word not in ("_", "one")
 }
 _SMALL = frozenset(  # words that say nothing about a subject; the English ones are core's
     """der die das den dem des ein eine einer einem einen und oder ist sind war waren wird werden im in am an auf aus bei mit nach
     von vom zu zum zur für über als auch es sie er wir ihr sich dass man wie so durch um bis
-    le la les un une des du de et ou est sont était au aux en dans par pour sur avec ce cette ces il elle ils elles on nous vous se sa
-    son ses leur qui que
+    le la les un une des du de et ou est sont était au aux en dans par pour sur avec ce cette ces il elle ils elles on nous
+    vous se sa son ses leur qui que
     el los las una unos unas del y o es son era al por para con su sus se que lo como""".split()
 )
 NEGATIONS = frozenset(
-    """not no never none nobody nothing neither nor without cannot nicht kein keine keinen keinem keiner nie niemals niemand nichts ohne
-    ne pas jamais aucun aucune sans rien nunca ningún ninguno ninguna sin nada jamás tampoco""".split()
+    """not no never none nobody nothing neither nor without cannot nicht kein keine keinen keinem keiner nie niemals niemand
+    nichts ohne ne pas jamais aucun aucune sans rien nunca ningún ninguno ninguna sin nada jamás tampoco""".split()
 )
 DEGREES = frozenset(
     """only first last all every always most best largest smallest highest lowest biggest greatest least entire whole exactly both
@@ -62,11 +62,11 @@ DEGREES = frozenset(
     solo sólo primero primera último última todos todas siempre mejor mayor""".split()
 )
 _PAIRS = """more/less before/after first/last open/close opened/closed allow/forbid allowed/forbidden free/paid win/lose won/lost
-    north/south east/west northern/southern eastern/western he/she his/her male/female man/woman increase/decrease increased/decreased
-    above/below minimum/maximum least/most up/down accept/reject accepted/rejected include/exclude included/excluded start/end begin/end
-    always/never required/optional day/night weekday/weekend rise/fall rose/fell earlier/later former/latter high/low higher/lower
-    inside/outside old/new buy/sell enable/disable enabled/disabled with/without born/died father/mother son/daughter
-    brother/sister king/queen
+    north/south east/west northern/southern eastern/western he/she his/her male/female man/woman increase/decrease
+    increased/decreased above/below minimum/maximum least/most up/down accept/reject accepted/rejected include/exclude
+    included/excluded start/end begin/end always/never required/optional day/night weekday/weekend rise/fall rose/fell
+    earlier/later former/latter high/low higher/lower inside/outside old/new buy/sell enable/disable enabled/disabled
+    with/without born/died father/mother son/daughter brother/sister king/queen
     vor/nach mehr/weniger erste/letzte offen/geschlossen kostenlos/kostenpflichtig immer/nie mit/ohne
     avant/après plus/moins premier/dernier ouvert/fermé toujours/jamais avec/sans
     antes/después más/menos primero/último abierto/cerrado siempre/nunca con/sin"""
@@ -96,7 +96,8 @@ class Ground:
     """Evidence as it is compared with claims. Made of passages, each a text with its headings.
 
     `places` are the places of each stem, counted through all passages; `sentence` gives the sentence of a place, `passage` the
-    passage of a sentence, `starts` where a sentence begins in its passage's text. `negated` are the sentences that deny something.
+    passage of a sentence, `starts` where a sentence begins in its passage's text. `negated` are the sentences that deny
+    something.
     """
 
     def __init__(self, passages: Iterable[tuple[str, str]]) -> None:
@@ -248,8 +249,8 @@ class Compared:
     """A claim beside evidence: for each of its words the places where it stands in the passages that bear it best.
 
     `found` is 2 for a word that is there, or in a heading above, 1 for one that nearly is, 0 for one that is not. `best` are the
-    passages looked at, the best first; `row` is the sentence of that one that bears most, `window` the words that some sentences in
-    a row bear together, as bits. `weigh` says how much a stem counts.
+    passages looked at, the best first; `row` is the sentence of that one that bears most, `window` the words that some
+    sentences in a row bear together, as bits. `weigh` says how much a stem counts.
     """
 
     def __init__(self, claim: str, ground: Ground, weigh: Callable[[str], float]) -> None:
@@ -347,10 +348,9 @@ class Compared:
         return near
 
     def gaps(self) -> list[int | None]:
-        """For each two words of the claim that follow each other, small ones apart, how near they stand; None where one is missing."""
-        return [
-            _gap(self.places[a], self.places[b]) if self.found[a] and self.found[b] else None for a, b in pairwise(self.content)
-        ]
+        """How near each two words of weight that follow each other in the claim stand there; None where one is missing."""
+        found, places = self.found, self.places
+        return [_gap(places[a], places[b]) if found[a] and found[b] else None for a, b in pairwise(self.content)]
 
     def runs(self) -> list[int]:
         """For each word, how many of the words up to it stand there one behind the other."""

@@ -193,7 +193,8 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
         raise
     if verdict is not None:
         return _stopped_by(verdict, ask, screening)
-    citations = cite(screening.text, ask.evidence) if ask.citations is None else ask.citations
+    aligner = ask.parts.aligner if rung.models and screening.data is None else None
+    citations = cite(screening.text, ask.evidence, aligner) if ask.citations is None else ask.citations
     drafted = Drafted(
         text="" if screening.data is not None else screening.text,
         data=screening.data,

@@ -16,7 +16,6 @@ the source says. In data every text is a sentence; numbers alone are not compare
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,10 +26,10 @@ from mainstay.core.evidence import Passage
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Aligner, Hold
 from mainstay.core.sentences import sentences
+from mainstay.parts.statements import MARK, states
 
 NAMED = 3  # passages that a detail names
-_FROM = re.compile(r"— .*\[\d+\]")
-KINDS = ("text", "row")  # headings and blocks of code state nothing
+_FROM = "— "  # before the place of a quotation
 
 
 class Curated:
@@ -38,7 +37,7 @@ class Curated:
 
     hold = Hold.WHOLE
 
-    def __init__(self, *, aligner: Aligner | None = None, at_least: float = 0.7) -> None:
+    def __init__(self, *, aligner: Aligner | None = None, at_least: float = 0.6) -> None:
         if aligner is None:
             raise ValueError(
                 'it is in force by itself where the stakes are high; write stakes = "high" and take it out of [guards]'
@@ -94,10 +93,10 @@ def _named(ids: list[str]) -> str:
 
 
 def _claims(draft: Draft) -> Iterator[str]:
-    """The sentences of a text, or the texts of data. Of a quotation, the line that says where it is from states nothing."""
+    """The sentences of a text that state something, or the texts of data. Of a quotation, the line that says where it is from states nothing."""
     if draft.data is None:
-        stated = (sentence.text for sentence in sentences(draft.text) if sentence.kind in KINDS)
-        yield from (text for text in stated if draft.author != "source" or not _FROM.fullmatch(text))
+        stated = (MARK.sub("", sentence.text).strip() for sentence in sentences(draft.text) if states(sentence))
+        yield from (text for text in stated if draft.author != "source" or not text.startswith(_FROM))
     else:
         yield from _texts(draft.data)
 
