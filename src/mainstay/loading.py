@@ -18,6 +18,7 @@ from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases
 from mainstay.learn.trials import OnTrial
+from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.ready import Ready, ServingModel
@@ -179,6 +180,7 @@ class Loader:
                 "database": self._services(settings.databases, "databases", document),
             },
             http=self._http,
+            aligner=shared(),
         )
         plain = {
             name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()

@@ -13,7 +13,7 @@ import msgspec
 from mainstay import assembling, provenance
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.errors import NotFound, nearest
-from mainstay.core.evidence import Passage, Viewer
+from mainstay.core.evidence import Curated, Passage, Viewer
 from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
@@ -39,6 +39,12 @@ from mainstay.spec.feature_file import folder_of, read_folder
 EVALS = "evals.db"  # in the state folder
 JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
 READ = 1000  # live records that the checklist looks at
+
+
+def curated_of(settings: Settings, ready: Ready) -> dict[str, Curated | None]:
+    """Who answers for the content of each source of a feature; documents may say so of themselves, which is not known here."""
+    declared = {name: settings.sources[name].curated for name in ready.sources if name in settings.sources}
+    return {n: None if c is None else Curated(approver=c.approver, review=c.review) for n, c in declared.items()}
 
 
 class App(Protocol):
@@ -194,6 +200,7 @@ class Workshop:
             observers=app.settings.observers,
             said=lambda key: key in document.data,
             now=now,
+            curated=curated_of(app.settings, working.ready),
         )
 
     async def drill(

@@ -18,10 +18,13 @@ from hypothesis import strategies as st
 from mainstay import registry
 from mainstay.core.call import Call, Turn
 from mainstay.core.draft import Draft, Verdict, refuse, replace
+from mainstay.core.evidence import Support
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
+from mainstay.parts.guards.curated import Curated
 from mainstay.parts.guards.grounded import Grounded
+from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.terms import Terms
@@ -37,6 +40,13 @@ class Person(pydantic.BaseModel):
     age: int | None = None
 
 
+class Nobody:
+    """An aligner that finds no support."""
+
+    def support(self, sentences: Any, evidence: Any) -> list[Support]:
+        return [Support(score=0.0) for _ in sentences]
+
+
 GUARDS = {
     "size": Size(max=40),
     "size, roomy": Size(),
@@ -44,6 +54,9 @@ GUARDS = {
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
+    "risks": Risks(),
+    "risks, some": Risks(categories=["weapons"]),
+    "curated": Curated(aligner=Nobody()),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
     "grounded": Grounded(),

@@ -50,7 +50,8 @@ class Hold(Enum):
 
 class Guard(Protocol):
     """Judges a draft, or an input. Made with the options of the feature file as keywords; an option called `classifier` or
-    `database` names one of `mainstay.toml`, and the guard is given the thing itself.
+    `database` names one of `mainstay.toml`, and the guard is given the thing itself; one called `file` names a file beside
+    feature.toml, and the guard is given its bytes.
 
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text

@@ -366,6 +366,8 @@ def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict
         cost_nano_usd=outcome.cost_nano_usd,
         opinions=opinions,
         kept=kept,
+        confidence=answer.confidence,
+        signals=outcome.signals,
     )
 
 

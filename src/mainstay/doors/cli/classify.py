@@ -54,7 +54,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
         _lacking(feature, fitted, json_)
         sys.exit(3)
     name = rung.classifier if rung else CLASSIFIER
-    _write(path / name, written(fitted))
+    write_whole(path / name, written(fitted))
     if json_:
         as_json({"feature": feature, "file": f"{shown}/{name}", "fitted_on": chosen.how, "card": fitted.card})
         return
@@ -83,7 +83,7 @@ def _lacking(feature: str, lacks: TooFew, json_: bool) -> None:
     click.echo(f"  next: add cases to cases/train.jsonl, then mainstay learn classify {feature}")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """The file is whole at every moment."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import apsw
@@ -21,11 +21,14 @@ from mainstay.app import new_id
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
+from mainstay.core.evidence import Curated
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.reasons import Status
 from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
+from mainstay.serve.ready import Ready
+from mainstay.workshop import curated_of
 
 LITTLE_DISK = 200 * 1024 * 1024
 ELSEWHERE = "move what is there away, or name another folder as `state` in mainstay.toml"
@@ -95,6 +98,20 @@ def _features(app: mainstay.Mainstay) -> Iterator[Finding]:
             yield Finding(
                 state="note", what=f"feature {name} can only show its message: all other rungs are asleep", next=f"set {KEYS}"
             )
+        yield from _curated(name, ready, curated_of(app.settings, ready))
+
+
+def _curated(name: str, ready: Ready, curated: Mapping[str, Curated | None]) -> Iterator[Finding]:
+    """Content whose review is overdue, and high stakes on content that nobody answers for."""
+    today, high = datetime.datetime.now(datetime.UTC).date().isoformat(), ready.feature.stakes == "high"
+    for source, answers in curated.items():
+        if answers is not None and answers.overdue(today):
+            what = f"the review of source {source} was due {answers.review}, by {answers.approver}"
+            more = f"; feature {name} refuses what rests on it, for its stakes are high" if high else ""
+            yield Finding(state="note", what=what + more, next=f"review it, and give sources.{source}.curated its next date")
+    if high and not any(curated.values()):
+        what = f"the stakes of feature {name} are high, and mainstay.toml has no source of it as curated"
+        yield Finding(state="note", what=what, next="give a source of it curated = { approver = …, review = … }")
 
 
 def _models(app: mainstay.Mainstay, ask: bool) -> Iterator[Finding]:

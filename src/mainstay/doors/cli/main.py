@@ -12,6 +12,7 @@ from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
 from mainstay.doors.cli.check import check
 from mainstay.doors.cli.classify import classify
+from mainstay.doors.cli.confidence import confidence
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.eval import eval
@@ -54,3 +55,4 @@ COMMANDS = (
 for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)
+learn.add_command(confidence)

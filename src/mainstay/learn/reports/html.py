@@ -164,6 +164,7 @@ def _shown(report: Report) -> dict[str, Any]:
         "times": msgspec.to_builtins(plots.times(report.candidate, report.baseline)),
         "rungs": [_rung(rung) for rung in rungs],
         "scatter": msgspec.to_builtins(plots.scatter([rung for rung in rungs if rung.figures.slice == ALL])),
+        "confidence": msgspec.to_builtins(plots.diagram(report.candidate)),
         "recommendation": str(said.pop("recommendation", "")),
         "notes": {name: value if isinstance(value, str) else _json(value) for name, value in said.items()},
         "noise": {name: f"{value:.3g}" for name, value in report.noise.items()},

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mainstay.core.report import Finding, Report, Result
+from mainstay.learn.calibration import of_side
 from mainstay.learn.figures import ALL, SliceFigures, rungs_of, slices_of
 from mainstay.learn.reports import words
 
@@ -46,6 +47,8 @@ def markdown(report: Report) -> str:
             for found in rungs
         ],
     )
+    if (found := of_side(report.candidate)) is not None:
+        page.add(f"\n{_plain(words.reliance(found))}\n")
     if isinstance(advice := report.notes.get("recommendation"), str):
         page.add(f"\n{_plain(advice)}\n")
     _failures(page, report)
