@@ -21,7 +21,12 @@ from mainstay.core.draft import Draft, Verdict, refuse, replace
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
+from mainstay.parts.guards.language import Language
+from mainstay.parts.guards.length import Length
+from mainstay.parts.guards.links import Links
+from mainstay.parts.guards.personal_data import PersonalData
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
+from mainstay.parts.guards.secrets import Secrets
 from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.terms import Terms
 from mainstay.serve.guarding import Screening
@@ -43,6 +48,15 @@ GUARDS = {
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
+    "personal_data": PersonalData(),
+    "personal_data, refuse": PersonalData(input="refuse", output="refuse", kinds=["email", "card"]),
+    "secrets": Secrets(),
+    "secrets, refuse": Secrets(action="refuse"),
+    "links": Links(allow=["example.com"]),
+    "links, retry": Links(action="retry"),
+    "length": Length(max_words=12),
+    "length, whole": Length(min_words=3, max_words=12, over="cut"),
+    "language": Language(allow=["en"]),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
 }
