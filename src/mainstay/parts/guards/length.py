@@ -26,18 +26,18 @@ from mainstay.parts.texts import texts_of
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[」』”’）]*|\n+")
 _LETTER = re.compile(r"\w")
-Limit = Annotated[int | None, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=1)]
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the feature file may say."""
 
-    max_words: Annotated[int | None, Meta(ge=1, description="The most words of an answer.")] = None
-    max_characters: Annotated[int | None, Meta(ge=1, description="The most characters of an answer.")] = None
-    max_sentences: Annotated[int | None, Meta(ge=1, description="The most sentences of an answer.")] = None
-    min_words: Annotated[int | None, Meta(ge=1, description="The fewest words of an answer.")] = None
-    min_characters: Annotated[int | None, Meta(ge=1, description="The fewest characters of an answer.")] = None
-    min_sentences: Annotated[int | None, Meta(ge=1, description="The fewest sentences of an answer.")] = None
+    max_words: Annotated[Limit | None, Meta(description="The most words of an answer.")] = None
+    max_characters: Annotated[Limit | None, Meta(description="The most characters of an answer.")] = None
+    max_sentences: Annotated[Limit | None, Meta(description="The most sentences of an answer.")] = None
+    min_words: Annotated[Limit | None, Meta(description="The fewest words of an answer.")] = None
+    min_characters: Annotated[Limit | None, Meta(description="The fewest characters of an answer.")] = None
+    min_sentences: Annotated[Limit | None, Meta(description="The fewest sentences of an answer.")] = None
     over: Annotated[Literal["retry", "cut", "refuse"], Meta(description="What becomes of an answer that is too long.")] = "retry"
 
 

@@ -35,11 +35,11 @@ _ENDINGS = (
     "|ru|cn|de|fr|es|it|nl|pl|uk|us|eu|ch|at|be|se|no|dk|fi|pt|cz|in|jp|kr|br|au|ca|tk|ml|ga|cf|gq|tv|cc|gg|ly|to|ws|edu|gov|mil"
 )
 _OUT = r"\s<>\"'`|)"  # what no address goes on with
-_LAST = rf"[^{_OUT}\].,;:!?]"  # what it may end in
-_GOES_ON = rf"(?:[\].,;:!?]*{_LAST})+"
+_GOES_ON = rf"(?:[.,;:!?]*[^{_OUT}\[\](.,;:!?])+"  # the point behind it is the sentence's
+_TAIL = re.compile(rf"[^{_OUT}]*")
 # What is found, as `kind`: an address where one is expected, whatever it looks like; one that is told by its looks; a host alone.
 _KINDS = (
-    ("rest", rf"(\[link\]{_GOES_ON})"),  # what was written of one after its beginning was taken out
+    ("rest", rf"(\[link\](?=[\w/?#=&%:.,;!~+@-]){_GOES_ON})"),  # what was written of one after its beginning was taken out
     ("rest", rf"(#link-removed[^{_OUT}]+)"),
     ("target", rf"(?:\]\(\s?<?|\]:\s{{0,2}}<?|\b(?:href|src|action|poster|srcset)\s?=\s?[\"']?)([^{_OUT}]+)"),
     ("address", rf"<([a-z][a-z0-9+.-]{{1,20}}:[^{_OUT}]*)"),
@@ -53,7 +53,7 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _UNSEEN = re.compile("[\x00-\x20\x7f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
 _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*")
-_HINT = re.compile(r"[./\\:=\]]")
+_HINT = re.compile(r"[./\\:=\]#]")
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,7 +134,11 @@ class Links:
             at = end
             if kind == "rest":
                 found.append(Found(start, end, LINK if text[start] == "[" else NOWHERE, "what was taken out"))
-            elif where := self._fault(text[start:end], kind, open=not complete and len(text) - end < 2):
+                continue
+            address = text[start:end]
+            if kind != "target" and "@" in (tail := "".join(_TAIL.findall(text, end)[:1])):
+                address += tail  # a user's name may hold what no host does
+            if where := self._fault(address, kind, open=not complete and len(text) - end < 2):
                 found.append(Found(start, end, NOWHERE if kind == "target" else LINK, where))
         return found
 
