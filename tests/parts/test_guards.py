@@ -25,7 +25,12 @@ from mainstay.core.seams import Hold
 from mainstay.parts.guards.curated import Curated
 from mainstay.parts.guards.grounded import Grounded
 from mainstay.parts.guards.risks import Risks
+from mainstay.parts.guards.language import Language
+from mainstay.parts.guards.length import Length
+from mainstay.parts.guards.links import Links
+from mainstay.parts.guards.personal_data import PersonalData
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
+from mainstay.parts.guards.secrets import Secrets
 from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.terms import Terms
 from mainstay.serve.guarding import Screening
@@ -57,6 +62,15 @@ GUARDS = {
     "risks": Risks(),
     "risks, some": Risks(categories=["weapons"]),
     "curated": Curated(aligner=Nobody()),
+    "personal_data": PersonalData(),
+    "personal_data, refuse": PersonalData(input="refuse", output="refuse", kinds=["email", "card"]),
+    "secrets": Secrets(),
+    "secrets, refuse": Secrets(action="refuse"),
+    "links": Links(allow=["example.com"]),
+    "links, retry": Links(action="retry"),
+    "length": Length(max_words=12),
+    "length, whole": Length(min_words=3, max_words=12, over="cut"),
+    "language": Language(allow=["en"]),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
     "grounded": Grounded(),
