@@ -89,6 +89,17 @@ class Shows(Protocol):
         ...
 
 
+class Opens(Protocol):
+    """A source that can show a document whole: what stands around a citation, and what is gone rather than hidden."""
+
+    async def document(self, id: str, *, viewer: Viewer | None) -> list[Passage]:
+        """The passages of a document in their order, as far as this viewer may see them; none where there is no such document.
+
+        None as the viewer stands for whoever looks after the sources, who sees everything. It never comes from outside.
+        """
+        ...
+
+
 class Raw(Struct, frozen=True, kw_only=True):
     """A document as a reader finds it: its `id` in the source, its bytes, and what kind of bytes they are.
 

@@ -69,12 +69,14 @@ class Markdown:
         if not files:
             raise ConfigError(f'there are no Markdown files in "{path}"', next="check its `path`")
         self._index = FullText()
+        self._documents: dict[str, list[Passage]] = {}
         digest = hashlib.sha256(f"{name}\0{link}\0".encode())
         for file in files:
             document = file.relative_to(self._root if self._root.is_dir() else self._root.parent).as_posix()
             text = _read(file, document)
             digest.update(f"{document}\0{text}\0".encode())
-            self._index.add(self._passages(document, text))
+            self._documents[document] = list(self._passages(document, text))
+            self._index.add(self._documents[document])
         self._version = digest.hexdigest()[:16]
 
     @property
@@ -89,6 +91,10 @@ class Markdown:
     async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id, as the files held it when they were read."""
         return self._index.passage(id)
+
+    async def document(self, id: str, *, viewer: Viewer | None) -> list[Passage]:
+        """The passages of a file in their order, as it was when it was read."""
+        return self._documents.get(id, [])
 
     def _passages(self, document: str, text: str) -> Iterator[Passage]:
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
