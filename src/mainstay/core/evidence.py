@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from msgspec import Struct
@@ -46,6 +47,11 @@ class Passage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int = 0
     score: float = 0.0
     curated: Curated | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of its text: whether it still says the same."""
+        return hashlib.blake2b(self.text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 class Slot(Struct, frozen=True, kw_only=True, omit_defaults=True):

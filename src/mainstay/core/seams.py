@@ -7,7 +7,7 @@ A part is found by entry point (`mainstay.providers`, `.sources`, `.readers`, `.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -246,6 +246,14 @@ class Cache(Protocol):
 
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         """Keep this for so many seconds. May return before it is on disk."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, float, bytes]]:
+        """What it holds: each key, when it was stored, and what. Another process's latest may be missing."""
+        ...
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        """Forget these. Another process that uses the same cache gives them for a second more at most."""
         ...
 
 
