@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Literal
 
 from msgspec import Struct
@@ -15,6 +16,10 @@ class Viewer(Struct, frozen=True, kw_only=True):
 
     tenant: str = "default"
     roles: tuple[str, ...] = ()
+
+    def among(self, tenants: Collection[str], roles: Collection[str]) -> bool:
+        """Whether this is one of those who may see something; none named means all."""
+        return (not tenants or self.tenant in tenants) and (not roles or not set(roles).isdisjoint(self.roles))
 
 
 class Curated(Struct, frozen=True, kw_only=True):

@@ -34,24 +34,29 @@ class Database:
 
     `what` names it in errors. With `durable` what was written survives a power cut, otherwise it survives the end of the
     process only. A file that is deleted or replaced while it is open is noticed by the next write, which goes to the file that
-    is there now; `opened` counts how often that was.
+    is there now; `opened` counts how often that was. With `path` None it is in memory, and gone when it is closed.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str], *, what: str, durable: bool) -> None:
+    def __init__(self, path: Path | None, migrations: Sequence[str], *, what: str, durable: bool) -> None:
         self._path, self._migrations, self._what = path, migrations, what
         self._sync = "full" if durable else "normal"
-        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._writing = threading.Lock()
+        self._reading = self._writing if path is None else threading.Lock()  # in memory there is one connection
         self.opened = 0
         self._open()
 
     def _open(self) -> None:
-        self._writer = _connect(self._path, self._sync)
-        try:
-            migrate(self._writer, self._migrations, where=str(self._path))
-            self._reader = _connect(self._path, self._sync)
-        except StoreError:
-            self._writer.close()
-            raise
+        if self._path is None:
+            self._writer = self._reader = apsw.Connection(":memory:")
+            migrate(self._writer, self._migrations, where="memory")
+        else:
+            self._writer = _connect(self._path, self._sync)
+            try:
+                migrate(self._writer, self._migrations, where=str(self._path))
+                self._reader = _connect(self._path, self._sync)
+            except StoreError:
+                self._writer.close()
+                raise
         self._file = _identity(self._path)
         self.opened += 1
 
@@ -94,9 +99,10 @@ class Database:
 
     def close(self) -> None:
         """Close both connections."""
-        with self._writing, self._reading:
-            self._reader.close()
+        with self._writing:
             self._writer.close()
+        with self._reading:
+            self._reader.close()
 
 
 def insert(db: apsw.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -140,10 +146,10 @@ def _to_wal(db: apsw.Connection) -> None:
             time.sleep(0.005)
 
 
-def _failed(what: str, error: Exception, path: Path | str) -> StoreError:
+def _failed(what: str, error: Exception, path: Path | str | None) -> StoreError:
     """The error of ours for one of SQLite's or of the disk's."""
     kind = BrokenFile if isinstance(error, DAMAGED) else StoreError
-    return kind(f"{what}: {error}", where=str(path), next="mainstay doctor")
+    return kind(f"{what}: {error}", where=str(path or "memory"), next="mainstay doctor")
 
 
 def set_aside(path: Path) -> Path:
@@ -167,7 +173,10 @@ def _transaction(db: apsw.Connection) -> Iterator[None]:
             db.execute("rollback")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file stands at that path now; None where there is none."""
+    if path is None:
+        return 0, 0
     with contextlib.suppress(FileNotFoundError):
         stat = path.stat()
         return stat.st_dev, stat.st_ino
