@@ -5,8 +5,8 @@ differs now is a finding, with the difference word by word where it is known wha
 or from the recheck before, which remembers what it saw (`Stage.texts`).
 
 Findings become review items on their records, each once. Cached answers that rest on what changed are dropped. A finding is
-`serious` where the answer rests on it: it cites the passage, or was told the fact; and, of an answer that cites nothing, every
-passage that it was given.
+`serious` where the answer rests on it: it cites the passage, or a model that wrote it was told the fact; and, of an answer of a
+model that cites nothing, every passage that it was given.
 
 What it does not know: whether a change matters. A comma is a change. And an answer from a model is another text each time it is
 asked, so what `replay` finds is for people to look at.

@@ -57,15 +57,7 @@ def recheck(
     except ValueError as error:
         raise BadRequest(str(error), where="--since", next="--since 24h") from None
     report = asyncio.run(_recheck(project, feature, time.time() - seconds, limit=limit, replay=replay))
-    if html_ is not None:
-        Path(html_).write_text(html(report), encoding="utf-8")
-    if markdown_ is not None:
-        with Path(markdown_).open("a", encoding="utf-8") as file:
-            file.write(markdown(report))
-    if json_:
-        as_json(facts_of(report))
-    else:
-        show(report)
+    show_recheck(report, html_, markdown_, json_=json_)
     sys.exit(0 if report.stands else 1)
 
 
@@ -79,8 +71,20 @@ async def _recheck(project: str, feature: str | None, since: float, *, limit: in
         return await app.workshop.recheck(feature, since=since, limit=limit, replay=replay, seen=counting("answers"))
 
 
-def show(report: Recheck) -> None:
-    """Print a recheck for people."""
+def show_recheck(report: Recheck, html_: str | None, markdown_: str | None, *, json_: bool) -> None:
+    """Print a recheck, and write it to the files that were asked for."""
+    if html_ is not None:
+        Path(html_).write_text(html(report), encoding="utf-8")
+    if markdown_ is not None:
+        with Path(markdown_).open("a", encoding="utf-8") as file:
+            file.write(markdown(report))
+    if json_:
+        as_json(facts_of(report))
+    else:
+        _show(report)
+
+
+def _show(report: Recheck) -> None:
     word, sentence = verdict(report)
     click.echo(f"{click.style(word, fg='green' if report.stands else 'red', bold=True)}: {sentence}")
     groups = groups_of(report)

@@ -18,11 +18,15 @@ MOST_IN_MARKDOWN = 50
 
 def verdict(report: Recheck) -> tuple[str, str]:
     """A word and a sentence for what was found."""
-    looked = f"{report.records:,} answers, {report.passages:,} passages and {report.facts:,} facts were looked at."
+    looked = f"Looked at: {_many(report.records, 'answer')}, {_many(report.passages, 'passage')}, {_many(report.facts, 'fact')}."
     if report.stands:
         return "It stands", f"No answer rests on what changed. {looked}"
-    number = report.answers
-    return "Changed", f"{number:,} answer{' rests' if number == 1 else 's rest'} on what changed. {looked}"
+    rest = "rests" if report.answers == 1 else "rest"
+    return "Changed", f"{_many(report.answers, 'answer')} {rest} on what changed. {looked}"
+
+
+def _many(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def counts(report: Recheck) -> list[tuple[str, str]]:
