@@ -27,6 +27,7 @@ from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.following import Follower
+from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, stand_of
@@ -45,7 +46,7 @@ from mainstay.serve.redaction import score_for_log
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
-from mainstay.workshop import Workshop
+from mainstay.workshop import RECHECKS, Workshop
 
 log = logging.getLogger("mainstay")
 LEASE = 10.0  # seconds for which one process looks after trials for all
@@ -476,6 +477,12 @@ def _absent_keys(root: Path) -> dict[str, str]:
 def history(path: Path, state: Path | None = None) -> SqliteLedger:
     """The ledger of the project in that folder, without loading its features. Close it after use."""
     return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
+
+
+def rechecks_of(path: Path, state: Path | None = None) -> Kept:
+    """The rechecks of the project in that folder, without loading its features."""
+    keyless = {**_absent_keys(path), **os.environ}
+    return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
 
 
 def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:

@@ -23,6 +23,7 @@ from mainstay.core.evidence import Curated
 from mainstay.core.project import Settings, SourceSpec
 from mainstay.core.seams import Source
 from mainstay.indexing import Knowledge, Report
+from mainstay.learn.rechecking import Lag
 from mainstay.parts.http import Http
 from mainstay.parts.sources.indexed import Indexed
 from mainstay.parts.stores.sqlite import BrokenFile, set_aside
@@ -84,6 +85,35 @@ class Sources:
             return await indexing.refresh(knowledge, **how)
         finally:
             await self._http.close()
+
+    async def now(self, name: str, served: Source) -> tuple[Source, Lag | None]:
+        """That source as it is now, whatever its index says, and how far that one is behind; None of a source of one's own.
+
+        Nothing is written: where the index is behind, what there is now is read into memory.
+        """
+        knowledge = self.kept.get(name)
+        if knowledge is None:
+            return served, None
+        try:
+            report = await indexing.refresh(knowledge, check=True)
+            if report.differs:
+                memory = msgspec.structs.replace(knowledge, index=SqliteIndex(":memory:"), embedder=None, lock=None)
+                await indexing.refresh(memory)
+                served = Indexed(name=name, index=memory.index)
+        except (SourceError, StoreError) as error:
+            return served, Lag(source=name, trouble=f"{error.what}; it is compared as it was indexed")
+        loaded = self.reports.get(name)  # when the project was opened, the index may have been brought up to date
+        mended = not report.differs and loaded is not None and loaded.differs and loaded.unchanged + len(loaded.changed) > 0
+        differs = loaded if mended and loaded is not None else report
+        return served, Lag(
+            source=name,
+            added=differs.added,
+            changed=differs.changed,
+            removed=differs.removed,
+            faults=tuple([fault.line for fault in report.faults]),
+            overdue=report.overdue,
+            mended=mended,
+        )
 
     def close(self) -> None:
         """Close the indexes."""

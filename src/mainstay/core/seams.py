@@ -7,7 +7,7 @@ A part is found by entry point (`mainstay.providers`, `.sources`, `.readers`, `.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -90,6 +90,17 @@ class Shows(Protocol):
 
     async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id as it is now; None where there is none any more, or none for this viewer."""
+        ...
+
+
+class Opens(Protocol):
+    """A source that can show a document whole: what stands around a citation, and what is gone rather than hidden."""
+
+    async def document(self, id: str, *, viewer: Viewer | None) -> list[Passage]:
+        """The passages of a document in their order, as far as this viewer may see them; none where there is no such document.
+
+        None as the viewer stands for whoever looks after the sources, who sees everything. It never comes from outside.
+        """
         ...
 
 
@@ -247,6 +258,14 @@ class Cache(Protocol):
 
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         """Keep this for so many seconds. May return before it is on disk."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, float, bytes]]:
+        """What it holds: each key, when it was stored, and what. Another process's latest may be missing."""
+        ...
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        """Forget these. Another process that uses the same cache gives them for a second more at most."""
         ...
 
 

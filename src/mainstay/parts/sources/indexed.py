@@ -35,3 +35,10 @@ class Indexed:
     async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id as it is now, if this viewer may see it."""
         return await asyncio.to_thread(self._index.passage, id, viewer=viewer)
+
+    async def document(self, id: str, *, viewer: Viewer | None) -> list[Passage]:
+        """The passages of a document in their order, if this viewer may see it; None sees everything."""
+        entry = await asyncio.to_thread(self._index.entry, id)
+        if entry is None or (viewer is not None and not viewer.among(entry.tenants, entry.roles)):
+            return []
+        return list(entry.passages)
