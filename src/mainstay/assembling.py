@@ -116,14 +116,16 @@ class _Assembly:
     def ready(self) -> Ready:
         feature = self._feature
         sources, rungs = self._sources(), self._rungs()
+        input_guards, output_guards = self._guards(feature.guards.input, "input"), self._guards(feature.guards.output, "output")
         answer_guard = [] if self._output is None else [self._answer_guard()]
         built = Ready(
             digest=self._digest,
             feature=feature,
             rungs=tuple(rungs),
             asleep=len(rungs) < len(feature.ladder),
-            input_guards=self._guards(feature.guards.input, "input"),
-            output_guards=(*answer_guard, *self._guards(feature.guards.output, "output")),
+            input_guards=input_guards,
+            output_guards=(*answer_guard, *output_guards),
+            passage_guards=tuple([g for g in (*input_guards, *output_guards) if getattr(g.guard, "passages", False)]),
             sources=sources,
             read_input=self._reader(),
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),

@@ -55,6 +55,9 @@ class Guard(Protocol):
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
     could still make right, and holds back enough to say so in time. One that raises stops the draft.
+
+    One with the class attribute `passages = True` is also shown each passage that was found, before any model is. One with
+    `experimental = True` is below the operating point that its card states.
     """
 
     hold: int | Hold

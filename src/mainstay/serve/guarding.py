@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
-from mainstay.core.evidence import NOTHING, Evidence
+from mainstay.core.evidence import NOTHING, Evidence, Passage
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.serve.admission import refusal
@@ -38,11 +39,36 @@ async def screen(trace: Trace) -> Answer | None:
             verdict = await guard.guard.check(draft)
         except Exception as error:
             verdict = _broken(guard, draft, trace, error)
-        if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
+        if verdict is ALLOW:
             continue
-        trace.guard(guard.name, "input", verdict)
+        verdict = _sound(verdict, guard, draft)
+        if verdict.action != "allow" or verdict.detail:
+            trace.guard(guard.name, "input", verdict)
+        if verdict.action == "allow":
+            continue
         return refusal(trace, verdict.reason or Reason.UNSAFE_INPUT, verdict.detail or None)
     return None
+
+
+async def screen_passages(passages: Sequence[Passage], call: Call, trace: Trace) -> list[Passage]:
+    """The passages that may be read by a model: those that every guard which looks at passages lets through."""
+    for guard in trace.ready.passage_guards:
+        passages = [passage for passage in passages if await _may_be_read(passage, guard, call, trace)]
+    return list(passages)
+
+
+async def _may_be_read(passage: Passage, guard: ReadyGuard, call: Call, trace: Trace) -> bool:
+    draft = Draft(call=call, stage="passage", text=passage.text, by_model=False, ask=trace.ask)
+    try:
+        verdict = await guard.guard.check(draft)
+    except Exception as error:
+        verdict = _broken(guard, draft, trace, error)
+    if verdict is ALLOW:
+        return True
+    verdict = _sound(verdict, guard, draft)
+    if verdict.action != "allow" or verdict.detail:
+        trace.guard(guard.name, "passage", msgspec.structs.replace(verdict, detail=f"{passage.id}: {verdict.detail}"))
+    return verdict.action == "allow"
 
 
 class Checked(Struct, frozen=True):
@@ -60,9 +86,13 @@ async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: 
             verdict = await guard.guard.check(draft)
         except Exception as error:
             verdict = _broken(guard, draft, trace, error)
-        if verdict is ALLOW or (verdict := _sound(verdict, guard, draft)).action == "allow":
+        if verdict is ALLOW:
             continue
-        trace.guard(guard.name, draft.stage, verdict, rung)
+        verdict = _sound(verdict, guard, draft)
+        if verdict.action != "allow" or (verdict.detail and draft.complete):
+            trace.guard(guard.name, draft.stage, verdict, rung)
+        if verdict.action == "allow":
+            continue
         if verdict.action != "replace":
             return Checked(draft.text, draft.data, verdict)
         draft = replaced(draft, verdict)

@@ -60,7 +60,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
     `digest` names the release; `sources` are the ones its evidence comes from; `read_input` checks a call's input and
-    gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or a `stale`
+    gives the values that templates see. `passage_guards` are those guards that look at
+    what was found too. `keeps` is for how many seconds an answer is stored: as long as the cache or a `stale`
     rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false for a
     plain model, which has one rung that may fail.
     """
@@ -73,6 +74,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     sources: Mapping[str, Source]
     read_input: Callable[[Mapping[str, Any]], dict[str, Any]]
     keeps: float
+    passage_guards: tuple[ReadyGuard, ...] = ()
     asleep: bool = False
     laddered: bool = True
 
