@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,10 +25,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from bench.quality.table import Row, auroc, folds, learned, read
+from bench.quality.table import read
 from mainstay.core.evidence import Evidence, Passage
 from mainstay.parts.alignment import Alignment, Card, Regression, Weights, claim_features, slots_of, weigher, word_features
-from mainstay.parts.matching import Compared, Ground, keys, words_of
+from mainstay.parts.matching import Compared, Ground, words_of
 
 WEIGHTS = Path(__file__).parents[2] / "src/mainstay/parts/weights/alignment.json"
 SIZE = 8192  # places in each half of the table of common stems

@@ -131,13 +131,16 @@ class _Assembly:
         always = [] if self._output is None else [self._always("schema", self._answer_options(), "answer")]
         if facts is not None and "slots" not in _guard_names(feature):
             always.append(self._always("slots", {}, "grounding", "slots"))
+        input_guards = tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)])
+        output_guards = (*always, *self._output_guards())
         built = Ready(
             digest=self._digest,
             feature=feature,
             rungs=tuple(rungs),
             asleep=len(rungs) < len(feature.ladder),
-            input_guards=tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)]),
-            output_guards=(*always, *self._output_guards()),
+            input_guards=input_guards,
+            output_guards=output_guards,
+            passage_guards=tuple([g for g in (*input_guards, *output_guards) if getattr(g.guard, "passages", False)]),
             curated=self._curated(),
             calibration=self._calibration(),
             sources=sources,

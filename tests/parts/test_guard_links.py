@@ -47,7 +47,7 @@ BAD_TARGETS = (
         "ftp://good.com/x",
         "https://evil.com:443",
     ),
-    *("https://good.com​.evil.com", "https://" + "a" * 70 + "@good.com.evil.com/", "https://"),
+    *("https://good.com\u200b.evil.com", "https://" + "a" * 70 + "@good.com.evil.com/", "https://"),
 )
 GOOD_TARGETS = (
     *("https://good.com", "https://good.com/a?b=c#d", "http://www.good.com:8080/x", "//good.com/x", "HTTPS://GOOD.COM."),

@@ -24,11 +24,11 @@ from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
 from mainstay.parts.guards.curated import Curated
 from mainstay.parts.guards.grounded import Grounded
-from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.language import Language
 from mainstay.parts.guards.length import Length
 from mainstay.parts.guards.links import Links
 from mainstay.parts.guards.personal_data import PersonalData
+from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.secrets import Secrets
 from mainstay.parts.guards.size import Size

@@ -132,7 +132,9 @@ FUNCTION_WORDS = {
     language: frozenset(form for word in words.split() for form in (folded(word), folded(word, accents=True)))
     for language, words in _LISTS.items()
 }
-_OTHER = {language: words for language, words in FUNCTION_WORDS.items() if language not in {k for kin in _KIN.values() for k in kin}}
+_OTHER = {
+    language: words for language, words in FUNCTION_WORDS.items() if language not in {k for kin in _KIN.values() for k in kin}
+}
 _ENGLISH = frozenset(
     """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it its may my not
     of on or our should so than that the their there these they this to was we were what when where which who whom whose why will

@@ -59,6 +59,8 @@ class Guard(Protocol):
 
     A guard that keeps private what a call brings says so with the attribute `hides = True`: until it has seen the input, nothing
     of the call's texts is recorded or logged.
+    One with the class attribute `passages = True` is also shown each passage that was found, before any model is. One with
+    `experimental = True` is below the operating point that its card states.
     """
 
     hold: int | Hold

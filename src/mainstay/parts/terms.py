@@ -118,7 +118,9 @@ def tokens(text: str, style: Style) -> list[str]:
         found = [token[2] for token in cast(list[Any], _porter()(raw, apsw.FTS5_TOKENIZE_QUERY, None))]
         return found if text.isascii() else [part for token in found for part in _RUN.findall(token)]
     words = _RUN.findall(folded(text, accents=style == "whole"))
-    return [_ARTICLE.sub("", word, count=1) if "\u0600" <= word[0] <= "\u06ff" and _ARTICLE.match(word) else word for word in words]
+    return [
+        _ARTICLE.sub("", word, count=1) if "\u0600" <= word[0] <= "\u06ff" and _ARTICLE.match(word) else word for word in words
+    ]
 
 
 def _style(language: str) -> Style:

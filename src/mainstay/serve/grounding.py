@@ -1,4 +1,6 @@
-"""Evidence: every source of the release is searched for what the call asks, and its facts are fetched at the same time."""
+"""Evidence: every source of the release is searched for what the call asks, and its facts are fetched at the same time. What no
+model may read is left out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import NOTHING, Evidence, Passage, Viewer
 from mainstay.core.reasons import Reason
 from mainstay.serve import caching, slots
+from mainstay.serve.guarding import screen_passages
 from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import Ready
 from mainstay.serve.tracing import Trace
@@ -44,6 +47,7 @@ async def _searched(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None
         passages = await _search(ready, query_of(call), call.viewer)
         if not passages and call.history:
             passages = await _search(ready, f"{_last_question(call)}\n{query_of(call)}", call.viewer)
+        passages = await screen_passages(passages, call, trace)
     except asyncio.CancelledError:
         try:
             watch.settle("searching the sources")

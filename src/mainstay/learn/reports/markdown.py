@@ -45,7 +45,7 @@ def markdown(report: Report) -> str:
         [[plain(found.rung), *_quality(found.figures), words.percent(found.itself), *_expense(found.figures)] for found in rungs],
     )
     if (found := of_side(report.candidate)) is not None:
-        page.add(f"\n{_plain(words.reliance(found))}\n")
+        page.add(f"\n{plain(words.reliance(found))}\n")
     if isinstance(advice := report.notes.get("recommendation"), str):
         page.add(f"\n{plain(advice)}\n")
     _failures(page, report)

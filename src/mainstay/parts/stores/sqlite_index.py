@@ -198,11 +198,19 @@ class SqliteIndex:
                 generation=generation,
                 version=about.get("version", "empty"),
                 embedder=about.get("embedder", ""),
-                audiences=tuple([
-                    Audience(n, frozenset(msgspec.json.decode(t)), frozenset(msgspec.json.decode(r)), sizes[n], frozenset(styles[n]))
-                    for n, t, r in _rows(db, "select number, tenants, roles from audiences")
-                    if sizes[n]
-                ]),
+                audiences=tuple(
+                    [
+                        Audience(
+                            n,
+                            frozenset(msgspec.json.decode(t)),
+                            frozenset(msgspec.json.decode(r)),
+                            sizes[n],
+                            frozenset(styles[n]),
+                        )
+                        for n, t, r in _rows(db, "select number, tenants, roles from audiences")
+                        if sizes[n]
+                    ]
+                ),
                 vectors=dict(_rows(db, "select audience, count(*) from vectors group by 1")),
             )
         return contents
@@ -233,7 +241,9 @@ class _Search:
         headings = {term for candidate in candidates for term in candidate.lines[0].split()}
         known = self._frequencies({unit.term for unit in self._question.units} | headings)
         ranking = Ranking(self._question, known, self._size)
-        ranked = sorted(zip(ranking.relevance(candidates), candidates, strict=True), key=lambda entry: (-entry[0], entry[1].number))
+        ranked = sorted(
+            zip(ranking.relevance(candidates), candidates, strict=True), key=lambda entry: (-entry[0], entry[1].number)
+        )
         passages = self._passages([candidate.number for _, candidate in ranked])
         best: dict[object, tuple[float, Candidate]] = {}
         for relevance, candidate in ranked:
