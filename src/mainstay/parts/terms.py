@@ -11,6 +11,7 @@ line is a search in a string. What it does not know: compounds, synonyms, and th
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections import Counter
@@ -104,7 +105,7 @@ def asked(query: str, styles: Collection[Style]) -> Question:
         for unit in _units(text, style, language):
             units.setdefault(unit.term, unit)
         words = tokens(text, style)
-        pieces |= dict.fromkeys(f" {a} {b} " for a, b in zip(words, words[1:], strict=False))
+        pieces |= dict.fromkeys(f" {a} {b} " for a, b in itertools.pairwise(words))
         pieces |= dict.fromkeys(piece for word in words for piece in _pieces(word))
     return Question(tuple(units.values()), tuple(pieces))
 
@@ -118,7 +119,9 @@ def tokens(text: str, style: Style) -> list[str]:
         found = [token[2] for token in cast(list[Any], _porter()(raw, apsw.FTS5_TOKENIZE_QUERY, None))]
         return found if text.isascii() else [part for token in found for part in _RUN.findall(token)]
     words = _RUN.findall(folded(text, accents=style == "whole"))
-    return [_ARTICLE.sub("", word, count=1) if "\u0600" <= word[0] <= "\u06ff" and _ARTICLE.match(word) else word for word in words]
+    return [
+        _ARTICLE.sub("", word, count=1) if "\u0600" <= word[0] <= "\u06ff" and _ARTICLE.match(word) else word for word in words
+    ]
 
 
 def _style(language: str) -> Style:
