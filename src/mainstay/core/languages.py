@@ -54,9 +54,9 @@ FUNCTION_WORDS = {
     for language, words in function_words.FUNCTION_WORDS.items()
 }
 _ENGLISH = frozenset(
-    """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it its may my not
-    of on or our should so than that the their there these they this to was we were what when where which who whom whose why will
-    with would you your""".split()
+    """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it its may my
+    not of on or our should so than that the their there these they this to was we were what when where which who whom whose why
+    will with would you your""".split()
 )
 _ASKING = {
     language: re.compile("|".join(re.escape(p) for p in phrases.split())) for language, phrases in function_words.ASKED.items()
