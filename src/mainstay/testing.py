@@ -111,11 +111,12 @@ async def check_cuts(guard: ReadyGuard, text: str, pieces: Iterable[str], whole:
 
 
 async def check_source(
-    source: Source, *, finds: Iterable[str], misses: Iterable[str] = (), viewer: Viewer = ANYBODY
+    source: Source, *, finds: Iterable[str], misses: Iterable[str] = (), viewer: Viewer = ANYBODY, shows: bool = False
 ) -> list[Passage]:
     """Does the source find something for each of the questions in `finds`, and nothing for those in `misses`?
 
-    Passages have to be well formed, best first, and the same each time; no query may make it raise. Gives all passages found.
+    Passages have to be well formed, best first, and the same each time; no query may make it raise. With `shows` every passage
+    that it found has to be there again by its id, and none by an id that there is not. Gives all passages found.
     """
     assert isinstance(source.version, str) and source.version, "`version` is a text that changes with the content"
     found: list[Passage] = []
@@ -130,6 +131,8 @@ async def check_source(
         passages = await source.search(query, limit=3, viewer=viewer)
         assert not passages or query in ODD_QUERIES, f"something was found for {query!r}"
         _check_passages(passages, query)
+    if shows:
+        await _check_shows(source, found, viewer)
     return found
 
 
@@ -172,6 +175,15 @@ async def _refused(database: Database, statement: str, values: Mapping[str, Any]
         assert error.what and error.where, f"an error says what and where: {error!r}"
     else:
         raise AssertionError(f"this was let pass: {statement!r} with {values!r}")
+
+
+async def _check_shows(source: Any, found: Iterable[Passage], viewer: Viewer) -> None:
+    for passage in found:
+        again = await source.passage(passage.id, viewer=viewer)
+        assert again is not None, f"a passage that was found is not shown again: {passage.id}"
+        assert (again.text, again.version) == (passage.text, passage.version), f"another passage is shown: {passage.id}"
+    for id in ("", "no such passage", *ODD_TEXTS):
+        assert await source.passage(id, viewer=viewer) is None, f"there is no passage with the id {id[:80]!r}"
 
 
 async def _no_judge(feature: str, input: Mapping[str, Any]) -> Answer:

@@ -87,6 +87,14 @@ class Source(Protocol):
         ...
 
 
+class Timely(Protocol):
+    """A source that asks others on its way, and does without those that fail or are late."""
+
+    async def search_until(self, query: str, *, limit: int, viewer: Viewer, until: float) -> tuple[list[Passage], Sequence[str]]:
+        """As `search`, done by that moment (`time.monotonic()`); and a sentence for the record about each that did not help."""
+        ...
+
+
 class Shows(Protocol):
     """A source that can show again what it found: needed to open a citation, and to check it."""
 

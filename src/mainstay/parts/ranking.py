@@ -92,7 +92,7 @@ class Ranking:
     def _sharing(self, candidates: Sequence[Candidate]) -> list[float]:
         """What each shares with the question in pieces of words: BM25 among the candidates, and the best sentence of each."""
         texts = ["\n".join(candidate.lines[1:]) for candidate in candidates]
-        counts = [{piece: text.count(piece) for piece in self._pieces if piece in text} for text in texts]
+        counts = [{piece: n for piece in self._pieces if (n := text.count(piece))} for text in texts]
         mean = sum(map(len, texts)) / (len(texts) or 1)
         frequency = Counter([piece for count in counts for piece in count])
         rarity = {piece: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for piece, n in frequency.items()}

@@ -11,6 +11,7 @@ line is a search in a string. What it does not know: compounds, synonyms, and th
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections import Counter
@@ -104,7 +105,7 @@ def asked(query: str, styles: Collection[Style]) -> Question:
         for unit in _units(text, style, language):
             units.setdefault(unit.term, unit)
         words = tokens(text, style)
-        pieces |= dict.fromkeys(f" {a} {b} " for a, b in zip(words, words[1:], strict=False))
+        pieces |= dict.fromkeys(f" {a} {b} " for a, b in itertools.pairwise(words))
         pieces |= dict.fromkeys(piece for word in words for piece in _pieces(word))
     return Question(tuple(units.values()), tuple(pieces))
 

@@ -2,8 +2,8 @@
 
 `model` is the name that the server has for the model, `url` its address (by default OpenAI's). Options
 (`[embedders.NAME.options]`): `dimensions`, how long the vectors shall be, for models that can shorten them (256 is usually
-plenty, and a search takes the less time); `batch`, how many texts are sent at once (64). Whatever model it is, the vectors that an
-index holds and those of questions have to be of the same one: the embedder's name is made of model and dimensions.
+plenty, and a search takes the less time); `batch`, how many texts are sent at once (64). The vectors that an index holds and
+those of questions have to be of one model: the embedder's name is made of model and dimensions.
 """
 
 from __future__ import annotations

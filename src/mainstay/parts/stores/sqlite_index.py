@@ -19,6 +19,7 @@ import threading
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import neg
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,14 +49,14 @@ MIGRATIONS = [
     );
     create index passages_by_document on passages(document);
     create index passages_by_audience on passages(audience, style);
-    create table lines(number integer primary key, lines text not null, terms text not null);
+    create table lines(number integer primary key, section text not null, lines text not null, terms text not null);
     create table postings(term text not null, audience integer not null, numbers blob not null, impacts blob not null,
         primary key(term, audience));
     create table vectors(number integer primary key, audience integer not null, vector blob not null);
     create index vectors_by_audience on vectors(audience);
     """
 ]
-CANDIDATES = 30  # passages that are ranked
+CANDIDATES, MORE = 20, 10  # passages that are ranked, by words and by vectors each; and beyond those that are wanted
 POSTINGS = 40_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -233,23 +234,23 @@ class _Search:
         self._audiences = [audience.number for audience in seen]
         self._size = sum(audience.passages for audience in seen)
         self._question = asked(query, {style for audience in seen for style in audience.styles} or {"stems"})
+        self._sections: dict[int, str] = {}  # of each candidate
         self.near: Likeness | None = None
 
     def found(self, limit: int) -> Ranked:
         """The best passages, and whether any of them is evidence."""
-        candidates = self._candidates()
+        candidates = self._candidates(max(CANDIDATES, limit + MORE))
         headings = {term for candidate in candidates for term in candidate.lines[0].split()}
         known = self._frequencies({unit.term for unit in self._question.units} | headings)
         ranking = Ranking(self._question, known, self._size)
         ranked = sorted(
             zip(ranking.relevance(candidates), candidates, strict=True), key=lambda entry: (-entry[0], entry[1].number)
         )
-        passages = self._passages([candidate.number for _, candidate in ranked])
-        best: dict[object, tuple[float, Candidate]] = {}
+        best: dict[str, tuple[float, Candidate]] = {}
         for relevance, candidate in ranked:
-            passage = passages[candidate.number]
-            best.setdefault((passage.document, passage.heading) if passage.heading else passage.id, (relevance, candidate))
+            best.setdefault(self._sections[candidate.number], (relevance, candidate))
         first = list(best.values())
+        passages = self._passages([candidate.number for _, candidate in first[:limit]])
         evidence = any(ranking.answers(candidate.lines) for _, candidate in first[:LOOKED_AT])
         most = max((relevance for relevance, _ in first), default=0.0) or 1.0  # of a question without words all have none
         scored = [
@@ -259,17 +260,19 @@ class _Search:
         ]
         return Ranked(tuple(scored), evidence)
 
-    def _candidates(self) -> list[Candidate]:
+    def _candidates(self, count: int) -> list[Candidate]:
         """The passages that share most with the question, the rarer the term the more (BM25), and those that are nearest."""
         scores = self._scores()
-        numbers = heapq.nlargest(CANDIDATES, scores, key=lambda number: (scores[number], -number))
+        numbers = [-last for _, last in heapq.nlargest(count, zip(scores.values(), map(neg, scores), strict=True))]
         highest = scores[numbers[0]] if numbers else 1.0
         near: dict[int, float] = {}
         if self.near is not None:
-            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(CANDIDATES)]))
+            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(count)]))
             near = self.near.of(numbers)
-        sql = "select number, lines from lines where number in (select value from json_each(?))"
-        lines = dict(_rows(self._db, sql, (_array(numbers),)))
+        sql = "select number, section, lines from lines where number in (select value from json_each(?))"
+        rows = _rows(self._db, sql, (_array(numbers),))
+        self._sections = {number: section for number, section, _ in rows}
+        lines = {number: text for number, _, text in rows}
         return [Candidate(n, scores.get(n, 0.0) / highest, near.get(n, 0.0), tuple(lines[n].split("\n"))) for n in numbers]
 
     def _scores(self) -> dict[int, float]:
@@ -330,7 +333,8 @@ class _Writing:
         self._put_postings()
         rows: list[Any] = _rows(
             self._db,
-            "select document, digest, fault, tenants, roles from documents join audiences on audience=audiences.number order by 1",
+            "select document, digest, fault, tenants, roles from documents"
+            " join audiences on audience=audiences.number order by document",
         )
         version = hashlib.sha256(msgspec.json.encode([embedder, rows])).hexdigest()[:16]
         self._db.execute("insert or replace into about values('version', ?), ('embedder', ?)", (version, embedder))
@@ -359,9 +363,11 @@ class _Writing:
         for i, passage in enumerate(entry.passages):
             number = self._number()
             parts = analysed(passage)
-            row = (number, _text(passage.id), document, i, audience, parts.style, _encode(passage))
-            self._db.execute("insert into passages values(?, ?, ?, ?, ?, ?, ?)", row)
-            self._db.execute("insert into lines values(?, ?, ?)", (number, parts.lines, " ".join(parts.terms)))
+            body = (number, _text(passage.id), document, i, audience, parts.style, _encode(passage))
+            self._db.execute("insert into passages values(?, ?, ?, ?, ?, ?, ?)", body)
+            section = "\0".join([passage.document, *passage.heading]) if passage.heading else passage.id
+            row = (number, _text(section), parts.lines, " ".join(parts.terms))
+            self._db.execute("insert into lines values(?, ?, ?, ?)", row)
             if entry.vectors:
                 self._db.execute("insert into vectors values(?, ?, ?)", (number, audience, entry.vectors[i]))
             for term, count in parts.terms.items():

@@ -12,6 +12,7 @@ from typing import Any
 from mainstay.core.errors import ConfigError, StoreError
 
 WIDTH = 4  # bytes of a number
+HIDDEN = -2.0  # less than any cosine
 
 
 class Vectors:
@@ -32,6 +33,8 @@ class Vectors:
             self._numbers[i] = number
             first, _ = self._parts.get(audience, (i, i))
             self._parts[audience] = first, i + 1
+        self._row = numpy.full(int(self._numbers.max(initial=0)) + 1, -1, dtype="i8")
+        self._row[self._numbers] = numpy.arange(count)
         lengths = numpy.linalg.norm(self._matrix, axis=1, keepdims=True)
         numpy.divide(self._matrix, lengths, out=self._matrix, where=lengths > 0)
 
@@ -45,31 +48,31 @@ class Vectors:
         length = float(numpy.linalg.norm(asked))
         asked = asked / length if length else asked
         parts = [self._parts[audience] for audience in audiences if audience in self._parts]
-        if not parts:
-            return Likeness(self._numbers[:0], self._numbers[:0])
-        near = [self._matrix[start:end] @ asked for start, end in parts]
-        return Likeness(numpy.concatenate([self._numbers[start:end] for start, end in parts]), numpy.concatenate(near))
+        near = numpy.full(len(self._numbers), HIDDEN, dtype="f4")
+        for start, end in parts:
+            numpy.dot(self._matrix[start:end], asked, out=near[start:end])
+        return Likeness(self._numbers, self._row, near, parts)
 
 
 class Likeness:
-    """The cosine of each of some vectors to one."""
+    """The cosine of some vectors to one."""
 
-    def __init__(self, numbers: Any, near: Any) -> None:
-        self._numbers, self._near = numbers, near
+    def __init__(self, numbers: Any, row: Any, near: Any, parts: list[tuple[int, int]]) -> None:
+        self._numbers, self._row, self._near, self._parts = numbers, row, near, parts
 
     def nearest(self, count: int) -> list[int]:
         """The numbers of those that are nearest, the nearest first."""
-        numpy = _numpy()
-        some = numpy.argpartition(-self._near, count)[:count] if len(self._near) > count else range(len(self._near))
-        best = heapq.nsmallest(count, [(-float(self._near[i]), int(self._numbers[i])) for i in some])
-        return [number for _, number in best]
+        best: list[tuple[float, int]] = []
+        for start, end in self._parts:
+            near = self._near[start:end]
+            some = _numpy().argpartition(-near, count)[:count] if len(near) > count else range(len(near))
+            best += [(-float(near[i]), int(self._numbers[start + i])) for i in some]
+        return [number for _, number in heapq.nsmallest(count, best)]
 
     def of(self, numbers: Iterable[int]) -> dict[int, float]:
-        """How near some of them are, by number."""
-        numpy = _numpy()
-        wanted = list(numbers)
-        places = numpy.flatnonzero(numpy.isin(self._numbers, wanted))
-        return {int(self._numbers[i]): float(self._near[i]) for i in places}
+        """How near some of them are, by number; those that have no vector are left out."""
+        rows = {number: int(self._row[number]) for number in numbers if number < len(self._row)}
+        return {number: float(self._near[row]) for number, row in rows.items() if row >= 0 and self._near[row] > HIDDEN}
 
 
 def _numpy() -> Any:
