@@ -184,15 +184,9 @@ def _read_digits(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
         yield "code", match[0]
 
 
-def _read_day_dot(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
-    yield "date", (None, int(match[2]), int(match[1]))
-    yield "", Decimal(f"{match[1]}.{match[2]}")  # or a number at the end of a sentence
-
-
 _IN_DIGITS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_YEAR_FIRST, _read_year_first),
     (_DIGITS, _read_digits),
-    (_DAY_DOT, _read_day_dot),
 )
 _WITH_MONTHS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_DAY_MONTH, _read_day_month),
@@ -304,7 +298,10 @@ def _number(text: str, start: int, end: int, values: tuple[Decimal, ...], *, spe
             negative = currency[2] and all(value > 0 for value in values)
             values = tuple([-value for value in values]) if negative else values
             units, until = found, until if not units else end
-    keys = {(dimension, value * size) for dimension, size in units for value in values}
+    keys: set[Key] = {(dimension, value * size) for dimension, size in units for value in values}
+    day = None if units else _DAY_DOT.match(text, start)
+    if day is not None and _is_date(None, int(day[2]), int(day[1])):  # 21.11., unless it is a number at the end of a sentence
+        keys = {("date", (None, int(day[2]), int(day[1]))), *(("", value) for value in values)}
     counts = not units and _STARTS_WORD.match(text, until) is not None
     bare = frozenset(("", value) for value in values)
     numbers = frozenset(values)

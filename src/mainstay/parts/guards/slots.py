@@ -140,7 +140,7 @@ def _fault(fact: Fact, said: _Said, pools: Sequence[Pool], known: Known) -> str:
 def _matters(fact: Fact, said: _Said, known: Known) -> bool:
     """Whether a fact that nothing bears is one that an answer may not say of its own."""
     if fact.spelled and fact.bare:
-        return known.counts and all(number >= 3 for number in fact.numbers)
+        return known.counts
     if fact.bare and _NUMBERED.search(said.text[: fact.start]):
         return any(number > SMALL for number in fact.numbers)
     return True
