@@ -9,10 +9,10 @@ from typing import Any
 
 import apsw
 import pytest
+from bench.mutations import mutated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.mutations import mutated
 from mainstay.core.answer import Answer, Retract, Text
 from mainstay.core.call import Call, Turn
 from mainstay.core.draft import ALLOW, Draft, Verdict
@@ -20,9 +20,9 @@ from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.core.reasons import Reason
 from mainstay.parts.facts import facts
 from mainstay.parts.guards.slots import Slots
-from mainstay.testing import _trace, check_cuts
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
+from mainstay.testing import _trace, check_cuts
 
 SLOTS = (
     Slot(name="price", type="money", value="1299.00", unit="EUR", at=1.0),
@@ -134,7 +134,7 @@ def test_what_nothing_says_is_asked_for_again(text, remark):
 
 
 def test_the_question_bears_what_it_says_but_not_against_a_slot():
-    """What a user wrote may be repeated; where the system of record says otherwise, only to deny it. Earlier answers bear nothing."""
+    """What a user wrote may be repeated; where the system of record says otherwise, only to deny it. Old answers bear nothing."""
     assert said("You asked about 77 lamps for Zora Quist.", question="I need 77 lamps, Zora Quist") is ALLOW
     assert said("Yes, the price is 1199 EUR.", question="Is it 1199 EUR?").reason == Reason.SLOT_MISMATCH
     assert said("It is 1199 EUR.", question="How much does it cost?").reason == Reason.SLOT_MISMATCH
@@ -374,7 +374,7 @@ def test_no_mutation_of_a_right_answer_passes():
     """One number, unit, date, code or name changed in an answer that rests on slots alone is found, in each of these answers."""
     evidence = Evidence(slots=SLOTS)
     missed, count = [], 0
-    for text in BORNE[:13] + ["The code is SKU-1234."]:
+    for text in (*BORNE[:13], "The code is SKU-1234."):
         question = "The X200"
         assert said(text, evidence=evidence, question=question) is ALLOW, text
         for seed in range(20):

@@ -39,7 +39,8 @@ GOOD = [
     ("with o as (select * from orders) select customer, sum(total) as s from o group by 1 order by s desc", None),
     ("select o.id, row_number() over (order by o.total) as r from orders o join orders p on o.id = p.id", None),
     (
-        "select strftime('%Y', placed) as y, round(avg(total), 2) from orders where customer like 'a%' group by y having count(*) > 0",
+        "select strftime('%Y', placed) as y, round(avg(total), 2) from orders where customer like 'a%' group by y "
+        "having count(*) > 0",
         None,
     ),
     ("select case when total > 5 then 'a' else 'b' end from orders where id in (1, 2) and total between 1 and 9", None),
@@ -236,7 +237,14 @@ async def test_structured_answers_say_where_their_statement_is(guard, shop):
 
 # Through the door
 
-SETTINGS = '[databases.shop]\nkind = "sqlite"\npath = "shop.db"\n[models.small]\nprovider = "scripted"\noptions = {{ replies = {}, chunk = 5 }}'
+SETTINGS = """
+    [databases.shop]
+    kind = "sqlite"
+    path = "shop.db"
+    [models.small]
+    provider = "scripted"
+    options = {{ replies = {}, chunk = 5 }}
+"""
 FEATURE = """
     summary = "Writes SQL"
     deadline = "3s"
@@ -252,8 +260,8 @@ FEATURE = """
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_statement_is_served_as_it_was_tried(opened, shop, tmp_path, stream):
-    """The database's complaint goes back to the model, and what is shown is what ran; a forbidden one gives way to the message."""
-    (tmp_path / "project").mkdir()
+    """The database's complaint goes back to the model, and what is shown is what ran; a forbidden one gives way to the
+    message."""(tmp_path / "project").mkdir()
     (tmp_path / "shop.db").rename(tmp_path / "project" / "shop.db")
     replies = ["select totl from orders", "select total from orders", "select * from secrets"]
     feature = FEATURE.replace("OPTIONS", 'tables = ["orders"], database = "shop"')
