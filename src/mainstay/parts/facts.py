@@ -93,14 +93,14 @@ class Fact(NamedTuple):
     numbers: frozenset[Decimal] = frozenset()
 
 
-def facts(text: str, order: DayOrder = "", language: str = "") -> list[Fact]:
+def facts(text: str, order: DayOrder = "", language: Callable[[], str] = str) -> list[Fact]:
     """The facts of a text, in its order. Numbers in words are read in this language, or in all of them where none is given.
 
     >>> [sorted(fact.keys) for fact in facts("It weighs 2 kg.")]
     [[('mass', Decimal('2000'))]]
     """
     found: list[Fact] = []
-    said = {word.casefold() for word in _WORD.findall(text)}
+    said = set(_WORD.findall(text.casefold()))
     if _DIGIT.search(text) is not None:
         rest = _MARK.sub(_gone, _PIECE.sub(_without_address, text))
         for read in (_DATES if said & MONTHS.keys() else _NUMBER_DATES, _times, _codes):
@@ -108,8 +108,12 @@ def facts(text: str, order: DayOrder = "", language: str = "") -> list[Fact]:
                 found.append(fact)
                 rest = f"{rest[: fact.start]}{GONE * (fact.end - fact.start)}{rest[fact.end :]}"
         found += _numbers(rest)
-    if not said.isdisjoint(_SMALL) or any("-" in word for word in said) or "one" in said:
-        found += _spelled(text, language)
+    if (
+        not said.isdisjoint(_SMALL)
+        or "one" in said
+        or ("-" in text and any(word.partition("-")[0] in _FIRST for word in said if "-" in word))
+    ):
+        found += _spelled(text, language())
     return sorted(found, key=lambda fact: fact.start)
 
 
@@ -365,6 +369,9 @@ _SMALL: dict[str, dict[str, int]] = {}  # each small number in words, and what i
 for _language, _numbers_of in SPELLED.items():
     for _word, _number_of in _numbers_of.items():
         _SMALL.setdefault(_word, {})[_language] = _number_of
+
+
+_FIRST = _SMALL.keys() | {"one"}
 
 
 def _spelled(text: str, language: str) -> Iterator[Fact]:
