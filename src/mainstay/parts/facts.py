@@ -93,14 +93,14 @@ class Fact(NamedTuple):
     numbers: frozenset[Decimal] = frozenset()
 
 
-def facts(text: str, order: DayOrder = "", language: str = "") -> list[Fact]:
+def facts(text: str, order: DayOrder = "", language: Callable[[], str] = str) -> list[Fact]:
     """The facts of a text, in its order. Numbers in words are read in this language, or in all of them where none is given.
 
     >>> [sorted(fact.keys) for fact in facts("It weighs 2 kg.")]
     [[('mass', Decimal('2000'))]]
     """
     found: list[Fact] = []
-    said = {word.casefold() for word in _WORD.findall(text)}
+    said = set(_WORD.findall(text.casefold()))
     if _DIGIT.search(text) is not None:
         rest = _MARK.sub(_gone, _PIECE.sub(_without_address, text))
         for read in (_DATES if said & MONTHS.keys() else _NUMBER_DATES, _times, _codes):
@@ -108,8 +108,12 @@ def facts(text: str, order: DayOrder = "", language: str = "") -> list[Fact]:
                 found.append(fact)
                 rest = f"{rest[: fact.start]}{GONE * (fact.end - fact.start)}{rest[fact.end :]}"
         found += _numbers(rest)
-    if not said.isdisjoint(_SMALL) or any("-" in word for word in said) or "one" in said:
-        found += _spelled(text, language)
+    if (
+        not said.isdisjoint(_SMALL)
+        or "one" in said
+        or ("-" in text and any(word.partition("-")[0] in _FIRST for word in said if "-" in word))
+    ):
+        found += _spelled(text, language())
     return sorted(found, key=lambda fact: fact.start)
 
 
@@ -184,15 +188,9 @@ def _read_digits(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
         yield "code", match[0]
 
 
-def _read_day_dot(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
-    yield "date", (None, int(match[2]), int(match[1]))
-    yield "", Decimal(f"{match[1]}.{match[2]}")  # or a number at the end of a sentence
-
-
 _IN_DIGITS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_YEAR_FIRST, _read_year_first),
     (_DIGITS, _read_digits),
-    (_DAY_DOT, _read_day_dot),
 )
 _WITH_MONTHS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_DAY_MONTH, _read_day_month),
@@ -304,7 +302,10 @@ def _number(text: str, start: int, end: int, values: tuple[Decimal, ...], *, spe
             negative = currency[2] and all(value > 0 for value in values)
             values = tuple([-value for value in values]) if negative else values
             units, until = found, until if not units else end
-    keys = {(dimension, value * size) for dimension, size in units for value in values}
+    keys: set[Key] = {(dimension, value * size) for dimension, size in units for value in values}
+    day = None if units else _DAY_DOT.match(text, start)
+    if day is not None and _is_date(None, int(day[2]), int(day[1])):  # 21.11., unless it is a number at the end of a sentence
+        keys = {("date", (None, int(day[2]), int(day[1]))), *(("", value) for value in values)}
     counts = not units and _STARTS_WORD.match(text, until) is not None
     bare = frozenset(("", value) for value in values)
     numbers = frozenset(values)
@@ -368,6 +369,9 @@ _SMALL: dict[str, dict[str, int]] = {}  # each small number in words, and what i
 for _language, _numbers_of in SPELLED.items():
     for _word, _number_of in _numbers_of.items():
         _SMALL.setdefault(_word, {})[_language] = _number_of
+
+
+_FIRST = _SMALL.keys() | {"one"}
 
 
 def _spelled(text: str, language: str) -> Iterator[Fact]:

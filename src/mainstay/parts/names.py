@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mainstay.parts.facts import Fact
@@ -55,33 +55,38 @@ def runs(text: str, found: Iterable[Fact]) -> Iterator[list[Token]]:
     taken = [(fact.start, fact.end) for fact in found]
     run: list[Token] = []
     last = -1
-    between: list[str] = []
+    between = 0
     for match in _WORD.finditer(text):
+        written = match[0]
+        capital = written[0].isupper()
+        if not capital and not run:
+            continue
         start, end = match.span()
-        joined = bool(run) and text[last:start].strip() in ("", "&") and "\n" not in text[last:start]
+        gap = text[last:start]
+        joined = bool(run) and gap.strip() in ("", "&") and "\n" not in gap
         if any(start < until and begin < end for begin, until in taken):
-            joined = False
-        elif match[0][0].isupper():
+            joined = capital = False
+        if capital:
             if run and not joined:
                 yield run
                 run = []
             opens = _OPENS.search(text, max(0, start - 4), start) is not None
-            run.append(Token(match[0], folded(_POSSESSIVE.sub("", match[0])), opens, start))
-            last, between = end, []
-            continue
-        elif joined and match[0].casefold() in _PARTICLES and len(between) < 2:
-            between.append(match[0])
-            last = end
-            continue
-        if run:
+            run.append(Token(written, folded(_POSSESSIVE.sub("", written)), opens, start))
+            last, between = end, 0
+        elif joined and written.casefold() in _PARTICLES and between < 2:
+            last, between = end, between + 1
+        elif run:
             yield run
-        run, between = [], []
+            run, between = [], 0
     if run:
         yield run
 
 
-def unborne(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str], *, german: bool) -> str:
-    """The name in a run that nothing bears; empty where there is none. `people` are the words of the names that slots hold."""
+def unborne(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str], *, speaks: Callable[[], str]) -> str:
+    """The name in a run that nothing bears; empty where there is none.
+
+    `people` are the words of the names that slots hold, and `speaks` gives the language of the sentence.
+    """
     run = run[1:] if run[0].opens and run[0].word in SMALL else run
     unknown = [not _known(token, pools, bool(people)) for token in run]
     written = " ".join(token.written for token in run)
@@ -91,6 +96,7 @@ def unborne(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str],
     inside = [is_unknown and not token.opens for token, is_unknown in zip(run, unknown, strict=True)]
     if titled or any(one and other for one, other in itertools.pairwise(inside)):
         return written
+    german = speaks() == "de"
     if any(inside) and not german:
         return written
     return written if people and _like_a_name(run, unknown, people, german=german) else ""

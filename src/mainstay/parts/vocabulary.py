@@ -23,7 +23,8 @@ _LABELS = (
     "disponibili giacenza magazzino voorraad beschikbaar estoque disponível disponíveis",
     "quantity count number menge anzahl quantité nombre cantidad número quantità numero aantal hoeveelheid quantidade",
     "weight weighs weigh gewicht wiegt poids pèse peso pesa pesan weegt",
-    "delivery delivered arrive arrives arrival lieferung geliefert liefertermin lieferdatum zugestellt livraison livré "
+    "delivery delivered comes kommt komt chega arrive arrives arrival lieferung geliefert liefertermin lieferdatum "
+    "zugestellt livraison livré "
     "livrée arrive "
     "entrega entregado entregada llega consegna consegnato consegnata arriva levering geleverd bezorgd entregue chega",
     "due deadline fällig fälligkeit frist échéance vence vencimiento scade scadenza vervaldatum vervalt vencimento",

@@ -13,6 +13,7 @@ It does not see what is denied, exchanged or left out.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -91,9 +92,9 @@ def _verdict(faults: Sequence[str]) -> Verdict:
 def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
     """What is wrong with a sentence, in words for the model."""
     text = sentence.text
-    spoken = language_of(text, known.language)
+    speaks = functools.partial(language_of, text, known.language)
     pools = _pools(text, known)
-    found = facts(text, known.order, spoken)
+    found = facts(text, known.order, speaks)
     if found:
         said = _Said(text, found, frozenset(words(text)))
         for fact in found:
@@ -101,8 +102,8 @@ def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
             if fault:
                 yield fault
     if sentence.kind in ("text", "row"):
-        for run in runs(text, found):
-            name = unborne(run, pools, known.people, german=spoken == "de")
+        for run in runs(text, found) if known.people or text[1:] != text[1:].lower() else ():
+            name = unborne(run, pools, known.people, speaks=speaks)
             if name:
                 yield f"the name {name!r} stands in no fact and no passage"
             for told in known.told if known.people else ():
@@ -140,7 +141,7 @@ def _fault(fact: Fact, said: _Said, pools: Sequence[Pool], known: Known) -> str:
 def _matters(fact: Fact, said: _Said, known: Known) -> bool:
     """Whether a fact that nothing bears is one that an answer may not say of its own."""
     if fact.spelled and fact.bare:
-        return known.counts and all(number >= 3 for number in fact.numbers)
+        return known.counts
     if fact.bare and _NUMBERED.search(said.text[: fact.start]):
         return any(number > SMALL for number in fact.numbers)
     return True

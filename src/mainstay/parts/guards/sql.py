@@ -196,6 +196,8 @@ class _Confined:
         )
         if isinstance(node, forbidden) and not isinstance(node, exp.Query):
             raise Forbidden(f"it holds {node.key.upper()}")
+        if isinstance(node, exp.DataType) and node.this is exp.DataType.Type.USERDEFINED:
+            raise Forbidden("it names a type that is not one of SQL's own")
         if isinstance(node, exp.Table):
             self._check_table(node)
         elif isinstance(node, exp.Func):
