@@ -178,6 +178,7 @@ class Loader:
                 "classifier": self._services(settings.classifiers, "classifiers", document),
                 "database": self._services(settings.databases, "databases", document),
             },
+            http=self._http,
         )
         plain = {
             name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()

@@ -1,4 +1,4 @@
-"""Evidence: every source of the release is searched for what the call asks."""
+"""Evidence: every source of the release is searched for what the call asks, and its facts are fetched at the same time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 import logging
 import time
 
+import msgspec
+
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import NOTHING, Evidence, Passage, Viewer
 from mainstay.core.reasons import Reason
+from mainstay.serve import caching, slots
 from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import Ready
 from mainstay.serve.tracing import Trace
@@ -21,11 +24,22 @@ SHARE_OF_TIME = 0.5  # of what is left, at most, may be spent on searching
 
 async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     """What the sources hold for this call, and why they could not be asked if they could not."""
+    now = time.monotonic()
+    watch.until(now + (trace.deadline - now) * SHARE_OF_TIME)
+    facts = None if caching.shares(trace) else asyncio.ensure_future(slots.fetch(trace))  # else they were fetched for the key
+    try:
+        evidence, missing = await _searched(trace, watch)
+        fetched = trace.slots if facts is None else await facts
+    finally:
+        if facts is not None:
+            facts.cancel()
+    return msgspec.structs.replace(evidence, slots=fetched), missing
+
+
+async def _searched(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     ready, call = trace.ready, spoken(trace.call, trace.ready.feature)
     if not ready.sources:
         return NOTHING, None
-    now = time.monotonic()
-    watch.until(now + (trace.deadline - now) * SHARE_OF_TIME)
     try:
         passages = await _search(ready, query_of(call), call.viewer)
         if not passages and call.history:
