@@ -68,7 +68,10 @@ def zipped(files: dict[str, bytes]) -> bytes:
 def zip_bomb(megabytes: int) -> bytes:
     """A Word document of some hundred kilobytes that unpacks to so many megabytes."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("word/document.xml", "w", force_zip64=True) as file:
+    with (
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("word/document.xml", "w", force_zip64=True) as file,
+    ):
         for _ in range(megabytes):
             file.write(b" " * 1_000_000)
     return out.getvalue()

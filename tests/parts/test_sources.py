@@ -238,7 +238,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
 @pytest.mark.parametrize(("locked", "mode"), [("sub", 0), ("sub", 0o444), ("sub/deep", 0)])
 def test_a_folder_that_cannot_be_looked_into_is_named(open_folder: Path, locked: str, mode: int):
-    """What is silently left out would be questions that are silently refused; whoever cannot list a folder knows nothing of it."""
+    """What is silently left out would be questions that are silently refused: it is not known what there is."""
     for file in ("a.md", "b.md", "sub/c.md", "sub/deep/d.md"):
         (open_folder / file).parent.mkdir(parents=True, exist_ok=True)
         (open_folder / file).write_text(SHIPPING)
