@@ -288,7 +288,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasons": lambda: vocabulary(reasons.Reason),
     **{
         f"parts.{seam}": (lambda seam=seam: parts(seam))
-        for seam in ("providers", "sources", "databases", "guards", "scorers", "observers")
+        for seam in (
+            *("providers", "readers", "databases", "embedders", "rerankers", "classifiers"),
+            *("guards", "scorers", "observers"),
+        )
     },
     "outcomes": outcomes,
     "faults": faults,

@@ -462,8 +462,9 @@ async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str,
     """
     root, environ = Path(path), {**_absent_keys(Path(path)), **(os.environ if environ is None else environ)}
     settings = msgspec.structs.replace(read_settings(root, environ), observers=())
+    indexes = root / settings.state / INDEXES  # a query or an address is not read again for a rehearsal
     with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as state:
-        async with Mainstay(root, settings, environ, Path(state), dev=True, indexes=root / settings.state / INDEXES) as app:
+        async with Mainstay(root, settings, environ, Path(state), dev=True, indexes=indexes if indexes.is_dir() else None) as app:
             yield app
 
 
