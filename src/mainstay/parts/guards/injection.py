@@ -24,9 +24,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from mainstay.core.draft import ALLOW, Draft, Verdict, refuse
-from mainstay.core.errors import ModelError
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import TextClassifier
+from mainstay.parts.second import SecondOpinion
 from mainstay.parts.textmodel import Marks, TextModel, folded, models, tokens
 
 WINDOW, STEP = 2_000, 1_500  # characters of an input that are judged together
@@ -141,7 +141,7 @@ class Injection:
             "input": self._direct.threshold if at_least is None else at_least,
             "passage": self._planted.threshold if at_least is None else at_least,
         }
-        self._classifier, self._label = classifier, label
+        self._second = SecondOpinion(classifier, label, at_least)
         self._remembered = functools.lru_cache(REMEMBERED)(self.in_passage)
 
     async def check(self, draft: Draft) -> Verdict:
@@ -159,17 +159,9 @@ class Injection:
         return noted
 
     async def _judged(self, draft: Draft, place: str, text: str, fast: float) -> Verdict:
-        at_least, note, sure = self.at_least[draft.stage], "", fast
-        if self._classifier is not None and UNSURE[0] <= fast <= UNSURE[1]:
-            try:
-                found = (await self._classifier.classify([text]))[0]
-                sure = found[self._label]
-            except ModelError as error:
-                note = f"the classifier could not say: {error}"
-            except KeyError:
-                note = f"the classifier has no label {self._label!r}, but {', '.join(sorted(found))}"
-        if sure >= at_least:
-            what = f"{place} holds an instruction to the model (probability {sure:.2f})"
+        yes, note = await self._second.of(text, unsure=UNSURE[0] <= fast <= UNSURE[1])
+        if yes or (yes is None and fast >= self.at_least[draft.stage]):
+            what = f"{place} holds an instruction to the model (probability {fast:.2f})"
             return refuse(Reason.UNSAFE_INPUT, f"{what}; {note}" if note else what)
         return Verdict(action="allow", detail=note) if note else ALLOW
 
