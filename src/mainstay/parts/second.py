@@ -22,7 +22,7 @@ class SecondOpinion:
         try:
             found = (await self._classifier.classify([text]))[0]
         except ModelError as error:
-            return None, f"the classifier could not say: {error}"
+            return None, f"the classifier could not say: {error.what}"
         if self._label not in found:
             return None, f'the classifier has no label "{self._label}"; it has {", ".join(sorted(found))}'
         return found[self._label] >= self._at_least, ""
