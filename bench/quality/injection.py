@@ -6,8 +6,8 @@ public. Beside it the catch rates where at most 1 % and 5 % of the benign prompt
 (those of one goal stay together; and each kind of attack by a model that has never seen that kind), and BIPIA's attacks put into
 its contexts at the start, in the middle and at the end, beside their benign twins and ordinary passages of other sets.
 
-BIPIA's attacks that do not speak of the answer ("Who wrote …?", "Translate …") are counted, and not learned from as inputs: where a
-user sends them, they are what the feature is for.
+BIPIA's attacks that do not speak of the answer ("Who wrote …?", "Translate …") are counted, and not learned from as inputs:
+where a user sends them, they are what the feature is for.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def some(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
 
 def prompt(text: str, label: bool, kind: str, group: str) -> Prompt:
     words, marks = reading(next(windows(text)))
-    weight = WEIGHT.get(kind.split()[0], 1.0)
+    weight = WEIGHT.get(kind.split(maxsplit=1)[0], 1.0)
     return Prompt(tokens=tuple(words), marks=tuple(marks), label=label, group=group, weight=weight, kind=kind, text=text)
 
 
@@ -310,8 +310,10 @@ CARD = {
     "what": "the probability that an input attacks the instructions, and that a sentence of a passage is an instruction",
     "date": "2026-11-21",
     "data": "half of NotInject, WildGuard-benign, PIGuard's validation set, BIPIA, JailbreakBench artifacts and XSTest; ordinary "
-    "questions and passages of support tickets, BANKING77, XQuAD, and two corpora of documentation; the attacks of mainstay stress",
-    "licence": "MIT (NotInject, PIGuard, BIPIA, JailbreakBench), ODC-BY (WildGuardMix), CC-BY-4.0 (XSTest, BANKING77), CC-BY-SA-4.0 "
+    "questions and passages of support tickets, BANKING77, XQuAD, and two corpora of documentation; the attacks of "
+    "mainstay stress",
+    "licence": "MIT (NotInject, PIGuard, BIPIA, JailbreakBench), ODC-BY (WildGuardMix), CC-BY-4.0 (XSTest, "
+    "BANKING77), CC-BY-SA-4.0 "
     "(BIPIA's code and tables, XQuAD); weights Apache-2.0",
     "figures": "docs/cards/injection.md",
     "limits": "mostly English; kinds of attack that are not in the data are found less often; see the card",

@@ -1,4 +1,4 @@
-"""The guard `unsafe` on HateCheck, XSTest and the goals of JailbreakBench. Content warning: these sets are made of such sentences.
+"""The guard `unsafe` on HateCheck, XSTest and the goals of JailbreakBench. Content warning: that is what they are made of.
 
 HateCheck by its functionalities, beside Perspective and BERT; sentences of one template stay together. What asks for something
 harmful is learned from XSTest (prompts of one focus word stay together), the goals of JailbreakBench, and harmless prompts of
@@ -170,9 +170,11 @@ def weights(folder: Path) -> dict[str, Any]:
 CARD = {
     "what": "the probability that a sentence is hateful to a protected group, and that an input asks for something harmful",
     "date": "2026-11-21",
-    "data": "half of HateCheck, XSTest and the goals of JailbreakBench; harmless prompts of WildGuard, NotInject, PandaLM and support "
+    "data": "half of HateCheck, XSTest and the goals of JailbreakBench; harmless prompts of WildGuard, NotInject, "
+    "PandaLM and support "
     "tickets; sentences about people written for this",
-    "licence": "HateCheck and XSTest CC-BY-4.0, WildGuardMix ODC-BY, JailbreakBench and NotInject MIT, PandaLM Apache-2.0; weights "
+    "licence": "HateCheck and XSTest CC-BY-4.0, WildGuardMix ODC-BY, JailbreakBench and NotInject MIT, PandaLM "
+    "Apache-2.0; weights "
     "Apache-2.0",
     "figures": "docs/cards/unsafe.md",
     "limits": "English test sentences of one short kind; experimental",

@@ -21,9 +21,12 @@ from mainstay.core.draft import Draft, Verdict, refuse, replace
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
+from mainstay.parts.guards.injection import Injection
+from mainstay.parts.guards.refusal_detector import RefusalDetector
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.terms import Terms
+from mainstay.parts.guards.unsafe import Unsafe
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
 from mainstay.testing import PASSES, _trace, check_cuts, check_guard
@@ -43,6 +46,9 @@ GUARDS = {
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
+    "refusal_detector": RefusalDetector(),
+    "injection": Injection(),
+    "unsafe": Unsafe(),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
 }

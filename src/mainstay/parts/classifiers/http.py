@@ -1,7 +1,7 @@
 """A text classifier behind an address: a server of text classification, or a moderation API.
 
-Options (`[classifiers.NAME.options]`): `shape`: `classify` (default; `url` takes `{"inputs": "…"}` and gives `[{"label", "score"}]`,
-as text-embeddings-inference does under `/predict` and Hugging Face's endpoints do) or `moderations` (OpenAI's
+Options (`[classifiers.NAME.options]`): `shape`: `classify` (default; `url` takes `{"inputs": "…"}` and gives `[{"label",
+"score"}]`, as text-embeddings-inference does under `/predict` and Hugging Face's endpoints do) or `moderations` (OpenAI's
 `/v1/moderations`, `url` up to `/v1`; each category is a label, and `flagged` is 1 or 0). Each text is one request of `timeout`.
 """
 

@@ -1,10 +1,10 @@
 """A text classifier on this machine: an ONNX model with its tokenizer, run on one core without any network.
 
 `path` is a folder with `model.onnx`, `tokenizer.json`, and `config.json`, whose `id2label` names the labels in their order, as
-`optimum-cli export onnx` writes it. Options (`[classifiers.NAME.options]`): `max_tokens`, how much of a text is read (512); `each`,
-whether every label has a probability of its own (by default where `config.json` says `multi_label_classification`). Needs the
-extra `onnx`. Limits: a text that takes longer than `timeout` counts as not answered, though its thread runs on to the end; what
-lies behind `max_tokens` is not read.
+`optimum-cli export onnx` writes it. Options (`[classifiers.NAME.options]`): `max_tokens`, how much of a text is read (512);
+`each`, whether every label has a probability of its own (by default where `config.json` says `multi_label_classification`).
+Needs the extra `onnx`. Limits: a text that takes longer than `timeout` counts as not answered, though its thread runs on to the
+end; what lies behind `max_tokens` is not read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`unsafe`: content that should be neither asked for nor shown: hate, harassment, violence, sexual content, self-harm, danger.
 
 On input it refuses with `unsafe_input`, on output with `unsafe_output`; of a stream it holds one sentence. Options: `categories`,
-those that count (all but `dangerous`); `at_least`, the probability from which on each counts; `classifier`, one of mainstay.toml that decides
-where the fast ones are unsure, and its `label`. `dangerous` (a request for something harmful) is looked for in inputs alone, finds
-about a third, and counts only where it is named.
+those that count (all but `dangerous`); `at_least`, the probability from which on each counts; `classifier`, one of
+mainstay.toml that decides where the fast ones are unsure, and its `label`. `dangerous` (a request for something harmful) is
+looked for in inputs alone, finds about a third, and counts only where it is named.
 
 `hate` and `dangerous` are small classifiers (docs/cards/unsafe.md), the others reviewed patterns in a few languages that nobody
 has measured on many texts. Limits: it is experimental, mostly English, reads sentence by sentence, and knows neither irony nor
@@ -41,20 +41,27 @@ _PERSON = (
 # In folded text; reviewed, language by language.
 PATTERNS: dict[str, tuple[str, ...]] = {
     "harassment": (
-        r"\byou(?:'re| are)?(?: (?:all|just|such|so|really|nothing but|a|an|the|fucking|bunch of)){0,3} (?:idiots?|morons?|stupid|dumb|pathetic|"
+        r"\byou(?:'re| are)?(?: (?:all|just|such|so|really|nothing but|a|an|the|fucking|bunch of)){0,3} "
+        r"(?:idiots?|morons?|stupid|dumb|pathetic|"
         r"worthless|disgusting|scum|trash|garbage|losers?|ugly|bitch|cunt|whore|retards?|pigs?|filth)\b",
         r"\b(?:shut the fuck up|fuck (?:you|off)|go to hell|kill yourself|kys|nobody likes you|you should (?:die|be dead))\b",
-        r"\bdu (?:bist )?(?:\w+ ){0,2}(?:idiot|arschloch|abschaum|schlampe|hurensohn|missgeburt)\b|\bhalt (?:die fresse|dein maul)\b",
-        r"\b(?:ta gueule|nique ta|va te faire|espece d[e']|connard|connasse)\b|\b(?:hijo de puta|eres (?:un|una) (?:idiota|mierda)|gilipollas)\b",
+        r"\bdu (?:bist )?(?:\w+ ){0,2}(?:idiot|arschloch|abschaum|schlampe|hurensohn|missgeburt)\b|\bhalt (?:die "
+        r"fresse|dein maul)\b",
+        r"\b(?:ta gueule|nique ta|va te faire|espece d[e']|connard|connasse)\b|\b(?:hijo de puta|eres (?:un|una) "
+        r"(?:idiota|mierda)|gilipollas)\b",
     ),
     "violence": (
-        rf"\b(?:i|we)(?:'ll| will|'m going to| am going to| want to|'re going to)(?: \w+){{0,2}}? (?:kill|murder|stab|shoot|beat|rape|burn|hurt|"
+        rf"\b(?:i|we)(?:'ll| will|'m going to| am going to| want to|'re going to)(?: \w+){{0,2}}? (?:kill|murder|stab|"
+        rf"shoot|beat|rape|burn|hurt|"
         rf"strangle|torture|slaughter|bomb|behead|hang|drown)\b(?: \w+){{0,2}}? {_PERSON}",
-        r"\bich (?:werde|will) (?:dich|euch|ihn|sie|ihm|alle)(?: \w+){0,3} (?:toten|umbringen|abstechen|erschiessen|verprugeln)\b|\bich (?:bringe|steche) (?:dich|ihn|sie) (?:um|ab)\b",
-        r"\bje vais (?:te|le|la|les|vous) (?:tuer|egorger|frapper|violer)\b|\b(?:te|lo|la|los|las) voy a (?:matar|violar|golpear|apunalar)\b",
+        r"\bich (?:werde|will) (?:dich|euch|ihn|sie|ihm|alle)(?: \w+){0,3} (?:toten|umbringen|abstechen|erschiessen|"
+        r"verprugeln)\b|\bich (?:bringe|steche) (?:dich|ihn|sie) (?:um|ab)\b",
+        r"\bje vais (?:te|le|la|les|vous) (?:tuer|egorger|frapper|violer)\b|\b(?:te|lo|la|los|las) voy a (?:matar|"
+        r"violar|golpear|apunalar)\b",
     ),
     "sexual": (
-        r"\b(?:porn\w*|blow ?jobs?|hand ?jobs?|cum ?shots?|gang ?bangs?|deep ?throat|masturbat\w+|erotica?|nudes|dick pics?|hentai|milf)\b",
+        r"\b(?:porn\w*|blow ?jobs?|hand ?jobs?|cum ?shots?|gang ?bangs?|deep ?throat|masturbat\w+|erotica?|nudes|dick "
+        r"pics?|hentai|milf)\b",
         r"\bsuck (?:my|his) (?:dick|cock)\b|\b(?:sexually explicit|explicit sex\w*|sex scene)\b|\bfuck me\b",
         r"\b(?:pornos?|wichs\w+|fick mich|nacktbilder)\b|\b(?:photos? nues?|fotos? desnud[oa]s?)\b",
     ),
