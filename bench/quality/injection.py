@@ -30,7 +30,7 @@ from mainstay.parts.textmodel import Head, Recipe, TextModel
 
 WEIGHTS = Path("src/mainstay/parts/weights/injection.json")
 RECIPE = Recipe(bits=14, grams=())
-PIGUARD = {"notinject": 0.844, "wildguard_benign": 0.788, "bipia text": 0.467, "bipia code": 0.980}
+PIGUARD = {"notinject": 0.8732, "wildguard_benign": 0.788, "bipia text": 0.467, "bipia code": 0.980}
 MEANS = {"PIGuard": 0.8348, "GPT-4o": 0.8553}
 PLACES = ("start", "middle", "end")
 FLAGGED = {"input": 0.02, "passage": 0.01}  # the share of benign inputs, and passages, that may be flagged

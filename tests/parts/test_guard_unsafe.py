@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from bench.quality import unsafe as figures
+from click.testing import CliRunner
 from msgspec import ValidationError
 
+import mainstay
 from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft, Verdict
 from mainstay.core.errors import ConfigError
+from mainstay.doors.cli.main import main
+from mainstay.learn.readiness import checklist
 from mainstay.parts.guards.unsafe import BY_DEFAULT, LONGEST, Unsafe, windows
 from mainstay.testing import check_guard
 
@@ -165,6 +172,21 @@ def test_the_guard_says_that_it_is_experimental():
     """Below its stated operating point it says so, where the tables and the doctor read it."""
     assert Unsafe.experimental
     assert set(Unsafe().at_least) == set(BY_DEFAULT)
+
+
+def test_the_doctor_notes_and_the_checklist_refuses_what_rests_on_it_alone(project):
+    """Whoever relies on an experimental guard is told, with where to read more; beside another guard it may stand."""
+    root = project(feature=FEATURE.format(delivery="stream"))
+    found = CliRunner().invoke(main, ["doctor", "--project", str(root), "--json"])
+    (note,) = [f for f in json.loads(found.output) if "experimental" in f["what"]]
+    assert (note["state"], note["what"]) == ("note", "feature answers relies on the guard unsafe, which is experimental")
+    for output, standing in (('["unsafe"]', "not met"), ('["terms_or", "unsafe"]', "met")):
+        guards = output.replace('"terms_or"', '{ terms = ["AcmeCo"] }')
+        root = project(feature=FEATURE.format(delivery="stream").replace('["unsafe"]', guards))
+        with mainstay.open(root, environ={}, dev=True) as app:
+            lines = checklist(asyncio.run(app.workshop.known("answers")))
+        (line,) = [line for line in lines if line.name == "output"]
+        assert line.standing == standing and "experimental" in line.what
 
 
 def test_the_cards_figures_hold(data):

@@ -25,6 +25,7 @@ from mainstay.core.reasons import Status
 from mainstay.doors.cli.printing import as_json, one_line, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
+from mainstay.learn.readiness import experimental
 
 LITTLE_DISK = 200 * 1024 * 1024
 ELSEWHERE = "move what is there away, or name another folder as `state` in mainstay.toml"
@@ -89,6 +90,9 @@ def _features(app: mainstay.Mainstay) -> Iterator[Finding]:
     for name, ready in app.features.ready.items():
         ladder = " > ".join(rung.name for rung in ready.rungs)
         yield Finding(state="well", what=f"feature {name} {ready.digest[:12]}: {ladder}")
+        for guard in experimental(ready):
+            what = f"feature {name} relies on the guard {guard}, which is experimental"
+            yield Finding(state="note", what=what, next="read its card in docs/cards before you rely on it alone")
         if len(ready.rungs) == 1:
             yield Finding(
                 state="note", what=f"feature {name} can only show its message: all other rungs are asleep", next=f"set {KEYS}"
