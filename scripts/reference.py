@@ -9,6 +9,7 @@ part's docstring. So a table cannot say what the code does not. `tests/test_docs
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import re
@@ -30,7 +31,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import size, sql, terms
+from mainstay.parts.guards import injection, refusal_detector, size, sql, terms, unsafe
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -184,7 +185,14 @@ def _parts(points: dict[str, str]) -> Iterator[tuple[str, str, str]]:
         doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
         said = " ".join(doc.partition("\n\n")[0].split())
         said = re.split(r"(?<=[a-z`)])\. ", said.removeprefix(f"`{name}`: "))[0].rstrip(".")
-        yield f"`{name}`", said[0].upper() + said[1:] + ".", f"`{module}`"
+        said = f"{said[0].upper()}{said[1:]}."
+        yield f"`{name}`", f"{said} **Experimental.**" if _experimental(target) else said, f"`{module}`"
+
+
+def _experimental(target: str) -> bool:
+    """Whether a part says of itself that it is below the operating point of its card."""
+    module, _, name = target.partition(":")
+    return bool(getattr(getattr(importlib.import_module(module), name), "experimental", False))
 
 
 def each_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -276,6 +284,9 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
+    "guards.injection": lambda: keys(injection.Options),
+    "guards.refusal-detector": lambda: keys(refusal_detector.Options),
+    "guards.unsafe": lambda: keys(unsafe.Options),
     "guards.size": lambda: keys(size.Size),
     "guards.sql": lambda: keys(sql.Options),
     "guards.terms": lambda: keys(terms.Options),

@@ -6,8 +6,8 @@ public. Beside it the catch rates where at most 1 % and 5 % of the benign prompt
 (those of one goal stay together; and each kind of attack by a model that has never seen that kind), and BIPIA's attacks put into
 its contexts at the start, in the middle and at the end, beside their benign twins and ordinary passages of other sets.
 
-BIPIA's attacks that do not speak of the answer ("Who wrote …?", "Translate …") are counted, and not learned from as inputs: where a
-user sends them, they are what the feature is for.
+BIPIA's attacks that do not speak of the answer ("Who wrote …?", "Translate …") are counted, and not learned from as inputs:
+where a user sends them, they are what the feature is for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mainstay.parts.textmodel import Head, Recipe, TextModel
 
 WEIGHTS = Path("src/mainstay/parts/weights/injection.json")
 RECIPE = Recipe(bits=14, grams=())
-PIGUARD = {"notinject": 0.844, "wildguard_benign": 0.788, "bipia text": 0.467, "bipia code": 0.980}
+PIGUARD = {"notinject": 0.8732, "wildguard_benign": 0.788, "bipia text": 0.467, "bipia code": 0.980}
 MEANS = {"PIGuard": 0.8348, "GPT-4o": 0.8553}
 PLACES = ("start", "middle", "end")
 FLAGGED = {"input": 0.02, "passage": 0.01}  # the share of benign inputs, and passages, that may be flagged
@@ -310,8 +310,10 @@ CARD = {
     "what": "the probability that an input attacks the instructions, and that a sentence of a passage is an instruction",
     "date": "2026-11-21",
     "data": "half of NotInject, WildGuard-benign, PIGuard's validation set, BIPIA, JailbreakBench artifacts and XSTest; ordinary "
-    "questions and passages of support tickets, BANKING77, XQuAD, and two corpora of documentation; the attacks of mainstay stress",
-    "licence": "MIT (NotInject, PIGuard, BIPIA, JailbreakBench), ODC-BY (WildGuardMix), CC-BY-4.0 (XSTest, BANKING77), CC-BY-SA-4.0 "
+    "questions and passages of support tickets, BANKING77, XQuAD, and two corpora of documentation; the attacks of "
+    "mainstay stress",
+    "licence": "MIT (NotInject, PIGuard, BIPIA, JailbreakBench), ODC-BY (WildGuardMix), CC-BY-4.0 (XSTest, "
+    "BANKING77), CC-BY-SA-4.0 "
     "(BIPIA's code and tables, XQuAD); weights Apache-2.0",
     "figures": "docs/cards/injection.md",
     "limits": "mostly English; kinds of attack that are not in the data are found less often; see the card",

@@ -24,10 +24,12 @@ from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold, Rows
 from mainstay.parts.guards.curated import Curated
 from mainstay.parts.guards.grounded import Grounded
+from mainstay.parts.guards.injection import Injection
 from mainstay.parts.guards.language import Language
 from mainstay.parts.guards.length import Length
 from mainstay.parts.guards.links import Links
 from mainstay.parts.guards.personal_data import PersonalData
+from mainstay.parts.guards.refusal_detector import RefusalDetector
 from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.secrets import Secrets
@@ -35,6 +37,7 @@ from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.slots import Slots
 from mainstay.parts.guards.sql import Sql
 from mainstay.parts.guards.terms import Terms
+from mainstay.parts.guards.unsafe import Unsafe
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
 from mainstay.testing import PASSES, _trace, check_cuts, check_guard
@@ -82,6 +85,9 @@ GUARDS = {
     "language": Language(allow=["en"]),
     "slots": Slots(),
     "sql": Sql(tables=("t",), database=Nothing()),
+    "refusal_detector": RefusalDetector(),
+    "injection": Injection(),
+    "unsafe": Unsafe(),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
     "grounded": Grounded(),

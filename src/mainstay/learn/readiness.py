@@ -101,8 +101,19 @@ def _validated(known: Known) -> Line:
         return _met("output", "every answer fits its schema")
     if feature.guards.output:
         names = [spec if isinstance(spec, str) else next(iter(spec)) for spec in feature.guards.output]
-        return _met("output", f"guards on what goes out: {', '.join(names)}")
+        weak = set(experimental(known.ready))
+        shown = [f"{name} (experimental)" if name in weak else name for name in names]
+        if weak.issuperset(names):
+            what = f"only experimental guards look at what goes out: {', '.join(names)}"
+            return _not("output", what, 'add one that is not experimental, such as "terms", under [guards] of feature.toml')
+        return _met("output", f"guards on what goes out: {', '.join(shown)}")
     return _not("output", "nothing checks what goes out", 'add output = ["size"] under [guards] of feature.toml')
+
+
+def experimental(ready: Ready) -> list[str]:
+    """The guards of a feature that say of themselves that they are below the operating point of their card."""
+    guards = (*ready.input_guards, *ready.output_guards)
+    return list(dict.fromkeys([guard.name for guard in guards if getattr(guard.guard, "experimental", False)]))
 
 
 def _capped(known: Known) -> Line:

@@ -27,6 +27,7 @@ from mainstay.core.reasons import Status
 from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
+from mainstay.learn.readiness import experimental
 from mainstay.serve.ready import Ready
 from mainstay.workshop import curated_of
 
@@ -94,6 +95,9 @@ def _features(app: mainstay.Mainstay) -> Iterator[Finding]:
     for name, ready in app.features.ready.items():
         ladder = " > ".join(rung.name for rung in ready.rungs)
         yield Finding(state="well", what=f"feature {name} {ready.digest[:12]}: {ladder}")
+        for guard in experimental(ready):
+            what = f"feature {name} relies on the guard {guard}, which is experimental"
+            yield Finding(state="note", what=what, next="read its card in docs/cards before you rely on it alone")
         if len(ready.rungs) == 1:
             yield Finding(
                 state="note", what=f"feature {name} can only show its message: all other rungs are asleep", next=f"set {KEYS}"

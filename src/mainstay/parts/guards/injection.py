@@ -1,8 +1,8 @@
 """`injection`: instructions to the model where none belong: in what a user sends, and in passages that were found.
 
-Listed under `input` it refuses inputs that want to override, extract or get around the instructions (`unsafe_input`), and it reads
-each passage before the model does: one that holds an instruction to an assistant is left out, the record says so, and the answer
-goes on with the rest. Options: `at_least`, the probability from which on an input or a passage counts, by default the
+Listed under `input` it refuses inputs that want to override, extract or get around the instructions (`unsafe_input`), and it
+reads each passage before the model does: one that holds an instruction to an assistant is left out, the record says so, and the
+answer goes on with the rest. Options: `at_least`, the probability from which on an input or a passage counts, by default the
 measured one; `classifier`, one of mainstay.toml that decides where the fast one is unsure, and its `label`.
 
 Two small classifiers decide (docs/cards/injection.md), one over whole inputs, one over each sentence of a passage and how it fits
@@ -24,9 +24,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from mainstay.core.draft import ALLOW, Draft, Verdict, refuse
-from mainstay.core.errors import ModelError
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import TextClassifier
+from mainstay.parts.second import SecondOpinion
 from mainstay.parts.textmodel import Marks, TextModel, folded, models, tokens
 
 WINDOW, STEP = 2_000, 1_500  # characters of an input that are judged together
@@ -40,7 +40,8 @@ _MARKS = {
     r"(?:instructions?|rules?|prompts?|directions?|guidelines?|orders?|commands?|context|restrictions?|everything|programming)\b",
     "override earlier": rf"\b(?:ignore|disregard|forget|do not (?:listen|follow))\b{_SOME}"
     r"(?:previous|previously|prior|above|preceding|earlier|before|all|your|initial|everything|any)\b",
-    "your answer": r"\b(?:your|this|the|every|each) (?:\w+ )?(?:answers?|responses?|repl(?:y|ies)|outputs?|messages?|explanations?)\b",
+    "your answer": r"\b(?:your|this|the|every|each) (?:\w+ )?(?:answers?|responses?|repl(?:y|ies)|"
+    r"outputs?|messages?|explanations?)\b",
     "into your answer": r"\b(?:in|to|of|with|into|throughout|within|from) (?:your|the|every|this) (?:\w+ )?"
     r"(?:answers?|responses?|repl(?:y|ies)|outputs?|messages?|explanations?)\b",
     "your code": r"\b(?:your|the) (?:\w+ )?(?:code|implementation|solution|algorithm|program|script|codebase|logic|design)\b",
@@ -50,15 +51,19 @@ _MARKS = {
     "be another": r"\b(?:you are now|from now on|act as|act like|pretend (?:to be|you)|you will (?:be|act|play)|you are going to|"
     r"play the role|role ?play|simulate|imagine you|you're (?:now|a)|stay in character)\b",
     "no rules": r"\b(?:unfiltered|uncensored|amoral|unrestricted|no (?:restrictions|rules|limits|filters?|ethical)|"
-    r"without (?:any )?(?:restrictions|rules|filters?|limits)|anything now|jailbr\w+|developer mode|never (?:refuse|say|tell)|not bound)\b",
+    r"without (?:any )?(?:restrictions|rules|filters?|limits)|anything now|jailbr\w+|developer mode|never (?:refuse|"
+    r"say|tell)|not bound)\b",
     "no morals": r"\b(?:no|any|without|free (?:of|from)|lacks?|ignor\w+|drop|breaks?)\b(?:\W+\w+){0,3}?\W+"
     r"(?:ethic\w*|moral\w*|safety|content|usual|policy|policies|guidelines|boundaries|censorship)\b",
-    "always answers": r"\b(?:never (?:refuse|apologi[sz]e|decline|say no)|always (?:answer|respond|compl[yi]|obey|fulfil|send|follow)|"
+    "always answers": r"\b(?:never (?:refuse|apologi[sz]e|decline|say no)|always (?:answer|respond|compl[yi]|obey|"
+    r"fulfil|send|follow)|"
     r"no matter (?:how|what)|whatever (?:i|is|the user)|any request|every request)",
-    "show the prompt": rf"\b(?:repeat|print|reveal|show|output|display|tell me|what (?:is|are|was|were)|which|give me|leak|list|translate|"
+    "show the prompt": rf"\b(?:repeat|print|reveal|show|output|display|tell me|what (?:is|are|was|were)|which|give me|"
+    rf"leak|list|translate|"
     rf"encode|spell out|write)\b{_SOME}(?:(?:system |initial |original |your )prompts?|(?:your|of your|the) instructions|"
     r"instructions above|words above|before this line|told not to|were you given|secret)\b",
-    "roles": r"<\|?/?(?:im_start|im_end|system|user|assistant|s|inst)\|?>|\[/?inst\]|<</?sys>>|^\W*(?:system|assistant|human|user)\W*:|"
+    "roles": r"<\|?/?(?:im_start|im_end|system|user|assistant|s|inst)\|?>|\[/?inst\]|<</?sys>>|^\W*(?:system|"
+    r"assistant|human|user)\W*:|"
     r"^\[(?:system|user|assistant)\]|###? ?(?:system|instruction|response)|\"role\"",
     "agreed": r"\bsure,? (?:here|let)|[\"']sure\b",
     "tags": r"<\w+>",
@@ -68,7 +73,8 @@ _MARKS = {
 
 # "Ignore the instructions before this", in folded text. Reviewed. What is found decides alone.
 PHRASES = {
-    "de": r"\b(?:ignorier\w*|vergiss|vergessen sie|missacht\w*|uberge\w*)\b.{0,40}\b(?:anweisung|instruktion|regel|vorgabe|befehl)",
+    "de": r"\b(?:ignorier\w*|vergiss|vergessen sie|missacht\w*|uberge\w*)\b.{0,40}\b(?:anweisung|instruktion|regel|"
+    r"vorgabe|befehl)",
     "fr": r"\b(?:ignore[rz]?|oublie[rz]?|ne ten\w+ pas compte)\b.{0,40}\b(?:instruction|consigne|regle|directive)",
     "es": r"\b(?:ignora|ignore|olvida|olvide|descarta)\b.{0,40}\b(?:instruccion|regla|orden|indicacion|directri)",
     "it": r"\b(?:ignora|ignori|dimentica|trascura)\b.{0,40}\b(?:istruzion|regol|ordin|indicazion|direttiv)",
@@ -141,7 +147,7 @@ class Injection:
             "input": self._direct.threshold if at_least is None else at_least,
             "passage": self._planted.threshold if at_least is None else at_least,
         }
-        self._classifier, self._label = classifier, label
+        self._second = SecondOpinion(classifier, label, at_least)
         self._remembered = functools.lru_cache(REMEMBERED)(self.in_passage)
 
     async def check(self, draft: Draft) -> Verdict:
@@ -159,17 +165,9 @@ class Injection:
         return noted
 
     async def _judged(self, draft: Draft, place: str, text: str, fast: float) -> Verdict:
-        at_least, note, sure = self.at_least[draft.stage], "", fast
-        if self._classifier is not None and UNSURE[0] <= fast <= UNSURE[1]:
-            try:
-                found = (await self._classifier.classify([text]))[0]
-                sure = found[self._label]
-            except ModelError as error:
-                note = f"the classifier could not say: {error}"
-            except KeyError:
-                note = f"the classifier has no label {self._label!r}, but {', '.join(sorted(found))}"
-        if sure >= at_least:
-            what = f"{place} holds an instruction to the model (probability {sure:.2f})"
+        yes, note = await self._second.of(text, unsure=UNSURE[0] <= fast <= UNSURE[1])
+        if yes or (yes is None and fast >= self.at_least[draft.stage]):
+            what = f"{place} holds an instruction to the model (probability {fast:.2f})"
             return refuse(Reason.UNSAFE_INPUT, f"{what}; {note}" if note else what)
         return Verdict(action="allow", detail=note) if note else ALLOW
 
@@ -263,7 +261,7 @@ def sentences(text: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def sentence_marks(plain: str, length: int, known: float | None) -> list[str]:
-    """The marks of a folded sentence of that many tokens; `known` is the share of its words that the passage has elsewhere too."""
+    """The marks of a folded sentence of that many tokens, `known` being the share of its words that the passage has elsewhere."""
     marks = _marks(plain)
     if _IMPERATIVE.match(plain):
         marks.append("imperative")
