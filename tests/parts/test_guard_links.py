@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from guarding import DELIVERIES, becomes, on_input, said, streamed
 from hypothesis import HealthCheck, given, settings
@@ -155,7 +157,7 @@ async def test_no_cut_lets_a_link_slip(pieces, cuts):
     """However addresses are put together and cut, the reader sees what the whole would show."""
     text = "".join(pieces)
     places = sorted({0, len(text), *[c for c in cuts if c <= len(text)]})
-    parts = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [text[a:b] for a, b in itertools.pairwise(places)]
     whole = await GOOD.check(Draft(call=Call(id="t", feature="f"), text=text))
     await check_cuts(ReadyGuard("links", GOOD, GOOD.hold), text, parts, whole)
 

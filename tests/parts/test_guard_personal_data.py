@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from guarding import DELIVERIES, becomes, on_input, said, streamed
 from hypothesis import HealthCheck, given, settings
@@ -55,7 +57,7 @@ async def test_no_cut_shows_what_the_whole_hides(pieces, cuts):
     text = " word ".join(pieces)
     guard = PersonalData(kinds=["email", "card", "iban", "birth_date"])
     places = sorted({0, len(text), *[c for c in cuts if c <= len(text)]})
-    parts = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [text[a:b] for a, b in itertools.pairwise(places)]
     whole = await guard.check(Draft(call=Call(id="t", feature="f"), text=text))
     await check_cuts(ReadyGuard("personal_data", guard, guard.hold), text, parts, whole)
 

@@ -20,11 +20,12 @@ import unicodedata
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
+import re2
 from msgspec import Meta, Struct
 
 from mainstay.core.draft import ALLOW, Draft, Verdict, refuse, replace, retry
 from mainstay.core.reasons import Reason
-from mainstay.parts.texts import calm, read_arguments, texts_in, texts_of, through
+from mainstay.parts.texts import calm, read_arguments, readable, texts_in, texts_of, through
 
 LINK, NOWHERE = "[link]", "#link-removed"
 HOST = 64  # characters within which an address has to say its host
@@ -37,17 +38,22 @@ _ENDINGS = (
 _OUT = r"\s<>\"'`|)"  # what no address goes on with
 _GOES_ON = rf"(?:[.,;:!?]*[^{_OUT}\[\](.,;:!?])+"  # the point behind it is the sentence's
 _TAIL = re.compile(rf"[^{_OUT}]*")
-# What is found, as `kind`: an address where one is expected, whatever it looks like; one that is told by its looks; a host alone.
+# What is found, as `kind`; where it begins, which RE2 finds soonest; and the whole of it, in group 1.
 _KINDS = (
-    ("rest", rf"(\[link\](?=[\w/?#=&%:.,;!~+@-]){_GOES_ON})"),  # what was written of one after its beginning was taken out
-    ("rest", rf"(#link-removed[^{_OUT}]+)"),
-    ("target", rf"(?:\]\(\s?<?|\]:\s{{0,2}}<?|\b(?:href|src|action|poster|srcset)\s?=\s?[\"']?)([^{_OUT}]+)"),
-    ("address", rf"<([a-z][a-z0-9+.-]{{1,20}}:[^{_OUT}]*)"),
-    ("address", rf"(?<![\w@/.])((?:https?|ftp|wss?):[/\\]{{2,}}{_GOES_ON})"),
-    ("host", rf"(?<![\w@/.])(www\.{_GOES_ON})"),
-    ("host", rf"(?<![\w@/.:-])((?:[a-z0-9-]{{1,40}}\.){{1,5}}(?:{_ENDINGS})(?![\w@-]|\.\w)(?:[:/?#]{_GOES_ON}|[:/?#])?)"),
+    ("rest", r"\[link\]", rf"(\[link\](?=[\w/?#=&%:.,;!~+@-]){_GOES_ON})"),  # of one whose beginning was taken out
+    ("rest", r"#link-removed", rf"(#link-removed[^{_OUT}]+)"),
+    ("target", r"\]\(|\]:", rf"(?:\]\(\s?<?|\]:\s{{0,2}}<?)([^{_OUT}]+)"),
+    ("target", r"(?i)\b(?:href|src|srcset|action|poster)\s?=", rf"\w+\s?=\s?[\"']?([^{_OUT}]+)"),
+    ("address", r"<", rf"<([a-z][a-z0-9+.-]{{1,20}}:[^{_OUT}]*)"),
+    ("address", r"(?i)(?:https?|ftp|wss?):[/\\]{2}", rf"(?<![\w@/.])(\w+:[/\\]{{2,}}{_GOES_ON})"),
+    ("host", r"(?i)www\.", rf"(?<![\w@/.])(www\.{_GOES_ON})"),
+    (
+        "host",
+        rf"(?i)[a-z0-9.-]+\.(?:{_ENDINGS})\b",
+        rf"(?<![\w@/.:-])((?:[a-z0-9-]{{1,40}}\.){{1,5}}(?:{_ENDINGS})(?![\w@-]|\.\w)(?:[:/?#]{_GOES_ON}|[:/?#])?)",
+    ),
 )
-_PATTERNS = tuple([(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS])
+_PATTERNS = tuple([(kind, re2.compile(begins), re.compile(whole, re.IGNORECASE)) for kind, begins, whole in _KINDS])
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#]*")
 _UNSEEN = re.compile("[\x00-\x20\x7f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
@@ -125,7 +131,13 @@ class Links:
         """The links that are not allowed, in order, without overlaps; of a growing text, what more text cannot make allowed."""
         if not _HINT.search(text):
             return []
-        matches = [(m.start(1), i, m.end(1), kind) for i, (kind, pattern) in enumerate(_PATTERNS) for m in pattern.finditer(text)]
+        seen = readable(text)
+        matches = [
+            (match.start(1), i, match.end(1), kind)
+            for i, (kind, begins, whole) in enumerate(_PATTERNS)
+            for begun in begins.finditer(seen)
+            if (match := whole.match(text, begun.start()))
+        ]
         found: list[Found] = []
         at = 0
         for start, _, end, kind in sorted(matches):
