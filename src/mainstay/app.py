@@ -32,6 +32,7 @@ from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, stand_of
 from mainstay.loading import Features, Loader
+from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
@@ -104,6 +105,7 @@ class Mainstay:
             without_secrets=self._without_secrets,
             off=self._off,
             ask=self._ask,
+            aligner=shared(),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""

@@ -387,7 +387,7 @@ class _Assembly:
                     where=where,
                     next='write texts as JSON: "note": {{ question | tojson }}',
                 )
-            verdict = _at_once(guard, Draft(call=Call(id="load", feature=self._feature.name), text=text))
+            verdict = _at_once(guard, Draft(call=Call(id="load", feature=self._feature.name), text=text, author="team"))
             if verdict.action in ("refuse", "retry"):
                 raise ConfigError(
                     f"the labels {shown} make an answer that the schema does not allow: {verdict.remark or verdict.detail}",
@@ -430,7 +430,7 @@ class _Assembly:
         assert isinstance(last.spec, MessageRung)  # noqa: S101
         message = last.spec.message
         text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
-        draft = Draft(call=Call(id="load", feature=self._feature.name), text=text, own=True)
+        draft = Draft(call=Call(id="load", feature=self._feature.name), text=text, author="message")
         place = ("ladder", len(self._feature.ladder) - 1, "message")
         for guard in built.output_guards:
             verdict = registry.built(functools.partial(_at_once, guard, draft), self._where(*place))

@@ -28,6 +28,7 @@ from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Guard, Hold, Scorer, Source, Subject
 from mainstay.serve.guarding import ACTIONS, Screening
+from mainstay.serve.placeholders import restored
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard
 from mainstay.serve.tracing import Trace
 
@@ -58,14 +59,28 @@ async def check_guard(guard: Guard, texts: Iterable[str], *, sizes: Iterable[int
     assert inspect.iscoroutinefunction(guard.check), "`check` has to be declared with `async def`"
     for text in (*texts, *ODD_TEXTS):
         whole = await _verdict(guard, Draft(call=_call(), text=text))
-        on_input = await _verdict(guard, Draft(call=_call(text), stage="input"))
-        assert on_input.action in ("allow", "refuse"), (
-            f"an input can be allowed or refused, not answered with {on_input.action!r}"
-        )
+        await _check_input(guard, text)
         for size in sizes:
             if len(text) > 500 and size < 1000:
                 continue
             await check_cuts(ready, text, [text[i : i + size] for i in range(0, len(text), size)], whole)
+
+
+async def _check_input(guard: Guard, text: str) -> None:
+    """An input is allowed, refused, or replaced by one that says the same once its placeholders are put back."""
+    call = _call(text)
+    verdict = await _verdict(guard, Draft(call=call, stage="input"))
+    assert verdict.action in ("allow", "refuse", "replace"), (
+        f"an input can be allowed, refused or replaced, not answered with {verdict.action!r}"
+    )
+    if verdict.action == "replace":
+        assert verdict.input is not None and verdict.input.keys() == call.input.keys(), "a replaced input has the same fields"
+        if verdict.placeholders:
+            assert restored(verdict.input, verdict.placeholders) == call.input, (
+                f"what was replaced is not put back: {text[:80]!r}"
+            )
+        again = await _verdict(guard, Draft(call=_call(verdict.input["question"]), stage="input"))
+        assert again.action == "allow" or again.input == verdict.input, f"what was replaced is replaced again: {text[:80]!r}"
 
 
 async def check_cuts(guard: ReadyGuard, text: str, pieces: Iterable[str], whole: Verdict) -> str:
@@ -243,7 +258,8 @@ async def _verdict(guard: Guard, draft: Draft) -> Verdict:
     verdict = await guard.check(draft)
     assert isinstance(verdict, Verdict) and verdict.action in ACTIONS, f"that is no verdict: {verdict!r}"
     if verdict.action == "replace":
-        assert verdict.text is not None or verdict.data is not None, "`replace` brings the text or the data to go on with"
+        parts = (verdict.input, verdict.history, verdict.request) if draft.stage == "input" else (verdict.text, verdict.data)
+        assert any(part is not None for part in parts), "`replace` brings what to go on with"
     if verdict.text is not None:
         assert verdict.text.startswith(draft.text[: draft.shown]), "what was shown already cannot be changed"
     if verdict.action == "retry":

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstay.core.personal_data import find, iban, luhn, mask
+from mainstay.core.check_digits import iban, luhn
+from mainstay.core.personal_data import find, mask
 
 MASKED = {
     "Write to ann.lee+shop@mail.example.org, please.": "Write to [email], please.",

@@ -21,6 +21,7 @@ from mainstay.core.draft import Draft, Verdict, refuse, replace
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
+from mainstay.parts.guards.grounded import Grounded
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.size import Size
 from mainstay.parts.guards.terms import Terms
@@ -45,6 +46,7 @@ GUARDS = {
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
+    "grounded": Grounded(),
 }
 TEXTS = (
     "Buy it from AcmeCo or from Foo  Bar, they say.",

@@ -91,11 +91,13 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 class Support(Struct, frozen=True, kw_only=True):
     """How far evidence bears a sentence: `score` is the probability, calibrated, that it does, and `passage` the place among the
-    passages of the one that bears it best; None where there are no passages.
+    passages of the one that bears it best; None where no passage does. `at` is a place in that passage's text, in the sentence
+    that bears most of it; None where that cannot be told.
     """
 
     score: float
     passage: int | None = None
+    at: int | None = None
 
 
 NOTHING = Evidence()

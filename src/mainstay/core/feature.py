@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
+from mainstay.core.draft import Author
 from mainstay.core.evidence import SlotType
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
@@ -50,7 +51,7 @@ class Rung(Spec, frozen=True, kw_only=True):
     kind: ClassVar[str] = ""
     needs_model: ClassVar[bool] = False
     needs_evidence: ClassVar[bool] = False
-    own: ClassVar[bool] = False  # what it says was written by the team, not by a model, and quotes nobody
+    author: ClassVar[Author] = "model"
 
     name: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
@@ -66,7 +67,7 @@ class RulesRung(Rung, frozen=True, kw_only=True):
     """Patterns and look-ups that answer from a template; no model."""
 
     kind: ClassVar[str] = "rules"
-    own: ClassVar[bool] = True
+    author: ClassVar[Author] = "team"
     rules: Annotated[str, Meta(description="The file of rules, beside feature.toml.")]
 
 
@@ -74,7 +75,7 @@ class ClassifierRung(Rung, frozen=True, kw_only=True):
     """A small classifier, fitted from the cases, that answers where it is sure; no model."""
 
     kind: ClassVar[str] = "classifier"
-    own: ClassVar[bool] = True
+    author: ClassVar[Author] = "team"
     classifier: Annotated[str, Meta(description="The file that `mainstay learn classify` writes, beside feature.toml.")]
     sure: Annotated[
         Share, Meta(description="The least probability of being right with which it answers; below it the next rung is tried.")
@@ -147,7 +148,7 @@ class CallRung(Rung, frozen=True, kw_only=True):
     """A Python function of the team."""
 
     kind: ClassVar[str] = "call"
-    own: ClassVar[bool] = True
+    author: ClassVar[Author] = "team"
     call: Annotated[
         str,
         Meta(
@@ -161,6 +162,7 @@ class SearchRung(Rung, frozen=True, kw_only=True):
     """Quotes the sentences that fit best, with their source."""
 
     kind: ClassVar[str] = "search"
+    author: ClassVar[Author] = "source"
     needs_evidence: ClassVar[bool] = True
     search: Annotated[str, Meta(description="The name of a source in mainstay.toml.")]
     quotes: Annotated[Positive, Meta(description="How many passages are quoted at most.")] = 3
@@ -177,7 +179,7 @@ class MessageRung(Rung, frozen=True, kw_only=True):
     """A fixed text, or fixed data: it needs nothing and cannot fail."""
 
     kind: ClassVar[str] = "message"
-    own: ClassVar[bool] = True
+    author: ClassVar[Author] = "message"
     message: Annotated[str | dict[str, Any], Meta(description="The text to show, or the data where the answer has a schema.")]
 
 

@@ -52,7 +52,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GuardNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A guard said something other than "allow"."""
+    """A guard said something other than "allow", or had something to note."""
 
     guard: str
     stage: str

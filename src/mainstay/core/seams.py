@@ -55,6 +55,9 @@ class Guard(Protocol):
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
     could still make right, and holds back enough to say so in time. One that raises stops the draft.
+
+    A guard that keeps private what a call brings says so with the attribute `hides = True`: until it has seen the input, nothing
+    of the call's texts is recorded or logged.
     """
 
     hold: int | Hold

@@ -339,7 +339,7 @@ class _Rehearsal:
         if record is None:
             return ["unrecorded: there is no record"]
         wrong, told, answer = [], record.outcome.answer, heard.answer
-        whole = self._feature.log == "full"
+        whole = self._feature.log == "full" and not self._own.hides
         same = told == answer if whole else answer and _gist(told) == _gist(answer)
         if answer is not None and not same:
             wrong.append(f"unrecorded: the record tells another answer: {told.status}, {told.reason}, by {told.rung}")

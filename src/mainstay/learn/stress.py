@@ -429,7 +429,8 @@ class _Trial:
         if asked.record is None:
             return ["there is no record"]
         told, answer = asked.record.outcome.answer, asked.answer
-        same = told == answer if self._feature.log == "full" else answer is not None and _gist(told) == _gist(answer)
+        whole = self._feature.log == "full" and not self._ready.hides
+        same = told == answer if whole else answer is not None and _gist(told) == _gist(answer)
         return [] if same or answer is None else [f"the record tells another answer: {told.status}, by {told.rung}"]
 
     def _not_the_message(self) -> dict[str, Any]:

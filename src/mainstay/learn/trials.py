@@ -134,14 +134,15 @@ class Collector:
         if record.id in self._expected:
             self._expected[record.id] = record
 
-    def take(self, call: Call, answer: Answer | None) -> Record | None:
-        """The record of this call, with call and answer as they were before any log policy was applied.
+    def take(self, call: Call, answer: Answer | None, *, hidden: bool = False) -> Record | None:
+        """The record of this call, with call and answer as they were before any log policy was applied; as it was written, where
+        the release keeps private (`hidden`) what a call brings, from scorers and judges too.
 
         To be called however the call ended, also without an answer, because its reader left: what is expected is kept until then.
         """
         record = self._expected.pop(call.id, None)
-        if record is None or answer is None:
-            return None
+        if record is None or answer is None or hidden:
+            return record if answer is not None else None
         replace = msgspec.structs.replace
         return Record(begun=replace(record.begun, call=call), outcome=replace(record.outcome, answer=answer))
 
@@ -179,7 +180,7 @@ class Trials:
                         answer = event
                     yield event
         finally:
-            record = None if arm is None else self._collector.take(call, answer)
+            record = None if arm is None else self._collector.take(call, answer, hidden=ready.hides)
             if record is not None and ready.feature.gate.online:
                 self._later(self._score(record, ready))
             if seen is not None and answer is not None:
@@ -217,7 +218,7 @@ class Trials:
                     if isinstance(event, Answer):
                         answer = event
         finally:
-            record = self._collector.take(again, answer)
+            record = self._collector.take(again, answer, hidden=shadow.ready.hides)
         if record is not None:
             await self._score(record, shadow.ready)
 

@@ -6,51 +6,12 @@ but the fixed message.
 
 from __future__ import annotations
 
-import msgspec
-
 from mainstay.core.answer import Answer
 from mainstay.core.errors import BadRequest
-from mainstay.core.feature import MessageRung
-from mainstay.core.reasons import Reason, Status
+from mainstay.core.reasons import Reason
 from mainstay.serve.ready import Parts
+from mainstay.serve.refusing import last_resort, refusal
 from mainstay.serve.tracing import Trace
-
-TOLD = {
-    Reason.INPUT_INVALID: "This request is not one that I can read.",
-    Reason.UNSAFE_INPUT: "I can't help with that.",
-    Reason.NO_EVIDENCE: "I found nothing about that in the sources that I answer from.",
-    Reason.OVER_DEADLINE: "This took too long. Please try again.",
-    Reason.SWITCHED_OFF: "This is switched off at the moment. Please try again later.",
-    Reason.MODEL_UNAVAILABLE: "The model cannot be reached right now. Please try again later.",
-}
-
-
-def refusal(trace: Trace, reason: Reason, detail: str | None = None) -> Answer:
-    """The answer of a call that is not going to be answered."""
-    return ending(trace, Status.REFUSED, reason, detail)
-
-
-def ending(trace: Trace, status: Status, reason: Reason, detail: str | None = None, *, text: str | None = None) -> Answer:
-    """An answer that brings nothing but its status, its reason and a sentence for the user."""
-    return Answer(
-        id=trace.call.id,
-        feature=trace.call.feature,
-        release=trace.ready.digest,
-        status=status,
-        reason=reason,
-        detail=detail,
-        text=TOLD.get(reason, "I can't answer that right now.") if text is None else text,
-    )
-
-
-def last_resort(trace: Trace, reason: Reason) -> Answer:
-    """The ladder's fixed message, which needs nothing: when everything is off, or even the climb did not end as it should."""
-    last = trace.ready.rungs[-1]
-    if not isinstance(last.spec, MessageRung):
-        return ending(trace, Status.UNAVAILABLE, reason)
-    message = last.spec.message
-    fixed = ending(trace, Status.DEGRADED, reason, text=message if isinstance(message, str) else "")
-    return msgspec.structs.replace(fixed, rung=last.name, data=None if isinstance(message, str) else message)
 
 
 def admit(trace: Trace, parts: Parts) -> Answer | None:

@@ -84,7 +84,8 @@ class Ask:
 
     `remark` is the guard's remark on the last draft and `rejected` that draft. `kept` is the writer's own memory between
     two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its
-    citations puts them in `citations`, and one that knows how probably its draft is right says so in `confidence`.
+    citations puts them in `citations`, and one that knows how probably its draft is right says so in `confidence`. `sure` is how
+    probable the model thought its own words, where its provider says so.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class Ask:
         "rejected",
         "remark",
         "stream",
+        "sure",
         "trace",
         "values",
         "watch",
@@ -126,6 +128,7 @@ class Ask:
         self.kept: dict[str, Any] = {}
         self.citations: tuple[Citation, ...] | None = None
         self.confidence: float | None = None
+        self.sure: float | None = None
 
 
 async def attempt(

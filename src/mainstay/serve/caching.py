@@ -100,7 +100,7 @@ async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
     draft = Draft(
         call=trace.call,
         text=old.text,
-        own=any(rung.spec.own for rung in trace.ready.rungs if rung.name == old.rung),
+        author=next((rung.spec.author for rung in trace.ready.rungs if rung.name == old.rung), "model"),
         data=old.data,
         tool_calls=old.tool_calls,
         evidence=evidence_of(found, trace),

@@ -1,35 +1,79 @@
-"""Citations out of a model's text: `[2]` after a sentence says that it rests on the second passage it was given."""
+"""Citations of a text: which sentence of it rests on which passage.
+
+`[2]` in a sentence says that what stands before it rests on the second passage that the model was given. A sentence of a model's
+without a mark rests on the passage that bears it best, if one does so probably enough (`CITED`). Where it can be told, a citation
+quotes the sentence of the passage that bears it. Marks in code are none; neither are marks that number no passage.
+
+What it does not know: whether a passage that a mark names bears the sentence. That is what the guard `grounded` looks at.
+"""
 
 from __future__ import annotations
 
 import re
 
 from mainstay.core.answer import Citation
-from mainstay.core.evidence import Evidence
+from mainstay.core.evidence import Evidence, Passage, Support
+from mainstay.core.seams import Aligner
+from mainstay.core.sentences import Sentence, sentences
 
-_MARK = re.compile(r"\[(\d{1,3})\]")
-_START = re.compile(r"(?:[.!?。！？]\s+|\n)(?=\S)")
+CITED, QUOTED = 0.6, 0.3  # the least support with which a passage is cited without a mark, and a sentence of it is quoted
+LONGEST = 600  # characters of a quotation
+_MARK = re.compile(r"\s*\[(\d{1,3})\]")
+_BEHIND = re.compile(r"(?:\s*\[\d{1,3}\])*\s*$")
+_ASKS = re.compile(r"[?？؟]\W*$")
 
 
-def cite(text: str, evidence: Evidence) -> tuple[Citation, ...]:
-    """One citation a mark, over the sentence before it. A mark that numbers no passage is left alone."""
+def cite(text: str, evidence: Evidence, aligner: Aligner | None = None) -> tuple[Citation, ...]:
+    """One citation a mark, over what stands before it in its sentence; with an aligner, one for each other sentence it knows."""
     if not evidence.passages:
         return ()
-    citations = []
-    for mark in _MARK.finditer(text):
-        number = int(mark[1])
-        if not 1 <= number <= len(evidence.passages):
+    citations: list[Citation] = []
+    for sentence in sentences(text):
+        if sentence.kind == "code":
             continue
-        start = _sentence_start(text, mark.start())
-        citations.append(Citation.of(evidence.passages[number - 1], start=start, end=mark.start()))
+        found = _marked(text, sentence, evidence, aligner)
+        if not found and aligner is not None and sentence.kind != "heading" and not _ASKS.search(sentence.text):
+            found = _unmarked(sentence, evidence, aligner)
+        citations += found
     return tuple(citations)
 
 
-def _sentence_start(text: str, mark: int) -> int:
-    """Where the sentence begins that ends at the mark; marks side by side share it."""
-    end = mark
-    while before := re.search(r"\[\d{1,3}\]\s*$", text[:end]):
-        end = before.start()
-    body = text[:end].rstrip(" .!?。！？")
-    starts = [m.end() for m in _START.finditer(body)]
-    return starts[-1] if starts else len(text[:end]) - len(text[:end].lstrip())
+def _marked(text: str, sentence: Sentence, evidence: Evidence, aligner: Aligner | None) -> list[Citation]:
+    citations = []
+    plain = _MARK.sub("", sentence.text).strip()
+    for mark in _MARK.finditer(text, sentence.start, sentence.end):
+        number = int(mark[1])
+        if not 1 <= number <= len(evidence.passages) or text.count("`", sentence.start, mark.start()) % 2:
+            continue
+        passage = evidence.passages[number - 1]
+        start, end = _span(text, sentence, mark)
+        quote = "" if aligner is None else _quote(passage, aligner.support([plain], Evidence(passages=(passage,)))[0])
+        citations.append(Citation.of(passage, start=start, end=end, quote=quote))
+    return citations
+
+
+def _span(text: str, sentence: Sentence, mark: re.Match[str]) -> tuple[int, int]:
+    """What the mark stands behind; where it opens its sentence, what it stands before."""
+    behind = _BEHIND.search(text, sentence.start, mark.start())
+    end = mark.start() if behind is None else behind.start()
+    if end > sentence.start:
+        return sentence.start, end
+    rest = text[mark.end() : sentence.end]
+    start = mark.end() + len(rest) - len(rest.lstrip())
+    return start, max(start, sentence.unmarked)
+
+
+def _unmarked(sentence: Sentence, evidence: Evidence, aligner: Aligner) -> list[Citation]:
+    support = aligner.support([_MARK.sub("", sentence.text).strip()], evidence)[0]
+    if support.passage is None or support.score < CITED:
+        return []
+    passage = evidence.passages[support.passage]
+    return [Citation.of(passage, start=sentence.start, end=sentence.unmarked, quote=_quote(passage, support))]
+
+
+def _quote(passage: Passage, support: Support) -> str:
+    """The sentence of the passage that bears most; empty where that cannot be told."""
+    at = support.at
+    if at is None or support.score < QUOTED:
+        return ""
+    return next((s.text[:LONGEST] for s in sentences(passage.text) if s.start <= at < s.end), "")

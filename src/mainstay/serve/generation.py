@@ -18,16 +18,17 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
-from mainstay.core.evidence import Evidence
+from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
 from mainstay.core.reasons import Finish, Reason, Status
-from mainstay.serve.admission import ending, refusal
 from mainstay.serve.asking import Ask, NotRecorded, Unusable, Whole
 from mainstay.serve.citing import cite
+from mainstay.serve.confidence import weigh
 from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import Parts, ReadyRung
+from mainstay.serve.refusing import WITHHELD, ending, refusal
 from mainstay.serve.routing import limit_of, obstacle
 from mainstay.serve.slots import wanting
 from mainstay.serve.tracing import Trace
@@ -101,6 +102,8 @@ async def climb(
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
         ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
+        if isinstance(rung.spec, MessageRung) and cause in WITHHELD:
+            return refusal(trace, cause, evidence=evidence)
         if place:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
@@ -130,8 +133,8 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             ask.trace,
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
-            evidence=ask.evidence,
-            own=rung.spec.own,
+            evidence=NOTHING if isinstance(rung.spec, MessageRung) else ask.evidence,
+            author=rung.spec.author,
             early=ask.stream,
             release=lambda text: flight.emit(Text(text)),
         )
@@ -176,13 +179,14 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
             return failure, False
         if whole.nothing and not rung.models:
             return Passed(), False
-        verdict = verdict or await screening.complete(whole.tool_calls)
+        verdict = verdict or await screening.complete(whole.tool_calls, weigh=lambda: weigh(rung.spec, rung.name, screening, ask))
     except asyncio.CancelledError:
         ask.watch.settle(f"{rung.name} passed its time")
         raise
     if verdict is not None:
         return _stopped_by(verdict, ask, screening)
-    citations = cite(screening.text, ask.evidence) if ask.citations is None else ask.citations
+    aligner = ask.parts.aligner if rung.models and screening.data is None else None
+    citations = cite(screening.text, ask.evidence, aligner) if ask.citations is None else ask.citations
     drafted = Drafted(
         text="" if screening.data is not None else screening.text,
         data=screening.data,

@@ -20,12 +20,14 @@ from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
 from mainstay.core.reasons import Reason, Status
 from mainstay.serve import caching, recording, slots
-from mainstay.serve.admission import admit, ending, last_resort
+from mainstay.serve.admission import admit
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
 from mainstay.serve.grounding import ground
 from mainstay.serve.guarding import screen
+from mainstay.serve.placeholders import Restoring
 from mainstay.serve.ready import Parts, Ready
+from mainstay.serve.refusing import ending, last_resort
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
@@ -51,8 +53,9 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
         key = None
         if answer is None:
             answer, key = await _screen_and_recall(trace, parts)
+        reader_sees = Restoring(trace.placeholders)  # what the caller gave, in the place of what stands for it from here on
         if answer is not None:
-            for event in _unfolded(answer):
+            for event in reader_sees.events(_unfolded(answer), over=True):
                 yield event
 
         # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
@@ -61,7 +64,7 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
             flight = parts.flights.board(key, trace, lambda flight: _produce(key, flight, parts))
             reader = sealing.board(flight)
             while events := await reader.more():
-                for event in events:
+                for event in reader_sees.events(events):
                     if isinstance(event, Step):
                         if not call.progress:
                             continue
@@ -70,11 +73,11 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
                     yield event
             trace.resume()
             answer, rest = _landed(reader, flight, trace)
-            for event in rest:
+            for event in reader_sees.events(rest, over=True):
                 yield event
 
         # 7. Seal the record; then the answer is complete.
-        yield await sealing.seal(answer)
+        yield reader_sees.answer(await sealing.seal(answer))
     finally:
         await sealing.reader_left()
 

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
+from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Passage, Slot
 from mainstay.core.feature import Feature, Rung
@@ -45,6 +46,11 @@ class ReadyGuard(Struct, frozen=True):
         """What it says of the draft."""
         return await self.guard.check(draft)
 
+    @property
+    def hides(self) -> bool:
+        """Whether nothing of a call's texts may be kept before it has seen them."""
+        return getattr(self.guard, "hides", False) is True
+
 
 class ReadyRung(Struct, frozen=True, kw_only=True):
     """A rung of the ladder: what the file says, the models it asks, and how its drafts are written."""
@@ -74,7 +80,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     `digest` names the release; `sources` are the ones its evidence comes from, `slots` its facts; `read_input` checks a call's
     input and gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or
     a `stale` rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false
-    for a plain model, which has one rung that may fail.
+    for a plain model, which has one rung that may fail. `curated` is the guard of calls whose stakes are high, behind all others;
+    `calibration` makes the confidence of an answer.
     """
 
     digest: str
@@ -88,6 +95,13 @@ class Ready(Struct, frozen=True, kw_only=True):
     slots: Facts | None = None
     asleep: bool = False
     laddered: bool = True
+    curated: ReadyGuard | None = None
+    calibration: Calibration = UNCALIBRATED
+
+    @property
+    def hides(self) -> bool:
+        """Whether an input guard keeps private what a call brings."""
+        return any(guard.hides for guard in self.input_guards)
 
 
 class Spool(Protocol):

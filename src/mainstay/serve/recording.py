@@ -37,7 +37,7 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
     """Write how the call ended, tell the observers, and give back the answer, without any secret of ours."""
     trace.step("seal")
     now = time.monotonic()
-    policy = trace.ready.feature.log
+    policy = trace.log
     if answer.detail:
         answer = _replace(answer, detail=parts.without_secrets(answer.detail))
     attempts, guards = _notes(trace, parts)
@@ -69,7 +69,7 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
 
 def _begun(trace: Trace) -> Begun:
     call = trace.call
-    policy = trace.ready.feature.log
+    policy = trace.log
     return Begun(
         id=call.id, at=trace.at, release=trace.ready.digest, call=call if policy == "full" else call_for_log(call, policy)
     )
@@ -77,7 +77,7 @@ def _begun(trace: Trace) -> Begun:
 
 def _notes(trace: Trace, parts: Parts) -> tuple[tuple[Attempt, ...], tuple[GuardNote, ...]]:
     """The attempts and guards; what they say in detail may quote the prompt, the answer, or a key."""
-    policy = trace.ready.feature.log
+    policy = trace.log
 
     def said(detail: str) -> str:
         return text_for_log(parts.without_secrets(detail), policy)

@@ -328,7 +328,8 @@ class StaleWriter:
         found = caching.find(ask.key, ask.trace.ready, ask.parts) if ask.key is not None else None
         if found is None or found.age > self._spec.stale:
             return
-        ask.citations, ask.evidence = found.answer.citations, caching.evidence_of(found, ask.trace)
+        ask.citations, ask.confidence = found.answer.citations, found.answer.confidence
+        ask.evidence = caching.evidence_of(found, ask.trace)
         data = found.answer.data
         yield Chunk(text=found.answer.text if data is None else _encode(data).decode(), finish=Finish.STOP)
 
@@ -340,4 +341,5 @@ class MessageWriter:
         self._chunk = Chunk(text=message if isinstance(message, str) else _encode(message).decode(), finish=Finish.STOP)
 
     async def __call__(self, ask: Ask) -> Chunks:
+        ask.citations = ()  # it rests on no evidence, whatever looks like a mark in it
         yield self._chunk

@@ -19,7 +19,7 @@ from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, Found, GuardNote
+from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy
 from mainstay.serve.ready import Ready
 
 Lend = Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]]
@@ -53,20 +53,25 @@ class AttemptNotes:
 
 class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
-    another feature for a call; `placeholders` are what stands for personal data that the caller gave.
+    another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
+    guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
+    guard has raised them. `next` is what a guard tells the user to do instead.
     """
 
     __slots__ = (
         "_mark",
         "at",
         "attempts",
+        "bare",
         "begun",
         "budget",
         "call",
         "deadline",
         "first_word",
         "guards",
+        "high",
         "lend",
+        "next",
         "off",
         "on_disk",
         "passages",
@@ -95,16 +100,19 @@ class Trace:
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = False
+        self.high = feature.stakes == "high"
+        self.next: str | dict[str, str] = ""
         self.slots: tuple[Slot, ...] = ()
         self.passages: tuple[Found, ...] = ()
         self.signals: dict[str, float] = {}
         self.placeholders: dict[str, str] = {}
+        self.bare = ready.hides
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
-        fork.slots = self.slots
+        fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork
 
     @property
@@ -112,11 +120,16 @@ class Trace:
         """Whether words are shown as they come."""
         return self.call.stream and self.ready.feature.shows_early
 
+    @property
+    def log(self) -> LogPolicy:
+        """What may be kept of its texts: nothing, before the guards that hide what is private have seen them."""
+        return "none" if self.bare else self.ready.feature.log
+
     def failed(self, log: logging.Logger, what: str, error: BaseException) -> None:
         """Tell the program's log that something of the team's, or of ours, raised. Where the feature's log policy keeps no texts,
         the error's message, which may quote them, stays out of it too.
         """
-        if self.ready.feature.log == "full":
+        if self.log == "full":
             log.error("%s", what, exc_info=error)
         else:
             log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
@@ -148,10 +161,10 @@ class Trace:
         self.passages = tuple([Found(p.source, p.id, p.version, p.digest) for p in evidence.passages])
 
     def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
-        """A guard said something other than "allow"."""
-        self.guards.append(
-            GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
-        )
+        """A guard said something other than "allow", or has something to note: that once, however often it saw a growing text."""
+        said = GuardNote(guard=guard, stage=stage, action=verdict.action, reason=verdict.reason, rung=rung, detail=verdict.detail)
+        if verdict.action != "allow" or said not in self.guards:
+            self.guards.append(said)
 
     def skipped(self, rung: str, outcome: str, detail: str = "") -> None:
         """A rung was passed over, and why."""

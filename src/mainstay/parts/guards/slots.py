@@ -48,7 +48,7 @@ class Slots:
 
     async def check(self, draft: Draft) -> Verdict:
         """Look at the sentences that are whole and were not looked at before."""
-        if draft.stage == "input" or draft.own:
+        if draft.stage == "input" or draft.by_team:
             return ALLOW
         growing = self._growing.pop(draft.call.id, None)
         if growing is None or growing.evidence is not draft.evidence:
