@@ -30,7 +30,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import size, terms
+from mainstay.parts.guards import size, sql, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -116,8 +116,6 @@ def rung(kind: str) -> str:
 def promise(path: tuple[str, ...], value: str | None) -> tuple[str, str]:
     """A promise of `feature.NOT_YET`: its name in the table, and lines of a feature file that make it."""
     *tables, key = path
-    if path == ("grounding", "slots"):
-        return "[grounding.slots]", '[grounding.slots.price]\nsql = "select 1"'
     line = f'{key} = "{value or "1 USD"}"' if "minute" not in key else f"{key} = 60"
     if not tables:
         return line, line
@@ -259,6 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.models": lambda: keys(project.Model, without=["name"]),
     "settings.price": lambda: keys(project.Price),
     "settings.sources": lambda: keys(project.SourceSpec),
+    "settings.databases": lambda: keys(project.Service, without=["name", "model", "url", "key", "timeout", "options"]),
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(
@@ -266,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "feature.answer": lambda: keys(feature.AnswerShape),
     "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
+    "feature.slots": lambda: keys(feature.SlotSpec),
     "feature.guards": lambda: keys(feature.Guards),
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
@@ -277,6 +277,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
     "guards.size": lambda: keys(size.Size),
+    "guards.sql": lambda: keys(sql.Options),
     "guards.terms": lambda: keys(terms.Options),
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
@@ -285,7 +286,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "scorers.similarity": lambda: keys(similarity.Options),
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
-    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
+    **{
+        f"parts.{seam}": (lambda seam=seam: parts(seam))
+        for seam in ("providers", "sources", "databases", "guards", "scorers", "observers")
+    },
     "outcomes": outcomes,
     "faults": faults,
     "stress.kinds": lambda: table(("kind", "what is tried"), [(f"`{name}`", _sentence(KINDS[name])) for name in KINDS]),

@@ -20,16 +20,25 @@ from mainstay.core.call import Call, Turn
 from mainstay.core.draft import Draft, Verdict, refuse, replace
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
-from mainstay.core.seams import Hold
+from mainstay.core.seams import Hold, Rows
 from mainstay.parts.guards.grounded import Grounded
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
 from mainstay.parts.guards.size import Size
+from mainstay.parts.guards.slots import Slots
+from mainstay.parts.guards.sql import Sql
 from mainstay.parts.guards.terms import Terms
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
 from mainstay.testing import PASSES, _trace, check_cuts, check_guard
 
 PERSON = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
+
+
+class Nothing:
+    """A database that has no complaint."""
+
+    async def query(self, sql: str, values: Any, *, limit: int, timeout: float) -> Rows:
+        return Rows(columns=(), rows=())
 
 
 class Person(pydantic.BaseModel):
@@ -44,6 +53,8 @@ GUARDS = {
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
+    "slots": Slots(),
+    "sql": Sql(tables=("t",), database=Nothing()),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
     "grounded": Grounded(),
@@ -56,6 +67,9 @@ TEXTS = (
     "Nothing to see here. " * 20,
     'Here you are: {"name": "Ann", "age": "42"}',
     '{"nme": "Ann"}',
+    "It has 17 rooms, and Zora Quist has the key. Nothing else.",
+    "select a from t; drop table t",
+    "```sql\nselect a, count(*) from t group by a\n```",
     "A\u200bcme\u00adCo and AcmeC\u0308o and ＡｃｍｅＣｏ! acmeco\u200b\u200b\u200b\u200bx AcmeCo\u0301",
 )
 
