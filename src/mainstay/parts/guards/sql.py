@@ -98,7 +98,7 @@ class Sql:
         if draft.stage == "input" or not draft.complete:
             return ALLOW
         text = self._statement_of(draft)
-        if draft.own and (text is None or not self._confined.is_statement(text)):
+        if draft.by_team and (text is None or not self._confined.is_statement(text)):
             return ALLOW
         if text is None:
             return refuse(Reason.UNSAFE_OUTPUT, "the answer is data, and no text in `field` is its statement")
