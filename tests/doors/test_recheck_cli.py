@@ -211,15 +211,15 @@ def test_a_deleted_file_and_a_moved_section_are_told_apart(root: Path) -> None:
     assert report["dropped"] == 1
 
 
-def test_a_model_that_quotes_nothing_is_compared_with_what_the_passage_said(root: Path) -> None:
-    """Most answers do not quote: the hash in the record tells that it changed, and the cache what it was."""
+def test_an_answer_of_a_model_is_compared_with_what_the_passage_said(root: Path) -> None:
+    """A model writes words of its own: what its passage said then is known from the cache, sentence for sentence."""
     (served,) = serve(root, "cites")
-    assert served.citations and not served.citations[0].quote
-    edit(root, "Keep the receipt", "Burn the receipt")
+    assert served.citations and served.text not in RETURNS
+    edit(root, "within 30 days", "within 14 days")
     code, report = recheck(root)
     (found,) = [f for f in report["findings"] if f.get("serious")]
     assert code == 1 and found["kind"] == "changed" and "You have 30 days" in found["said"]
-    assert [piece for piece in found["diff"] if piece[0] != "same"] == [["gone", "Keep"], ["new", "Burn"]]
+    assert [piece for piece in found["diff"] if piece[0] != "same"] == [["gone", "30"], ["new", "14"]]
 
 
 def test_a_recheck_remembers_what_passages_said(root: Path) -> None:
@@ -227,10 +227,10 @@ def test_a_recheck_remembers_what_passages_said(root: Path) -> None:
     serve(root, "cites")
     assert recheck(root)[0] == 0
     (root / ".mainstay" / "cache.db").unlink()
-    edit(root, "Keep the receipt", "Burn the receipt")
+    edit(root, "within 30 days. Keep", "within 14 days. Burn")
     code, report = recheck(root)
     assert code == 1
-    assert [p for p in report["findings"][0]["diff"] if p[0] != "same"] == [["gone", "Keep"], ["new", "Burn"]]
+    assert [p[1] for p in report["findings"][0]["diff"] if p[0] != "same"] == ["30", "14", "Keep", "Burn"]
 
 
 def test_what_was_changed_around_a_quotation_is_no_alarm(root: Path) -> None:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 MOST = 4_000  # words of a text that is compared word by word; of longer ones the whole is gone, and the whole is new
 AROUND = 12  # words that are shown around a change
-_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|\w+|\s+|[^\w\s]")
+_UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # scripts that put no spaces between words
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|\s+|[^\w\s]")
 
 Did = Literal["same", "gone", "new"]
 

@@ -60,7 +60,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that an answer rests on, and that is not as it was.
 
     `what` says it in a sentence. `said` is the stretch of the answer that rests on it. `diff` is from what was known to what is
-    known now, shortened; empty where one of the two is not known. `name` is the passage's id, or the fact's name.
+    known now, shortened; where it is not known what stood there, all is new. `name` is the passage's id, or the fact's name.
     """
 
     kind: Kind
@@ -283,11 +283,12 @@ class _Run:
         before = {(p.source, p.id): p.text for p in stored.passages} if stored is not None else {}
         given = {(f.source, f.passage): f for f in record.outcome.passages}
         cited = {(c.source, c.passage): c for c in answer.citations}
-        for source, id in dict.fromkeys([*cited, *given]):
+        told = answer.model is not None  # what no model wrote rests on nothing but what it cites
+        for source, id in dict.fromkeys([*cited, *(given if told else ())]):
             await self._passage(
                 record, source, id, cited.get((source, id)), given.get((source, id)), before.get((source, id), "")
             )
-        if record.outcome.slots:
+        if record.outcome.slots and told:
             await self._facts(record)
 
     async def _passage(
@@ -324,14 +325,20 @@ class _Run:
         elif quote and holds(now.text, quote):
             if digest:
                 self._found(
-                    "edited", record, source, id, citation, f"{id} was changed around what is quoted", _from_to(then, now.text)
+                    "edited",
+                    record,
+                    source,
+                    id,
+                    citation,
+                    f"{id} was changed around what is quoted",
+                    diff(then, now.text) if then else (),
                 )
             else:
                 self.unchanged += 1
         elif not digest and found is None and not quote and not then:
             self.untold += 1
         else:
-            pieces = _from_to(then, now.text) if then else _from_to(quote, _nearest(now.text, quote)) if quote else ()
+            pieces = diff(then, now.text) if then else diff(quote, _nearest(now.text, quote) if quote else now.text)
             self._found("changed", record, source, id, citation, f"{id} says something else now", pieces)
 
     async def _gone(self, record: Record, source: str, id: str, citation: Citation | None, digest: str, then: str) -> None:
@@ -349,7 +356,7 @@ class _Run:
             if passage.digest == digest or (then and holds(passage.text, then)):
                 self._found("moved", record, source, id, citation, f"{id} is {passage.id} now", ())
                 return
-        self._found("deleted", record, source, id, citation, f"{id} is gone", _from_to(then, "") if then else ())
+        self._found("deleted", record, source, id, citation, f"{id} is gone", diff(then, ""))
 
     def _found(
         self, kind: Kind, record: Record, source: str, name: str, citation: Citation | None, what: str, pieces: Diff
@@ -496,10 +503,6 @@ def _differences(old: Outcome, answer: Answer, new: Record | None) -> Iterator[s
 
 def _key(source: str, passage: str, digest: str) -> str:
     return f"{source}\n{passage}\n{digest}"
-
-
-def _from_to(then: str, now: str) -> Diff:
-    return diff(then, now) if then else ()
 
 
 def _nearest(text: str, quote: str) -> str:
