@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 
@@ -134,8 +135,10 @@ file = "sure.json"
 SETTINGS = '[sources.guide]\nkind = "markdown"\npath = "guide"\n'
 
 
-def test_the_command_learns_from_users_scores(project, monkeypatch):
-    """Thumbs on live answers become a calibration beside the feature file, which the next answer's confidence comes from."""
+def test_the_command_learns_from_users_scores(project):
+    """Thumbs on live answers become a calibration beside the feature file, which the next answer's confidence comes from. The
+    file that the feature names need not be there yet.
+    """
     pages = {f"guide/p{i}.md": f"# Topic{i}\n\nTopic{i} and matter{i} cost {i} euros.\n" for i in range(40)}
     start = FEATURE.replace('[confidence]\nfile = "sure.json"\n', "")
     root = project(SETTINGS, start, pages)
@@ -145,11 +148,9 @@ def test_the_command_learns_from_users_scores(project, monkeypatch):
                 "answers", question=f"What does topic{i} cost?" if i % 2 else f"topic{i} matter{i} with unheard words"
             )
             assert answer.confidence is not None
-            mainstay_score = app.score(answer.id, "thumb", float(i % 2), who="user:1")
-            app._thread.run(mainstay_score)
+            asyncio.run(app.score(answer.id, "thumb", float(i % 2), who="user:1"))
         before = app.run_sync("answers", question="What does topic3 cost?").confidence
     (root / "features/answers/feature.toml").write_text(start + '[confidence]\nfile = "sure.json"\n')
-    (root / "features/answers/sure.json").write_text('{"bias": 0.0, "weights": {}}')
     run = CliRunner().invoke(main, ["learn", "confidence", "answers", "--project", str(root)])
     assert run.exit_code == 0, run.output
     assert "fitted on 40 judged answers, 20 of them right" in run.output
