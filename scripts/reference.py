@@ -30,7 +30,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import size, terms
+from mainstay.parts.guards import risks, size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -278,6 +278,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": lambda: keys(rules.Rule),
     "guards.size": lambda: keys(size.Size),
     "guards.terms": lambda: keys(terms.Options),
+    "guards.risks": lambda: keys(risks.Options),
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),
