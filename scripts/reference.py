@@ -31,7 +31,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import injection, refusal_detector, size, sql, terms, unsafe
+from mainstay.parts.guards import injection, refusal_detector, risks, size, sql, terms, unsafe
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -290,6 +290,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "guards.size": lambda: keys(size.Size),
     "guards.sql": lambda: keys(sql.Options),
     "guards.terms": lambda: keys(terms.Options),
+    "guards.risks": lambda: keys(risks.Options),
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),

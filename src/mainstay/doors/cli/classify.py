@@ -38,7 +38,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
     It is fitted on the cases of `cases/train*.jsonl`; where there are none, on half of the others. Exit code 3 if there are too
     few cases of a label.
     """
-    path, shown = _feature_folder(Path(project), feature)
+    path, shown = feature_folder(Path(project), feature)
     folder = read_folder(path, shown=shown, fitted=False)
     rung = next((rung for rung in folder.feature.ladder if isinstance(rung, ClassifierRung)), None)
     field = None if rung is None else rung.field
@@ -66,7 +66,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
         _print_rung(folder, fitted)
 
 
-def _feature_folder(root: Path, feature: str) -> tuple[Path, str]:
+def feature_folder(root: Path, feature: str) -> tuple[Path, str]:
     """The feature's folder, and how errors call it. The project's keys and models play no part here."""
     document = document_of(root)
     features = document.read(document.data.get("features", Settings().features), str, ("features",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import sys
@@ -11,13 +10,15 @@ from pathlib import Path
 import click
 import msgspec
 
-import mainstay
-from mainstay.core.confidence import Calibration
-from mainstay.core.errors import NotFound, nearest
-from mainstay.doors.cli.classify import write_whole
+from mainstay.app import history, releases_of
+from mainstay.core.confidence import UNCALIBRATED, Calibration
+from mainstay.core.errors import ConfigError
+from mainstay.doors.cli.classify import feature_folder, write_whole
 from mainstay.doors.cli.printing import as_json, reported
 from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.calibration import Judged, TooFew, fit, from_reports, from_scores
+from mainstay.serve.confidence import read
+from mainstay.spec.feature_file import read_folder
 
 FILE = "confidence.json"
 REPORTS, RECORDS = 20, 2_000  # that are read, the newest
@@ -34,39 +35,51 @@ def confidence(feature: str, project: str, json_: bool) -> None:
     Answers of the newest evaluations count as their scorers judge them, live answers as users and reviewers do. Exit code 3 if
     there are too few of them.
     """
-    with mainstay.open(project, dev=True) as app:
-        ready = app.features.ready.get(feature)
-        if ready is None:
-            raise NotFound(f'there is no feature "{feature}"; {nearest(feature, app.features.ready)}', next="mainstay doctor")
-        judged = asyncio.run(_judged(app, feature))
-        name = ready.feature.confidence.file or FILE
-        shown = f"{app.settings.features}/{feature}/{name}"
-        found = fit(judged, date=datetime.datetime.now(datetime.UTC).date().isoformat(), force=ready.calibration)
-        if isinstance(found, TooFew):
-            if json_:
-                as_json({"feature": feature, "inconclusive": found.missing})
-            else:
-                click.echo(f"Inconclusive, and nothing was written: {found.missing}.")
-                click.echo(f"  next: mainstay eval {feature}, with more cases")
-            sys.exit(3)
-        write_whole(Path(project) / shown, written(found))
+    path, shown = feature_folder(Path(project), feature)
+    name = read_folder(path, shown=shown, fitted=False).feature.confidence.file
+    file = path / (name or FILE)
+    judged = _judged(Path(project), feature)
+    found = fit(judged, date=datetime.datetime.now(datetime.UTC).date().isoformat(), force=_in_force(file))
+    if isinstance(found, TooFew):
+        if json_:
+            as_json({"feature": feature, "inconclusive": found.missing})
+        else:
+            click.echo(f"Inconclusive, and nothing was written: {found.missing}.")
+            click.echo(f"  next: mainstay eval {feature}, with more cases")
+        sys.exit(3)
+    write_whole(file, written(found))
     if json_:
-        as_json({"feature": feature, "file": shown, "calibration": found})
+        as_json({"feature": feature, "file": f"{shown}/{file.name}", "calibration": found})
         return
-    _print(found, shown)
-    if ready.feature.confidence.file is None:
-        click.echo(f'\nAdd to feature.toml:\n\n[confidence]\nfile = "{FILE}"')
+    _print(found, f"{shown}/{file.name}")
+    if name is None:
+        click.echo(f'\nAdd to {shown}/feature.toml:\n\n[confidence]\nfile = "{FILE}"')
 
 
-async def _judged(app: mainstay.Mainstay, feature: str) -> list[Judged]:
-    """Every answer that somebody or something has judged."""
-    reports = [app.releases.report(id) for id in app.releases.reports(feature, limit=REPORTS)]
+def _judged(root: Path, feature: str) -> list[Judged]:
+    """Every answer that somebody or something has judged. No feature is loaded for it."""
+    store = releases_of(root)
+    try:
+        reports = [store.report(id) for id in store.reports(feature, limit=REPORTS)]
+    finally:
+        store.close()
     found = from_reports([report for report in reports if report is not None])
-    for record in await app.records(limit=RECORDS, feature=feature, origin="user"):
-        if record.outcome.signals:
-            live = from_scores(record.outcome.signals, await app.scores(record.id), record.id)
+    ledger = history(root)
+    try:
+        for record in ledger.records(where={"feature": feature, "origin": "user"}, limit=RECORDS):
+            live = from_scores(record.outcome.signals, ledger.scores(record.id) if record.outcome.signals else [], record.id)
             found += [] if live is None else [live]
+    finally:
+        ledger.close()
     return found
+
+
+def _in_force(file: Path) -> Calibration:
+    """The weights until now; those that are shipped, where the file is not there or is none."""
+    try:
+        return read(file.read_bytes(), where=file.name, next="")
+    except (OSError, ConfigError):
+        return UNCALIBRATED
 
 
 def written(calibration: Calibration) -> bytes:

@@ -6,9 +6,9 @@ categories, and `at_least`, its probability from which on a category counts. Wha
 apart: `refuse` (`unsafe_input`, `unsafe_output`), `only_curated` (from then on only what matches curated content passes), `note`
 (it stands in the record) or `pass`. A refusal on input tells the user the category's `next` step.
 
-Patterns are tried in every language at once, on text without case, accents and odd quotes; what an exception (`unless`) matches is
-taken out before. On input the call's own texts are looked at, of messages the last one of the user; on output every text that a
-model wrote, also in data. It holds sentences of a stream, and everything where a classifier is asked on output.
+Patterns are tried in every language at once, on text without case, accents and odd quotes; what an exception (`unless`) matches
+is taken out before. On input the call's own texts are looked at, of messages the last one of the user; on output every text that
+a model wrote, also in data. It holds sentences of a stream, and everything where a classifier is asked on output.
 
 Limits: patterns know wordings, not meanings. They find requests that are put plainly in the languages of the taxonomy, and miss
 those that are paraphrased, misspelt, hidden, or spread over several turns; docs/refusals.md has the figures. A match may be as
