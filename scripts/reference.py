@@ -30,7 +30,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import size, terms
+from mainstay.parts.guards import grounded, size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -276,6 +276,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
+    "guards.grounded": lambda: keys(grounded.Options),
     "guards.size": lambda: keys(size.Size),
     "guards.terms": lambda: keys(terms.Options),
     "scorers.cost": lambda: keys(cost.Options),
