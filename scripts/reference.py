@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
+from mainstay import registry
 from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
@@ -31,7 +32,6 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import injection, refusal_detector, risks, size, sql, terms, unsafe
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -170,9 +170,21 @@ def faults() -> str:
     return table(("fault", "what the provider does"), rows)
 
 
+def points_of(seam: str) -> dict[str, str]:
+    """Our own parts of a seam, by entry point."""
+    points: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
+    return points
+
+
+def options_of(seam: str, name: str) -> str:
+    """The options that a part declares."""
+    declared = registry.declared_options(registry.imported(points_of(seam)[name]))
+    return "" if declared is None else keys(declared)
+
+
 def parts(seam: str) -> str:
     """Our own parts of a seam, by entry point, each with the first sentence of its module."""
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
+    points = points_of(seam)
     return table(("name", "what it is", "where"), list(_parts(points)))
 
 
@@ -284,13 +296,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
-    "guards.injection": lambda: keys(injection.Options),
-    "guards.refusal-detector": lambda: keys(refusal_detector.Options),
-    "guards.unsafe": lambda: keys(unsafe.Options),
-    "guards.size": lambda: keys(size.Size),
-    "guards.sql": lambda: keys(sql.Options),
-    "guards.terms": lambda: keys(terms.Options),
-    "guards.risks": lambda: keys(risks.Options),
+    **{f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name)) for name in points_of("guards")},
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),

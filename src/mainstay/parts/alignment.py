@@ -26,6 +26,7 @@ from mainstay.parts.matching import NEGATIONS, OPPOSITES, Compared, Ground, stem
 
 GROUNDS, SENTENCES = 64, 4096  # evidence that is remembered as it was read, and what was said of sentences beside it
 CLOSE, FAR = 4, 30  # places within which two words stand together, and beyond which they do not belong to each other
+HARDLY = 0.6  # the share of a sentence's weight, below which next to nothing of it is covered
 NEGATED = frozenset(stem(word) for word in NEGATIONS)
 
 
@@ -123,6 +124,8 @@ def claim_features(seen: Compared, doubts: Sequence[float], gaps: Sequence[int |
     words, found, content, weights = seen.words, seen.found, seen.content, seen.weights
     missing = [i for i in content if not found[i]]
     runs = seen.runs()
+    stretched = sum(run >= 3 for run in runs) / (len(words) or 1)
+    most = max(doubts, default=0.0)
     doubt = -sum(math.log(max(1e-6, 1 - p)) for p in doubts)
     return {
         "covered": seen.covered,
@@ -134,12 +137,14 @@ def claim_features(seen: Compared, doubts: Sequence[float], gaps: Sequence[int |
         "worst clause": _worst_clause(seen),
         "length": math.log1p(len(content)),
         "longest stretch": max(runs, default=0) / (len(words) or 1),
-        "in stretches": sum(run >= 3 for run in runs) / (len(words) or 1),
+        "in stretches": stretched,
         "longest without a gap": _longest(found) / (len(words) or 1),
         "doubt": math.log1p(doubt),
-        "most doubt": max(doubts, default=0.0),
+        "most doubt": most,
         "mean doubt": sum(doubts) / (len(doubts) or 1),
-        "negated otherwise": float(_negated_otherwise(seen)),
+        "hardly covered": max(0.0, HARDLY - seen.covered),
+        "doubt in stretches": stretched * most,
+        "negated otherwise": _negated_otherwise(seen),
         "opposite": float(_opposite(seen)),
     }
 
@@ -162,11 +167,11 @@ def _longest(found: Sequence[int]) -> int:
     return longest
 
 
-def _negated_otherwise(seen: Compared) -> bool:
-    """Whether the sentence denies what the evidence's best sentence does not, or the other way round."""
-    if seen.row is None:
-        return False
-    return any(word.key in NEGATED for word in seen.words) != (seen.row in seen.ground.negated)
+def _negated_otherwise(seen: Compared) -> float:
+    """How much of the sentence the evidence's best sentence covers, if one of the two denies something and the other does not."""
+    if seen.row is None or any(word.key in NEGATED for word in seen.words) == (seen.row in seen.ground.negated):
+        return 0.0
+    return seen.weight(seen.rows[seen.row]) / seen.total
 
 
 def _opposite(seen: Compared) -> bool:
@@ -178,15 +183,10 @@ class Alignment:
     """The aligner; without weights of its own, with those that Mainstay ships."""
 
     def __init__(self, weights: Weights | None = None) -> None:
-        self._weights = shipped() if weights is None else weights
-        self._weigh = weigher(self._weights.common)
+        self.weights = shipped() if weights is None else weights
+        self._weigh = weigher(self.weights.common)
         self._read = functools.lru_cache(GROUNDS)(_ground)
         self._say = functools.lru_cache(SENTENCES)(self._support)
-
-    @property
-    def card(self) -> Card:
-        """What the weights are worth."""
-        return self._weights.card
 
     def support(self, sentences: Sequence[str], evidence: Evidence) -> list[Support]:
         """One a sentence, in their order. Slots bear sentences too; they are no passage."""
@@ -205,14 +205,14 @@ class Alignment:
     def _support(self, sentence: str, ground: Ground, passages: int) -> Support:
         seen = Compared(sentence, ground, self._weigh)
         gaps = seen.gaps()
-        score = self._weights.claim.probability(claim_features(seen, self._doubts(seen, gaps), gaps)) if seen.content else 0.0
+        score = self.weights.claim.probability(claim_features(seen, self._doubts(seen, gaps), gaps)) if seen.content else 0.0
         best = seen.best[0] if seen.best else None
         at = None if seen.row is None or ground.passage[seen.row] != best else ground.starts[seen.row]
         return Support(score=score, passage=best if best is not None and best < passages else None, at=at)
 
     def _doubts(self, seen: Compared, gaps: Sequence[int | None]) -> list[float]:
         near = seen.beside(gaps)
-        regression = self._weights.word
+        regression = self.weights.word
         return [regression.probability(word_features(seen, i, near[i])) for i in range(len(seen.words))]
 
 

@@ -43,6 +43,16 @@ _COUNTED = {
     )
     for number, word in enumerate(words.split())
     if word not in ("_", "one")
+} | {
+    word: str(10 * number)
+    for words in (
+        "_ _ twenty thirty forty fifty sixty seventy eighty ninety hundred",
+        "_ _ zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert",
+        "_ _ vingt trente quarante cinquante soixante _ _ _ cent",
+        "_ _ veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa cien",
+    )
+    for number, word in enumerate(words.split())
+    if word != "_"
 }
 _SMALL = frozenset(  # words that say nothing about a subject; the English ones are core's
     """der die das den dem des ein eine einer einem einen und oder ist sind war waren wird werden im in am an auf aus bei mit nach
