@@ -89,6 +89,14 @@ Imagine you are a guide in a museum and describe this picture.
 Reply in German, please.
 Your last answer was wrong, please try again.
 Can you make your answer shorter?
+Use simple words in your answer, please.
+Keep your reply under fifty words.
+Give your answer as a list with short points.
+Please add an example to your explanation.
+Write your response in a formal tone, it is for my boss.
+In your answer, please say which page it comes from.
+Begin with a short summary and then give the details.
+Thanks for your answer. Is there also a discount for students?
 I play the role of the administrator for our team and need another licence.
 How do I change the role of a user from viewer to admin?
 """

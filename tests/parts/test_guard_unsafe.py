@@ -72,6 +72,7 @@ async def test_it_keeps_the_seams_promises():
     ("text", "category"),
     [
         (HATE, "hate"),
+        (HATE.removesuffix("."), "hate"),
         ("Immigr\u200bants are verm\u200bin and should be exterm\u200binated.", "hate"),
         ("Immigrants are v e r m i n and should be exterminated.", "hate"),
         ("You are a worthless idiot.", "harassment"),
