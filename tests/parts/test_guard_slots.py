@@ -22,7 +22,7 @@ from mainstay.parts.facts import facts
 from mainstay.parts.guards.slots import Slots
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
-from mainstay.testing import _trace, check_cuts
+from mainstay.testing import _hold, _trace, check_cuts
 
 SLOTS = (
     Slot(name="price", type="money", value="1299.00", unit="EUR", at=1.0),
@@ -210,7 +210,7 @@ async def test_a_growing_text_is_judged_as_the_whole(text):
     whole = await Bound().check(Draft(call=Call(id="t", feature="f"), text=text))
     for size in (1, 3, 7):
         pieces = [text[i : i + size] for i in range(0, len(text), size)]
-        shown = await check_cuts(ReadyGuard("slots", bound, SENTENCE), text, pieces, whole)
+        shown = await check_cuts(ReadyGuard("slots", bound, _hold(bound)), text, pieces, whole)
         for wrong, _ in NOT_BORNE:
             assert wrong.rstrip(".") not in shown
 

@@ -261,7 +261,9 @@ FEATURE = """
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_statement_is_served_as_it_was_tried(opened, shop, tmp_path, stream):
     """The database's complaint goes back to the model, and what is shown is what ran; a forbidden one gives way to the
-    message."""(tmp_path / "project").mkdir()
+    message.
+    """
+    (tmp_path / "project").mkdir()
     (tmp_path / "shop.db").rename(tmp_path / "project" / "shop.db")
     replies = ["select totl from orders", "select total from orders", "select * from secrets"]
     feature = FEATURE.replace("OPTIONS", 'tables = ["orders"], database = "shop"')
