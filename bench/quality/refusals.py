@@ -1,8 +1,8 @@
 """Does the guard `risks` refuse what it should, and nothing else? On public prompts, whole refusals on input.
 
-Nothing is learned: the shipped taxonomy was written and reviewed by hand. XSTest pairs safe prompts that sound dangerous with unsafe
-ones; the published figures are GPT-4's full refusals, by people's labels. HateCheck's non-hateful posts, NotInject and WildGuard's
-benign prompts show over-refusal on other texts; nobody has published a figure for them with such a guard.
+Nothing is learned: the shipped taxonomy was written and reviewed by hand. XSTest pairs safe prompts that sound dangerous with
+unsafe ones; the published figures are GPT-4's full refusals, by people's labels. HateCheck's non-hateful posts, NotInject and
+WildGuard's benign prompts show over-refusal on other texts; nobody has published a figure for them with such a guard.
 """
 
 from __future__ import annotations

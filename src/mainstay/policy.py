@@ -1,8 +1,8 @@
 """The refusal policy: which guards stand between a draft and the user, in which order, and how much is asked of them.
 
 Three layers come behind all other output guards, in this order whatever the file's: `grounded` (does the evidence bear it?),
-`risks` (is it of a category that this feature does not touch?) and `curated` (where the stakes are high: does content bear it that
-somebody approved?). Each sees the draft as the ones before it leave it, and each writes its reason into the record.
+`risks` (is it of a category that this feature does not touch?) and `curated` (where the stakes are high: does content bear it
+that somebody approved?). Each sees the draft as the ones before it leave it, and each writes its reason into the record.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mainstay.spec.places import Place
 
 GROUNDED, RISKS, CURATED = LAYERS = ("grounded", "risks", "curated")
 AT_LEAST: Mapping[str, float] = {"normal": 0.35, "high": 0.6}
-"""How far evidence has to bear every sentence, as a probability, by the feature's stakes (docs/refusals.md says what that costs)."""
+"""How far evidence has to bear every sentence, as a probability, by the feature's stakes."""
 
 
 class Named(NamedTuple):

@@ -270,6 +270,17 @@ async def test_curated_content_answers_a_call_whose_stakes_were_raised(opened):
     ]
 
 
+async def test_nothing_leaves_once_the_stakes_are_raised(opened):
+    """From the moment a risk is seen the rest is held: an answer that fails in its second sentence shows none of the first."""
+    slow = settings(f"{RIGHT} {WRONG} {WRONG}", approver="Ann").replace(
+        "[models.small.options]", "[models.small.options]\n    chunk = 5"
+    )
+    app = opened(slow, FEATURE + '[guards]\noutput = [{ "test_refusing:Raises" = { at = "output" } }]\n')
+    events = [event async for event in app.stream("answers", question="When does it arrive?")]
+    assert (events[-1].status, events[-1].reason) == ("refused", "high_risk_unvalidated")
+    assert not [event for event in events if isinstance(event, Text)]
+
+
 @pytest.mark.parametrize(
     ("feature", "what"),
     [

@@ -93,7 +93,7 @@ def _named(ids: list[str]) -> str:
 
 
 def _claims(draft: Draft) -> Iterator[str]:
-    """The sentences of a text that state something, or the texts of data; of a quotation not the line that says where it is from."""
+    """The sentences of a text that state something, or the texts of data; of a quotation not the line with its place."""
     if draft.data is None:
         stated = (MARK.sub("", sentence.text).strip() for sentence in sentences(draft.text) if states(sentence))
         yield from (text for text in stated if draft.author != "source" or not text.startswith(_FROM))
