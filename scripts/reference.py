@@ -30,7 +30,7 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import size, terms
+from mainstay.parts.guards import language, length, links, personal_data, secrets, size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -262,6 +262,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": lambda: keys(rules.Rule),
     "guards.size": lambda: keys(size.Size),
     "guards.terms": lambda: keys(terms.Options),
+    "guards.personal": lambda: keys(personal_data.Options),
+    "guards.secrets": lambda: keys(secrets.Options),
+    "guards.links": lambda: keys(links.Options),
+    "guards.length": lambda: keys(length.Options),
+    "guards.language": lambda: keys(language.Options),
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),
