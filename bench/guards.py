@@ -1,9 +1,9 @@
 """What each guard costs: microseconds on an answer of a thousand words, and by how much it delays the first word of a stream.
 
 Every guard that is installed is measured, with the options of `OPTIONS` where it has to have some; one that needs a model, a
-database or a schema of its own is left out by name. The answer is made of the documentation's own sentences, in one piece and as
-a stream of 50 chunks; each figure is the median of `TIMES` runs. The default guards, those that `mainstay init` writes, are
-measured together as well.
+database or a schema of its own is left out by name. The answer is made of the documentation's own sentences, in one piece and
+as a stream of 50 chunks; each figure is processor time, the median of `TIMES` runs. The default guards, those that `mainstay
+init` writes, are measured together as well.
 """
 
 from __future__ import annotations
@@ -65,25 +65,22 @@ def defaults() -> list[ReadyGuard]:
     return found
 
 
-async def screened(guards: Sequence[ReadyGuard], answer: str, chunks: int) -> tuple[float, int]:
-    """Seconds that the guards take on the answer in so many pieces, and the characters written before the first word leaves."""
+async def screened(guards: Sequence[ReadyGuard], answer: str, chunks: int) -> float:
+    """Seconds of processor time that the guards take on the answer in so many pieces."""
     size = -(-len(answer) // chunks)
     pieces = [answer[i : i + size] for i in range(0, len(answer), size)]
-    released: list[str] = []
-    screening = Screening(testing._trace(), rung="bench", guards=tuple(guards), early=chunks > 1, release=released.append)
-    first, began = 0, time.perf_counter()
-    for i, piece in enumerate(pieces):
+    screening = Screening(testing._trace(), rung="bench", guards=tuple(guards), early=chunks > 1, release=str)
+    began = time.thread_time()
+    for piece in pieces:
         await screening.add(piece)
-        if released and not first:
-            first = min(len(answer), (i + 1) * size)
     await screening.complete()
-    return time.perf_counter() - began, first
+    return time.thread_time() - began
 
 
 async def measured(guards: Sequence[ReadyGuard], answer: str) -> tuple[float, float]:
     """Microseconds in one piece and in `CHUNKS`."""
-    whole = [(await screened(guards, answer, 1))[0] for _ in range(TIMES)]
-    streamed = [(await screened(guards, answer, CHUNKS))[0] for _ in range(TIMES)]
+    whole = [await screened(guards, answer, 1) for _ in range(TIMES)]
+    streamed = [await screened(guards, answer, CHUNKS) for _ in range(TIMES)]
     return statistics.median(whole) * 1e6, statistics.median(streamed) * 1e6
 
 

@@ -24,6 +24,14 @@ from mainstay.parts import persons
 WEIGHTS = Path(__file__).parents[2] / "src/mainstay/parts/weights/personal_data.json"
 SET = "presidio_synth_v2"
 PUBLISHED = {"F2, default Presidio": 0.618, "F2": 0.845}
+CARD = {
+    "data": f"pii_content/{SET} (microsoft/presidio-research, MIT; its names are from FakeNameGenerator, CC-BY-SA) and sentences "
+    "of our own; without personal data: BANKING77 (CC-BY-4.0) and NotInject (MIT)",
+    "licence": "Apache-2.0",
+    "figures": "F2 0.74, spans of any type, IoU 0.5, cross-validated over templates; Presidio 0.618 as it comes, 0.845 tuned; it "
+    "finds something in 18 % of WildGuard's harmless prompts, of which many do name somebody",
+    "limits": "English only; experimental: below the tuned Presidio",
+}
 KIND_OF = {
     "PERSON": "person", "ORGANIZATION": "organisation", "GPE": "place", "STREET_ADDRESS": "address", "ZIP_CODE": "address",
     "DATE_TIME": "date", "AGE": "age", "NRP": "nationality", "TITLE": "title",
@@ -31,7 +39,7 @@ KIND_OF = {
 TEMPLATES = Path(__file__).with_suffix(".txt")
 EPOCHS, COPIES, SEED = 8, 16, 1
 PLAIN = (("semantic_cache/banking77", "text", 300), ("injection_refusal/notinject", "text", 200))
-LEAST, STEPS = 0.01, 400  # weights below this share of the largest are left out; the others are written in so many steps
+LEAST, STEPS = 0.02, 127  # weights below this share of the largest are left out; the others are in so many steps
 
 
 def spans_of(row: dict[str, Any]) -> list[Found]:
@@ -62,8 +70,10 @@ def made_up(rows: Sequence[dict[str, Any]], chance: random.Random) -> Iterator[t
     slots = {
         "person": ("PERSON", people), "first": ("PERSON", [v.split()[0] for v in people]),
         "last": ("PERSON", [v.split()[-1] for v in people]), "org": ("ORGANIZATION", values.get("ORGANIZATION", [])),
-        "place": ("GPE", values.get("GPE", [])), "address": ("STREET_ADDRESS", whole), "date": ("DATE_TIME", values.get("DATE_TIME", [])),
-        "age": ("AGE", values.get("AGE", [])), "nation": ("NRP", values.get("NRP", [])), "title": ("TITLE", values.get("TITLE", [])),
+        "place": ("GPE", values.get("GPE", [])), "address": ("STREET_ADDRESS", whole),
+        "date": ("DATE_TIME", values.get("DATE_TIME", [])),
+        "age": ("AGE", values.get("AGE", [])), "nation": ("NRP", values.get("NRP", [])),
+        "title": ("TITLE", values.get("TITLE", [])),
     }  # fmt: skip
     for line in TEMPLATES.read_text(encoding="utf-8").splitlines():
         for _ in range(COPIES if "{" in line else 1):
@@ -137,7 +147,7 @@ def _written(weights: Any, follow: Any) -> dict[str, Any]:
     weights[persons.BUCKETS] = 0
     unit, unit_follow = [float(np.abs(found).max()) / STEPS for found in (weights, follow)]
     small = np.where(np.abs(weights) < LEAST * STEPS * unit, 0, np.round(weights / unit)).astype(int)
-    table = {str(i): row.tolist() for i, row in enumerate(small) if row.any()}
+    table = {str(i): [int(n) for j in np.flatnonzero(row) for n in (j, row[j])] for i, row in enumerate(small) if row.any()}
     steps = np.round(follow / unit_follow).astype(int).tolist()
     return {"unit": round(unit, 6), "unit_follow": round(unit_follow, 6), "follow": steps, "table": table}
 
@@ -159,8 +169,8 @@ class Count:
 
     def add(self, gold: Sequence[Found], told: Sequence[Found]) -> None:
         """Count one text."""
-        good = [any([overlap(t, g) >= 0.5 for g in gold]) for t in told]
-        hit = [any([overlap(t, g) >= 0.5 for t in told]) for g in gold]
+        good = [any(overlap(t, g) >= 0.5 for g in gold) for t in told]
+        hit = [any(overlap(t, g) >= 0.5 for t in told) for g in gold]
         self.right, self.told = self.right + sum(good), self.told + len(told)
         self.found, self.gold = self.found + sum(hit), self.gold + len(gold)
         self.types.update([g.kind for g in gold])
@@ -212,6 +222,12 @@ def rows(fit: Path, data: Path) -> Iterator[Row]:
     print("recall by type: " + ", ".join(f"{k} {both.types_found[k]} of {n}" for k, n in both.types.most_common()))
     for metric, figure, ours in (("P", None, both.precision), ("R", None, both.recall), ("F2", PUBLISHED["F2"], both.f2)):
         yield Row(set=SET, metric=f"personal data, {metric}", published=figure, ours=ours, n=len(asked))
+
+
+def weights(fit: Path) -> dict[str, Any]:
+    """What Mainstay ships: fitted on all of `fit`."""
+    known = read(fit / "pii_content" / f"{SET}.jsonl.gz")
+    return {"card": CARD, **fitted(known, plain_texts(fit))}
 
 
 def changed(model: persons.Model, texts: Sequence[str]) -> tuple[float, Counter[str]]:

@@ -32,7 +32,38 @@ MASKED = {
     "a@b.example, 123-45-6789, 4111111111111111": "[email], [ssn], [card]",
 }
 
+MASKED |= {
+    "Steuer-ID: 86095742719": "Steuer-ID: [national_id]",
+    "IdNr. 86 095 742 719": "IdNr. [national_id]",
+    "NIR 2 55 08 14 168 025 38": "NIR [national_id]",
+    "DNI 12345678Z y NIE X-1234567-L": "DNI [national_id] y NIE [national_id]",
+    "CF RSSMRA85T10A562S": "CF [national_id]",
+    "BSN 111222333": "BSN [national_id]",
+    "NINO AB 12 34 56 C": "NINO [national_id]",
+    "CPF 529.982.247-25": "CPF [national_id]",
+    "Aadhaar 2341 2341 2346": "Aadhaar [national_id]",
+    "PESEL 44051401359": "PESEL [national_id]",
+    "personnummer 811218-9876": "personnummer [national_id]",
+    "AHV 756.9217.0769.85": "AHV [national_id]",
+    "henkilötunnus 131052-308T": "henkilötunnus [national_id]",
+    "My SSN is 123456789": "My SSN is [ssn]",
+    "passport number C01X00T47": "passport number [passport]",
+    "Reisepass C01X00T47, Führerschein B072RRE2I55": "Reisepass [passport], Führerschein [licence]",
+    "born on 21 May 1980, geboren am 21.11.1980": "born on [birth_date], geboren am [birth_date]",
+    "née le 3/4/1971": "née le [birth_date]",
+    "出生日期：1980年5月21日": "出生日期：[birth_date]",
+    "at 12 High Street, Apt 5": "at [address]",
+    "in der Hauptstraße 5, 10115 Berlin": "in der [address]",
+    "au 12 rue de la Paix, 75002 Paris": "au [address]",
+    "en la calle Mayor 5": "en la [address]",
+    "https://ann:pw@example.org/x and https://x.example/?a=1&email=ann": "[url] and [url]",
+    "Ref GB12 DE89 3704 0044 0532 0130 00": "Ref GB12 [iban]",
+}
+
 KEPT = [
+    "BSN 111222334, CPF 529.982.247-26, DNI 12345678A, 86095742719, 111222333",
+    "Stand 20261121143000, id 1763724600000, Auf Platz 1 und Parkplatz 12",
+    "born to be wild, the passport office, licence terms 2.0",
     "",
     "Order 12-3456-78 of 2026-11-21 at 14:30:00 costs 1,234.50 EUR",
     "version 1.2.3, chapter 10.4, 50% of 1 000 000",

@@ -15,6 +15,7 @@ from mainstay.core.errors import ConfigError
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import ToolCall
 from mainstay.core.personal_data import KINDS
+from mainstay.core.seams import Hold
 from mainstay.parts.guards.personal_data import PersonalData
 from mainstay.serve.placeholders import restored
 from mainstay.serve.ready import ReadyGuard
@@ -123,3 +124,18 @@ async def test_over_a_stream(opened, delivery):
     shown, answer = await streamed(opened, refusing, f"{'Well, ' * 50}her card is {CARD}.", delivery)
     assert "4111" not in shown
     assert answer.reason == "unsafe_output"
+
+
+def test_names_only_where_they_are_asked_for():
+    """The model for names is opt-in: a name is replaced everywhere that it stands, and an answer waits for its end."""
+    named = PersonalData(kinds=["person", "email"])
+    verdict = on_input(named, question=f"Hi, my name is Maria Keller, write to {ANN}.", note="for Maria Keller")
+    assert verdict.input == {"question": "Hi, my name is [person_1], write to [email_1].", "note": "for [person_1]"}
+    assert said(named, "Dear Mr. Keller", complete=False) is ALLOW
+    assert named.hold is Hold.WHOLE
+    assert on_input(PersonalData(), question="Hi, my name is Maria Keller.") is ALLOW
+
+
+async def test_names_in_any_cut():
+    """With names too, a growing text ends as the whole does."""
+    await check_guard(PersonalData(kinds=["person", "email"]), [*TEXTS, "Regards,\nMaria Keller\nACME Inc."])

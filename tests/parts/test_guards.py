@@ -70,6 +70,7 @@ GUARDS = {
     "terms": Terms(terms=["AcmeCo", "Foo Bar", "C++"]),
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
+    "terms, folded": Terms(terms=["AcmeCo", "Foo Bar"], action="redact", fold=["accents", "confusables", "leet"]),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
     "risks": Risks(),
     "risks, some": Risks(categories=["weapons"]),

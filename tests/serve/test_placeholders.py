@@ -160,7 +160,7 @@ async def test_a_reader_who_leaves_leaves_no_name(opened):
     ],
 )
 async def test_what_ends_before_it_was_screened_is_recorded_without_its_texts(opened, caplog, asked_with, input, reason):
-    """A call that is refused before, or by, the guard that hides what is private leaves no text of it on the disk or in the log."""
+    """A call that is refused before, or by, the guard that hides what is private leaves no text of it on disk or in the log."""
     part = """
         class Fails:
             hold = 0

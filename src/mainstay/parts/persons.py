@@ -1,8 +1,9 @@
 """Tells names of persons, organisations and places, postal addresses, dates and ages in a text, by a small trained model.
 
-A token is judged by its shape, its first and last letters, and the words beside it, all of them hashed: there is no list of names.
-The most probable sequence of labels is found by Viterbi's algorithm, over stretches of at most `STRETCH` tokens. The weights, what
-they were fitted on and how well they do lie in `weights/personal_data.json`. English; other languages are not claimed.
+A token is judged by its shape, its first and last letters, and the words beside it, all of them hashed: there is no list of
+names. The most probable sequence of labels is found by Viterbi's algorithm, over stretches of at most `STRETCH` tokens. The
+weights, what they were fitted on and how well they do lie in `weights/personal_data.json`. English; other languages are not
+claimed.
 """
 
 from __future__ import annotations
@@ -165,8 +166,16 @@ def spans(tokens: Sequence[Token], labels: Sequence[int]) -> list[Found]:
 def read(content: dict[str, Any]) -> Model:
     """The model in the form in which it is kept: whole numbers of `unit` each."""
     unit, unit_follow = content["unit"], content["unit_follow"]
-    table = {int(place): tuple([w * unit for w in row]) for place, row in content["table"].items()}
+    table = {int(place): _row(row, unit) for place, row in content["table"].items()}
     return Model(table, [[w * unit_follow for w in row] for row in content["follow"]])
+
+
+def _row(written: Sequence[int], unit: float) -> tuple[float, ...]:
+    """The weights of a bucket, which are written as label and number, label and number."""
+    row = [0.0] * len(LABELS)
+    for label, steps in zip(written[::2], written[1::2], strict=True):
+        row[label] = steps * unit
+    return tuple(row)
 
 
 @functools.cache

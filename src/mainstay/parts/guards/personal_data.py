@@ -7,8 +7,11 @@ whole value, or `@example.com` for all its addresses; `regions`, whose telephone
 (extra `guards`).
 
 The same value has the same placeholder in the whole call and its history, and everywhere that it stands, also where it would
-not be recognised. A placeholder that the caller typed stays as it is: its number is not given out again. Limits: texts are
-looked at, images and numbers are not; names of fields stay.
+not be recognised. A placeholder that the caller typed stays as it is: its number is not given out again.
+
+Names of persons, organisations and places, and ages, are looked for only where `kinds` names them: a small model tells them, in
+English, experimentally (docs/cards/personal-data.md), and it needs the whole answer, of which nothing is shown before. Limits:
+texts are looked at, images and numbers are not; names of fields stay.
 """
 
 from __future__ import annotations
@@ -24,10 +27,13 @@ from mainstay.core.draft import ALLOW, Draft, Verdict, refuse, replace
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.personal_data import BEFORE, KINDS, Found, find
 from mainstay.core.reasons import Reason
+from mainstay.core.seams import Hold
+from mainstay.parts import persons
 from mainstay.parts.texts import calm, changed, read_arguments, texts_in, texts_of, through
 
 AHEAD = 32  # characters behind something that may say that it is something else
 _LONG = {"url": 120, "address": 100, "email": 64}
+NAMES = ("person", "organisation", "place", "age")  # told by a trained model, for which a word's neighbours count
 _LENGTH = 44  # characters of what is of any other kind
 _PLACEHOLDER = re.compile(r"\[\s*(\w+?)[\s_-]*(\d{1,4})\s*\]")
 _BARE = re.compile(r"[\W_]+")
@@ -43,7 +49,12 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: Annotated[
         Literal["redact", "refuse"], Meta(description="What becomes of personal data in a draft that the caller did not bring.")
     ] = "redact"
-    kinds: Annotated[tuple[str, ...], Meta(min_length=1, description="What is looked for.")] = KINDS
+    kinds: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1, description="What is looked for; `person`, `organisation`, `place` and `age` only where they are named."
+        ),
+    ] = KINDS
     keep: Annotated[
         tuple[str, ...], Meta(description="What is nobody's: whole values, or `@example.com` for all addresses there.")
     ] = ()
@@ -68,13 +79,14 @@ class PersonalData:
         regions: Iterable[str] = (),
     ) -> None:
         self._kinds = frozenset(kinds)
-        for kind in self._kinds.difference(KINDS):
-            raise ValueError(f"there is no kind of personal data {kind!r}; {nearest(kind, KINDS)}")
+        for kind in self._kinds.difference(KINDS, NAMES):
+            raise ValueError(f"there is no kind of personal data {kind!r}; {nearest(kind, (*KINDS, *NAMES))}")
+        self._names = persons.shipped() if self._kinds.intersection(NAMES) else None
         self._input, self._output = input, output
         self._keep = frozenset([text.casefold() for text in keep])
         self._phones = _phones(tuple(regions)) if "phone" in self._kinds else None
         self._longest = max([_LONG.get(kind, _LENGTH) for kind in self._kinds])
-        self.hold = self._longest + AHEAD
+        self.hold: int | Hold = self._longest + AHEAD if self._names is None else Hold.WHOLE
         self.hides = input != "allow"
 
     async def check(self, draft: Draft) -> Verdict:
@@ -96,7 +108,10 @@ class PersonalData:
 
     def _find(self, text: str) -> list[Found]:
         """What is looked for, and is not nobody's."""
-        found = [f for f in find(text) if f.kind in self._kinds]
+        found = find(text)
+        if self._names is not None:
+            found = self._names.beside(text, found)
+        found = [f for f in found if f.kind in self._kinds]
         if self._phones is not None:
             found = _besides(found, self._phones(text))
         return [f for f in found if not self._kept(text[f.start : f.end].casefold())] if found and self._keep else found
@@ -108,6 +123,8 @@ class PersonalData:
 
     def _settled(self, draft: Draft) -> list[Found]:
         """What the part of the text that was not shown yet holds, as far as more text cannot make it something else."""
+        if self._names is not None and not draft.complete:
+            return []
         start = calm(draft.text, draft.shown - self._longest - BEFORE)
         end = len(draft.text) - (0 if draft.complete else AHEAD)
         moved = [Found(f.kind, start + f.start, start + f.end) for f in self._find(draft.text[start:] if start else draft.text)]
@@ -150,23 +167,23 @@ class PersonalData:
             return ALLOW
         if self._input == "refuse":
             return refuse(Reason.UNSAFE_INPUT, f"{_counted(found)} in the input; send it without")
-        names = _Names(by_text)
+        given = _Placeholders(by_text)
         for text, own in by_text.items():
             for f in own:
-                names.name(f.kind, text[f.start : f.end])
+                given.name(f.kind, text[f.start : f.end])
         put = self._input == "replace"
 
         def hidden(text: str) -> str:
             own = by_text.get(text)
             if own is None:
                 return text
-            whole = _besides(own, names.again(text))
-            return _with(text, whole, lambda f: names.name(f.kind, text[f.start : f.end]) if put else f"[{f.kind}]")
+            whole = _besides(own, given.again(text))
+            return _with(text, whole, lambda f: given.name(f.kind, text[f.start : f.end]) if put else f"[{f.kind}]")
 
-        return changed(call, hidden, f"{_counted(found)} in the input", names.values() if put else {})
+        return changed(call, hidden, f"{_counted(found)} in the input", given.values() if put else {})
 
 
-class _Names:
+class _Placeholders:
     """The placeholders of one call. The same value always has the same one; numbers that the caller typed are not given out."""
 
     def __init__(self, texts: Iterable[str]) -> None:
