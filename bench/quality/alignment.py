@@ -1,7 +1,5 @@
 """The classifier of factual alignment: fitted, and counted on claims with evidence (`parts/alignment.py`).
 
-`python -m bench.quality.alignment FIT [DATA]` prints the rows; with `--write` it writes the weights that ship.
-
 - WiCE: claims of Wikipedia beside pieces of the pages that they cite; partially supported is not supported. Titles of articles
   are groups. The pieces that several annotators chose are the passages of one evidence.
 - Q2: what dialogue systems said beside the knowledge that they were given. The knowledge is the group.
@@ -16,10 +14,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import re
-import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +36,7 @@ SIZE = 8192  # places in each half of the table of common stems
 RARE = 3  # texts in which a stem has to stand to be in the table
 L2_WORD, L2_CLAIM = 3.0, 10.0
 MADE = 2  # sentences of a page that are taken and changed
-WEIGH = {"wice": 1.0, "q2": 0.5, "made": 0.05}
+WEIGH = {"wice": 1.0, "q2": 0.5, "made": 0.1}
 FALSE_ALARMS = 0.05
 CITES = 5  # sentences that are taken for a claim
 CITING = {
@@ -141,7 +137,8 @@ def _tokens(row: dict[str, Any]) -> Tokens:
 MONTHS = "January February March April May June July August September October November December".split()
 SWAPS = {
     "more": "less", "before": "after", "first": "last", "largest": "smallest", "north": "south", "won": "lost",
-    "increased": "decreased", "above": "below", "opened": "closed", "with": "without", "higher": "lower", "best": "worst", "always": "never", "his": "her",
+    "increased": "decreased", "above": "below", "opened": "closed",
+    "with": "without", "higher": "lower", "best": "worst", "always": "never", "his": "her",
     "he": "she", "accepted": "rejected", "most": "least",
 }  # fmt: skip
 _VERB = re.compile(r"\b(is|was|are|were|has|have|had|can|could|will|would|may|must|should|did|does)\b(?! not\b)")
@@ -153,8 +150,8 @@ def _dice(*parts: str) -> int:
 
 
 def made(title: str, page: list[str], other: list[str]) -> Iterator[Claim]:
-    """Some sentences of a page, borne as they are and without their last clause; and what the page does not bear: the same changed,
-    without the sentence itself, and another page's."""
+    """Some sentences of a page, borne as they are and without their last clause; and what it does not bear: the same changed, the
+    same where they are taken out, and another page's."""
     prose = [i for i, sentence in enumerate(page) if _PROSE.match(sentence)]
     for i in sorted(prose, key=lambda i: _dice(title, page[i]))[:MADE]:
         sentence = page[i]
@@ -493,17 +490,3 @@ def weights(fit_on: Path) -> dict[str, Any]:
     figures = {f"{row.set}: {row.metric}": round(row.ours, 3) for row in rows(fit_on, fit_on)}
     found = fit(load(fit_on))
     return msgspec.to_builtins(msgspec.structs.replace(found, card=msgspec.structs.replace(CARD, figures=figures)))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Print the rows, or write the weights."""
-    folders = [Path(a) for a in arguments if not a.startswith("-")] or [Path("../shared/data")]
-    if "--write" in arguments:
-        WEIGHTS.write_text(json.dumps(weights(folders[0]), indent=1) + "\n", encoding="utf-8")
-        return
-    for row in rows(folders[0], folders[-1]):
-        print(f"{row.set}: {row.metric}: {row.ours:.3f} of {row.n}, published {row.published}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -411,7 +411,7 @@ LONG, REFUNDS = "returns.md#how-long-you-have", "returns.md#refunds"
         ("You have 30 days to return items [1].", [LONG], ""),
         ("Items are returned within thirty days [1].", [LONG], ""),
         ("You can return items within 60 days [1].", [LONG], "60"),
-        ("You can return items within sixty days of delivery [1].", [LONG], ""),  # the limit: a number in words beyond twelve
+        ("You can return items within sixty days of delivery [1].", [LONG], "probability"),
         ("You can return items within two days of delivery [1].", [LONG], "two"),
         ("Gift cards have a limit of $1250.00 [1].", [LONG], ""),
         ("Gift cards have a limit of $1,350 [1].", [LONG], "1,350"),

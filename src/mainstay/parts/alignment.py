@@ -22,12 +22,11 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.evidence import Evidence, Passage, Slot, Support
-from mainstay.parts.matching import NEGATIONS, OPPOSITES, Compared, Ground, stem
+from mainstay.parts.matching import OPPOSITES, Compared, Ground, denies
 
 GROUNDS, SENTENCES = 64, 4096  # evidence that is remembered as it was read, and what was said of sentences beside it
 CLOSE, FAR = 4, 30  # places within which two words stand together, and beyond which they do not belong to each other
 HARDLY = 0.6  # the share of a sentence's weight, below which next to nothing of it is covered
-NEGATED = frozenset(stem(word) for word in NEGATIONS)
 
 
 class Card(Struct, frozen=True, kw_only=True):
@@ -169,7 +168,7 @@ def _longest(found: Sequence[int]) -> int:
 
 def _negated_otherwise(seen: Compared) -> float:
     """How much of the sentence the evidence's best sentence covers, if one of the two denies something and the other does not."""
-    if seen.row is None or any(word.key in NEGATED for word in seen.words) == (seen.row in seen.ground.negated):
+    if seen.row is None or any(denies(word.key) for word in seen.words) == (seen.row in seen.ground.negated):
         return 0.0
     return seen.weight(seen.rows[seen.row]) / seen.total
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from mainstay.core.words import telling
@@ -26,10 +27,11 @@ TOGETHER, ADDS = 2, 0.4  # passages that may bear a claim together, and the leas
 FAR = 1000  # places
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(
-    rf"[{_UNSPACED}]+|\d+(?:[.,'’]\d+)*|(?:(?![{_UNSPACED}])[^\W\d_])+(?:['’](?:(?![{_UNSPACED}])[^\W\d_])+)*"
-    r"|([.!?…]+[\"'”’)\]]*(?=\s)|[。！？।]|\n)|([,;:–—()“”\"])"
-)
+_WORDS = rf"[{_UNSPACED}]+|\d+(?:[.,'’]\d+)*|(?:(?![{_UNSPACED}])[^\W\d_])+(?:['’](?:(?![{_UNSPACED}])[^\W\d_])+)*"
+_ENDS = r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？।]|\n"
+_WRITTEN, _END = re.compile(_WORDS), re.compile(_ENDS)
+_SPACED = re.compile(r"\d+(?:[.,'’]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")  # the same where no such script is, and much faster
+_TOKEN = re.compile(rf"{_WORDS}|({_ENDS})|([,;:–—()“”\"])")
 _SCRIPT = re.compile(f"[{_UNSPACED}]")
 _MARK = re.compile(r"\[\d{1,3}\]")
 
@@ -86,10 +88,9 @@ _JOINS = frozenset(  # where a new clause begins
 )
 
 
-@functools.lru_cache(1 << 14)
-def denies(word: str) -> bool:
-    """Whether a word denies something: `not`, `couldn't`, `kein`."""
-    return word.lower().replace("’", "'").endswith("n't") or word.lower() in NEGATIONS
+def denies(key: str) -> bool:
+    """Whether the word of that stem denies something: `not`, `couldn't`, `kein`."""
+    return key in _DENYING or key.endswith("n't")
 
 
 class Word(NamedTuple):
@@ -111,7 +112,7 @@ class Ground:
     """
 
     def __init__(self, passages: Iterable[tuple[str, str]]) -> None:
-        self.places: dict[str, list[int]] = {}
+        self.places: defaultdict[str, list[int]] = defaultdict(list)
         self.sentence: list[int] = []
         self.passage: list[int] = []
         self.starts: list[int] = []
@@ -123,31 +124,28 @@ class Ground:
             )
             self._read(number, text)
         self._near: dict[str, list[str]] = {}
-        for key in self.places:
+        for key, places in self.places.items():
+            if key in _DENYING or key.endswith("n't"):
+                self.negated.update([self.sentence[place] for place in places])
             if len(key) >= NEAR:
                 self._near.setdefault(key[:NEAR], []).append(key)
 
     def _read(self, number: int, text: str) -> None:
-        places, sentence = self.places, self.sentence
-        current, ended = len(self.passage) - 1, True
-        for match in _TOKEN.finditer(text):
-            kind = match.lastindex
-            if kind is None:
-                if ended:
-                    current, ended = current + 1, False
-                    self.passage.append(number)
-                    self.starts.append(match.start())
-                word = match[0]
-                for key in keys(word):
-                    if key in places:
-                        places[key].append(len(sentence))
-                    else:
-                        places[key] = [len(sentence)]
-                    sentence.append(current)
-                if denies(word):
-                    self.negated.add(current)
-            elif kind == 1:
-                ended = True
+        written = _WRITTEN if _SCRIPT.search(text) else _SPACED
+        begin, flat = 0, list[str]()
+        first = len(self.sentence)
+        for end in (*(match.end() for match in _END.finditer(text)), len(text)):
+            found = written.findall(text, begin, end)
+            if found:
+                before = len(flat)
+                flat.extend(chain.from_iterable(map(keys, found)))
+                self.sentence.extend([len(self.passage)] * (len(flat) - before))
+                self.passage.append(number)
+                self.starts.append(text.index(found[0], begin))
+            begin = end
+        places = self.places
+        for place, key in enumerate(flat, first):
+            places[key].append(place)
 
     def near(self, key: str) -> list[str]:
         """The stems of the evidence that are nearly this one: another form of it, or a slip."""
@@ -226,6 +224,7 @@ def _opposites() -> dict[str, set[str]]:
 
 
 OPPOSITES = _opposites()
+_DENYING = frozenset(stem(word) for word in NEGATIONS)
 
 
 def words_of(text: str) -> list[Word]:

@@ -7,12 +7,14 @@ mark says what the passages that it cites do not, its headings included. The las
 - a number in the sentence has to stand in one of them, however it is written (`1,299.00` is `1 299`, `two` is `2`);
 - so has a name: a word with a capital inside, with digits, or with a capital where no sentence begins. In a language that writes
   all nouns with capitals (German, or where a quarter of the words have one) only the first two kinds count;
-- and half of its words that carry meaning, by their stems; in scripts without spaces, of its pairs of characters.
+- and half of its words that carry meaning, by their stems; in scripts without spaces, of its pairs of characters;
+- and a small trained classifier (docs/cards/alignment.md) must not find it improbable that they bear it: that sees words that
+  stand far apart, opposites, and what is denied.
 
 An answer that is no refusal and cites nothing fails. Without an expectation, a refusal is none of its business.
 
-Limits: it compares words. It does not see a "not", who did what to whom, or a claim in the passage's words that the passage does
-not make; a translation or a free paraphrase fails it. Sentences that cite nothing are not looked at. For meanings there is
+Limits: it compares words. It does not see who did what to whom, or many a claim in the passage's words that the passage does not
+make; a translation or a free paraphrase fails it. Sentences that cite nothing are not looked at. For meanings there is
 `judged`.
 """
 
@@ -24,13 +26,15 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mainstay.core.answer import Citation
-from mainstay.core.evidence import Passage
+from mainstay.core.evidence import Evidence, Passage
 from mainstay.core.report import Opinion, accepts, rejects
-from mainstay.core.seams import Subject
+from mainstay.core.seams import Aligner, Subject
 from mainstay.core.words import telling
+from mainstay.parts.alignment import shared
 from mainstay.parts.numerals import numerals
 from mainstay.parts.scorers.reading import folded, language_of, only_true, quoted, refused
 
+BORNE = 0.3  # the least probability that the passages bear a sentence
 SUPPORTED = 0.5  # the least share of a sentence's words that its passages have to hold
 CAPITALS = 0.25  # the share of words with a capital, above which one says nothing
 FAULTS_TOLD = 3
@@ -54,6 +58,9 @@ class Claim(NamedTuple):
 class Citations:
     """The scorer; it has no options."""
 
+    def __init__(self) -> None:
+        self.aligner: Aligner = shared()
+
     def check_expected(self, expected: Any) -> None:
         """Nothing but `true`."""
         only_true(expected)
@@ -74,12 +81,19 @@ class Citations:
         wrong = list(faults.values())
         for claim in claims:
             there = [passage for id in claim.passages if (passage := passages[id]) is not None]
-            if there and (unsupported := _unsupported(claim.sentence, there, language)):
+            if there and (
+                unsupported := _unsupported(claim.sentence, there, language) or self._improbable(claim.sentence, there)
+            ):
                 wrong.append(f"{quoted(claim.sentence)} is not supported by {', '.join(claim.passages)}: {unsupported}")
         if not wrong:
             return accepts()
         more = f"; and {len(wrong) - FAULTS_TOLD} more" if len(wrong) > FAULTS_TOLD else ""
         return rejects("; ".join(wrong[:FAULTS_TOLD]) + more, value=1 - len(wrong) / (checked + len(claims)))
+
+    def _improbable(self, sentence: str, passages: list[Passage]) -> str:
+        """What to say where it is improbable that the passages bear the sentence; empty where it is not."""
+        score = self.aligner.support([sentence], Evidence(passages=tuple(passages)))[0].score
+        return f"the probability that it is, is {score:.2f}" if score < BORNE else ""
 
 
 async def _passage(citation: Citation, subject: Subject) -> Passage | None:
