@@ -499,7 +499,9 @@ PROMPTS = [
         f'{P}:6: nothing gives the variable `qestion`; did you mean "question"?',
     ),
     prompt(
-        "first of two", "{{ b }}\n{{ a }}\n", f"{P}:1: nothing gives the variable `b`; known: history, passages, question, slots, steps"
+        "first of two",
+        "{{ b }}\n{{ a }}\n",
+        f"{P}:1: nothing gives the variable `b`; known: history, passages, question, slots, steps",
     ),
     prompt(
         "passages without sources",
