@@ -252,6 +252,7 @@ async def served(asked: Sequence[Asked], guards: Sequence[str] = GUARDS) -> list
                     print(f"\r{i + 1} of {len(asked)}", end="", file=sys.stderr)
         server.should_exit = True
         await task
+        await app.close()
         return found
 
 
