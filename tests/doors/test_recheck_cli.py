@@ -265,6 +265,45 @@ def test_a_fact_that_changed_is_found_and_its_answer_dropped(root: Path) -> None
     assert code == 0 and [f["kind"] for f in report["findings"]] == ["unfetched"]
 
 
+def test_a_source_is_read_as_it_is_now_whatever_its_index_says(root: Path) -> None:
+    """A query is indexed by hand: what its rows say now counts, the index is called behind, and it is left as it was."""
+    with (root / "mainstay.toml").open("a") as file:
+        file.write('[sources.rows]\nkind = "sql"\ndatabase = "shop"\noptions = { query = "select id, text from notes" }\n')
+    feature = root / "features" / "answers" / "feature.toml"
+    feature.write_text(feature.read_text().replace('"help"', '"rows"'))
+
+    def note(text: str) -> None:
+        with sqlite3.connect(root / "shop.db") as db:
+            db.execute("create table if not exists notes(id text primary key, text text)")
+            db.execute("insert or replace into notes values('n1', ?)", (text,))
+        db.close()
+
+    note("A parcel can be returned within 30 days.")
+    assert CliRunner().invoke(main, ["index", "-C", str(root), "rows"]).exit_code == 0
+    (served,) = serve(root)
+    assert "30 days" in served.text
+    note("A parcel can be returned within 14 days.")
+    for _ in range(2):
+        code, report = recheck(root)
+        assert code == 1 and [f["kind"] for f in report["findings"]] == ["changed"]
+        (lag,) = [lag for lag in report["lags"] if lag["source"] == "rows"]
+        assert lag["changed"] == ["n1"] and not lag.get("mended")
+    assert CliRunner().invoke(main, ["index", "-C", str(root), "rows", "--check"]).exit_code == 1, "nothing was written"
+
+
+def test_the_record_of_a_cached_answer_says_what_it_rests_on(root: Path) -> None:
+    """An answer from the cache was shown to somebody too: its record names the passages, with what each said."""
+
+    async def found() -> list[Any]:
+        async with mainstay.open(root, environ={}, dev=True) as app:
+            answers = [await app.run("cites", question=QUESTION) for _ in range(2)]
+            assert answers[1].status == "cached"
+            return [(await app.record(answer.id)).outcome.passages for answer in answers]  # type: ignore[union-attr]
+
+    first, second = asyncio.run(found())
+    assert first == second and all(passage.digest for passage in first)
+
+
 def test_what_is_asked_again_is_compared(root: Path) -> None:
     """With --replay the live release answers the newest once more, outside the cache and of no user's record."""
     serve(root)

@@ -601,6 +601,19 @@ def test_what_one_process_drops_another_does_not_give(tmp_path: Path, monkeypatc
         cache.close()
 
 
+def test_what_was_dropped_before_it_was_written_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A process that is asked nothing meanwhile still learns what was dropped, before it writes its latest answers."""
+    monkeypatch.setattr(sqlite_cache, "NOTICE", 3600.0)
+    server, outside = SqliteCache(tmp_path / "c.db"), SqliteCache(tmp_path / "c.db")
+    server.put(b"k", b"1", keep=100)
+    outside.drop([b"k"])
+    server.flush()
+    third = SqliteCache(tmp_path / "c.db")
+    assert list(third.items()) == []
+    for cache in (server, outside, third):
+        cache.close()
+
+
 def test_two_caches_on_one_file_see_each_others_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What one process puts, another finds, and a miss of its own before does not hide it."""
     monkeypatch.setattr(sqlite_cache, "NOTICE", 0.05)
