@@ -269,7 +269,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scorers.similarity": lambda: keys(similarity.Options),
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
-    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
+    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "readers", "guards", "scorers", "observers")},
     "outcomes": outcomes,
     "faults": faults,
     "stress.kinds": lambda: table(("kind", "what is tried"), [(f"`{name}`", _sentence(KINDS[name])) for name in KINDS]),

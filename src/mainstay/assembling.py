@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
-from mainstay import code, registry
+from mainstay import code, registry, slotting
 from mainstay.core.call import Call
 from mainstay.core.classifier import ClassifierFile, Label, Target
 from mainstay.core.draft import ALLOW, Draft, Verdict
@@ -73,7 +73,7 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
-    and databases that guards may name, by the option that names them.
+    and databases that guards may name, by the option that names them. `http` is the client that all parts share.
     """
 
     root: Path
@@ -82,6 +82,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, Source]
     asleep: frozenset[str]
     lent: Lent = {}
+    http: Any = None
 
 
 def ready(folder: Folder, project: Project) -> Ready:
@@ -107,6 +108,7 @@ class _Assembly:
         self._input_schema = self._schema(self._feature.input.schema)
         self._inputs = self._input_names()
         self._output = self._output_schema()
+        self._asked_by: dict[str, frozenset[str]] = {}  # the variables of each prompt's file
 
     def shape(self, field: str | None) -> Shape:
         schema = None if self._output is None else self._output.schema
@@ -116,15 +118,25 @@ class _Assembly:
     def ready(self) -> Ready:
         feature = self._feature
         sources, rungs = self._sources(), self._rungs()
-        answer_guard = [] if self._output is None else [self._answer_guard()]
+        facts = slotting.made(
+            feature,
+            self._document,
+            inputs=self._inputs,
+            databases=self._project.lent.get("database", {}),
+            http=self._project.http,
+        )
+        always = [] if self._output is None else [self._always("schema", self._answer_options(), "answer")]
+        if facts is not None and "slots" not in _guard_names(feature):
+            always.append(self._always("slots", {}, "grounding", "slots"))
         built = Ready(
             digest=self._digest,
             feature=feature,
             rungs=tuple(rungs),
             asleep=len(rungs) < len(feature.ladder),
             input_guards=self._guards(feature.guards.input, "input"),
-            output_guards=(*answer_guard, *self._guards(feature.guards.output, "output")),
+            output_guards=(*always, *self._guards(feature.guards.output, "output")),
             sources=sources,
+            slots=facts,
             read_input=self._reader(),
             keeps=max([feature.cache.keep or 0.0, *[spec.stale for spec in feature.ladder if isinstance(spec, StaleRung)]]),
         )
@@ -217,12 +229,21 @@ class _Assembly:
             for model, place in asked:
                 self._check_model(model, ("ladder", i, *place))
             writer = self._writer(spec, i, names[i])
+            self._check_facts(spec, i)
             if writer is None:
                 continue
             models = tuple([self._project.models[n] for n, _ in asked])
             tries = getattr(spec, "tries", 1)
             made.append(ReadyRung(name=names[i], spec=spec, tries=tries, models=models, writer=writer, pace=Pace()))
         return made
+
+    def _check_facts(self, spec: AnyRung, i: int) -> None:
+        """A model that is not told the facts can only invent them."""
+        prompts = [step.prompt for step in spec.steps] if isinstance(spec, StepsRung) else []
+        prompts += [spec.prompt] if isinstance(spec, ModelRung) else []
+        if prompts and self._feature.grounding.slots and not any("slots" in self._asked_by[file] for file in prompts):
+            what = f"the feature has slots, and {prompts[-1]} does not tell the model their values"
+            raise self._document.error(("ladder", i), what, next="write {{ slots }} into the prompt")
 
     def _check_model(self, name: str, place: Place) -> None:
         if name not in self._project.models and name not in self._project.asleep:
@@ -256,10 +277,12 @@ class _Assembly:
         where = self._file(file)
         given = {
             "passages": (bool(self._sources()), "name sources in [grounding]"),
+            "slots": (bool(self._feature.grounding.slots), "declare [grounding.slots.NAME]"),
             "history": (self._feature.history > 0, "declare history = 6"),
             "steps": (bool(before), "only the later prompts of a `steps` rung read what earlier ones wrote"),
         }
         prompt = Prompt(self._text(file), where=where, variables=[*self._inputs, *given])
+        self._asked_by[file] = prompt.used
         for name, (there, next) in given.items():
             if name in prompt.used and not there:
                 raise ConfigError(f"nothing gives the variable `{name}` here", where=where, next=next)
@@ -278,7 +301,8 @@ class _Assembly:
         passage = {"number": 1, **dict.fromkeys(("text", "heading", "source", "document", "link"), "text")}
         turns = [{"role": "user", "text": "text"}, {"role": "assistant", "text": "text"}]
         least = [passage] if self._feature.grounding.required else []
-        return [{**full, "passages": [passage], "history": turns}, {**bare, "passages": least, "history": []}]
+        both = {"slots": "text", **full}, {"slots": "text", **bare}
+        return [{**both[0], "passages": [passage], "history": turns}, {**both[1], "passages": least, "history": []}]
 
     def _steps(self, spec: StepsRung, name: str) -> Any:
         names = [step.name for step in spec.steps]
@@ -348,7 +372,7 @@ class _Assembly:
 
     def _try_labels(self, writer: rungs.ClassifierWriter, file: ClassifierFile, template: Template | None, where: str) -> None:
         """Write the answer with all the labels there are: none of them may be one that the answer's schema does not allow."""
-        guard = self._answer_guard() if self._output is not None else None
+        guard = None if self._output is None else self._always("schema", self._answer_options(), "answer")
         values = self._odd() if self._input_schema is None else {}
         for labels in _combined(file.targets):
             text = template.try_on({**values, "labels": labels}) if template else writer.written(labels, values)
@@ -387,12 +411,15 @@ class _Assembly:
 
     # The guards
 
-    def _answer_guard(self) -> ReadyGuard:
-        options: dict[str, Any] = {"schema": self._output.schema} if self._output else {}
+    def _answer_options(self) -> dict[str, Any]:
         if self._feature.answer.python is not None:
-            options = {"model": self._pydantic_model()}
-        kind = registry.part("guards", "schema", where=self._where("answer"))
-        return _ready_guard("schema", registry.made(kind, options, self._document, ("answer",)), self._where("answer"))
+            return {"model": self._pydantic_model()}
+        return {"schema": self._output.schema} if self._output else {}
+
+    def _always(self, name: str, options: dict[str, Any], *place: str) -> ReadyGuard:
+        """A guard that is in force without being named, because of what stands at that place."""
+        kind = registry.part("guards", name, where=self._where(*place))
+        return _ready_guard(name, registry.made(kind, options, self._document, place), self._where(*place))
 
     def _guards(self, specs: tuple[GuardSpec, ...], stage: str) -> tuple[ReadyGuard, ...]:
         return tuple([make_guard(spec, self._document, ("guards", stage, i), self._project.lent) for i, spec in enumerate(specs)])
@@ -403,7 +430,7 @@ class _Assembly:
         assert isinstance(last.spec, MessageRung)  # noqa: S101
         message = last.spec.message
         text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
-        draft = Draft(call=Call(id="load", feature=self._feature.name), text=text)
+        draft = Draft(call=Call(id="load", feature=self._feature.name), text=text, own=True)
         place = ("ladder", len(self._feature.ladder) - 1, "message")
         for guard in built.output_guards:
             verdict = registry.built(functools.partial(_at_once, guard, draft), self._where(*place))

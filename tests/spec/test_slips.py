@@ -367,8 +367,8 @@ MISSING = [
     settings(
         "kind of source",
         "path",
-        'kind = "markdwn"\npath',
-        f'{M}:5 sources.docs.kind: there is no kind of source "markdwn"; did you mean "markdown"?{OWN}',
+        'kind = "foldr"\npath',
+        f'{M}:5 sources.docs.kind: there is no kind of source "foldr"; did you mean "folder"?{OWN}',
     ),
     settings(
         "observer",

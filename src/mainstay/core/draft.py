@@ -22,6 +22,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
     characters have left already: a guard may not change those. `complete` says that nothing more will be written.
+    `own` says that no model wrote it but the team did: a rule, a function, a classifier's template, the fixed message.
     `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from plain models. `ask` runs
     another feature (a judge) within the call's time and money; None where nobody may be asked, as at load.
     """
@@ -31,6 +32,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     text: str = ""
     shown: int = 0
     complete: bool = True
+    own: bool = False
     data: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
     evidence: Evidence = NOTHING

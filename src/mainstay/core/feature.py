@@ -50,6 +50,7 @@ class Rung(Spec, frozen=True, kw_only=True):
     kind: ClassVar[str] = ""
     needs_model: ClassVar[bool] = False
     needs_evidence: ClassVar[bool] = False
+    own: ClassVar[bool] = False  # what it says was written by the team, not by a model, and quotes nobody
 
     name: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
@@ -65,6 +66,7 @@ class RulesRung(Rung, frozen=True, kw_only=True):
     """Patterns and look-ups that answer from a template; no model."""
 
     kind: ClassVar[str] = "rules"
+    own: ClassVar[bool] = True
     rules: Annotated[str, Meta(description="The file of rules, beside feature.toml.")]
 
 
@@ -72,6 +74,7 @@ class ClassifierRung(Rung, frozen=True, kw_only=True):
     """A small classifier, fitted from the cases, that answers where it is sure; no model."""
 
     kind: ClassVar[str] = "classifier"
+    own: ClassVar[bool] = True
     classifier: Annotated[str, Meta(description="The file that `mainstay learn classify` writes, beside feature.toml.")]
     sure: Annotated[
         Share, Meta(description="The least probability of being right with which it answers; below it the next rung is tried.")
@@ -144,6 +147,7 @@ class CallRung(Rung, frozen=True, kw_only=True):
     """A Python function of the team."""
 
     kind: ClassVar[str] = "call"
+    own: ClassVar[bool] = True
     call: Annotated[
         str,
         Meta(
@@ -173,6 +177,7 @@ class MessageRung(Rung, frozen=True, kw_only=True):
     """A fixed text, or fixed data: it needs nothing and cannot fail."""
 
     kind: ClassVar[str] = "message"
+    own: ClassVar[bool] = True
     message: Annotated[str | dict[str, Any], Meta(description="The text to show, or the data where the answer has a schema.")]
 
 

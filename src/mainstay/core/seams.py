@@ -149,6 +149,14 @@ class Index(Protocol):
         """The digest of every document that it holds."""
         ...
 
+    def faults(self) -> dict[str, str]:
+        """Why documents could not be read the last time, by document."""
+        ...
+
+    def entry(self, document: str) -> Entry | None:
+        """All that it holds of a document; None where it holds nothing of it."""
+        ...
+
     def write(self, entries: Iterable[Entry], *, gone: Iterable[str] = (), embedder: str = "") -> None:
         """Put these in the place of what it held of their documents, and take away those that are gone: all in one step.
 
@@ -169,7 +177,7 @@ class Reader(Protocol):
     """Reads the documents of a source, to be indexed.
 
     Made with keywords like a `Source`, and with `http`, the shared HTTP client, or `database`, one of mainstay.toml, where its
-    signature has them.
+    signature has them. One whose class says `at_load = True` is read whenever the project is loaded; others by `mainstay index`.
     """
 
     def documents(self) -> AsyncIterator[Raw]:

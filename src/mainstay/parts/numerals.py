@@ -34,11 +34,12 @@ _OTHERWISE = frozenset("AT CH DO GT HN LI MX NI PA PE PR SV US ZA".split())  # c
 
 
 class Numeral(NamedTuple):
-    """A number in a text: how it is written, what it is, and what else it could be."""
+    """A number in a text: how it is written, what it is, what else it could be, and where it begins (without its sign)."""
 
     written: str
     values: tuple[Decimal, ...]
     others: tuple[Decimal, ...] = ()
+    at: int = 0
 
 
 def decimal_mark(language: str) -> DecimalMark:
@@ -69,11 +70,11 @@ def numerals(text: str, mark: DecimalMark = "") -> Iterator[Numeral]:
         if len(pieces) > 1 and not glued and _GROUPS.fullmatch(joined):
             whole = _signed(_piece(joined.replace(" ", ""), mark), text, start)
             apart = [value for at, piece in pieces for value in _piece(piece, mark).values] if " " in written else []
-            yield _percent(Numeral(written, whole.values, (*whole.others, *apart)), text, run.end())
+            yield _percent(Numeral(written, whole.values, (*whole.others, *apart), start), text, run.end())
             continue
         for at, piece in pieces[1 if glued else 0 :]:
             end = start + at + len(piece)
-            numeral = _signed(_piece(piece, mark), text, start + at)
+            numeral = _signed(_piece(piece, mark), text, start + at)._replace(at=start + at)
             if exponent and end == run.end(1):
                 numeral = numeral._replace(values=tuple(value.scaleb(exponent) for value in numeral.values))
             if numeral.values:
@@ -103,7 +104,7 @@ def _signed(numeral: Numeral, text: str, start: int) -> Numeral:
 def _percent(numeral: Numeral, text: str, end: int) -> Numeral:
     if not _PERCENT.match(text, end):
         return numeral
-    return Numeral(f"{numeral.written}%", (*numeral.values, *(value / 100 for value in numeral.values)), numeral.others)
+    return numeral._replace(written=f"{numeral.written}%", values=(*numeral.values, *(value / 100 for value in numeral.values)))
 
 
 def _piece(piece: str, mark: DecimalMark) -> Numeral:

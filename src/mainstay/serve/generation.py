@@ -29,6 +29,7 @@ from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import Parts, ReadyRung
 from mainstay.serve.routing import limit_of, obstacle
+from mainstay.serve.slots import wanting
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
@@ -81,6 +82,7 @@ async def climb(
     cause: Reason | None = None
     result: Result | None = None
     detail = ""
+    unknown = wanting(evidence.slots, ready.feature.grounding.slots)
     for place, rung in enumerate(ready.rungs):
         if rung.spec.needs_evidence and missing is not None:
             cause = cause or missing
@@ -90,9 +92,9 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
-        blocked = obstacle(rung, limit, off=trace.off)
+        blocked = obstacle(rung, limit, off=trace.off, unknown=unknown)
         if blocked is not None:
-            trace.skipped(rung.name, blocked[1])
+            trace.skipped(rung.name, *blocked[1:])
             cause = cause or blocked[0]
             continue
         watch.until(limit)
@@ -129,6 +131,7 @@ async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:
             rung=rung.name,
             guards=ask.trace.ready.output_guards,
             evidence=ask.evidence,
+            own=rung.spec.own,
             early=ask.stream,
             release=lambda text: flight.emit(Text(text)),
         )
@@ -160,6 +163,7 @@ async def _draft(rung: ReadyRung, ask: Ask, screening: Screening) -> tuple[Resul
         async with aclosing(rung.writer(ask)) as chunks:
             async for chunk in chunks:
                 whole.add(chunk)
+                screening.evidence = ask.evidence  # an older answer brings the evidence that it was given
                 if chunk.text:
                     verdict = await screening.add(chunk.text)
                     if verdict is not None:

@@ -1,4 +1,4 @@
-"""Evidence: every source of the release is searched for what the call asks."""
+"""Evidence: every source of the release is searched for what the call asks, and its facts are fetched at the same time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import itertools
 import logging
 import time
 
+import msgspec
+
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import NOTHING, Evidence, Passage
 from mainstay.core.reasons import Reason
+from mainstay.serve import caching, slots
 from mainstay.serve.inputs import spoken
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
@@ -22,12 +25,23 @@ SHARE_OF_TIME = 0.5  # of what is left, at most, may be spent on searching
 
 async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     """What the sources hold for this call, and why they could not be asked if they could not."""
-    ready, call = trace.ready, spoken(trace.call, trace.ready.feature)
-    if not ready.sources:
-        return NOTHING, None
     now = time.monotonic()
     until = now + (trace.deadline - now) * SHARE_OF_TIME
     watch.until(until)
+    facts = None if caching.shares(trace) else asyncio.ensure_future(slots.fetch(trace))  # else they were fetched for the key
+    try:
+        evidence, missing = await _searched(trace, watch, until)
+        fetched = trace.slots if facts is None else await facts
+    finally:
+        if facts is not None:
+            facts.cancel()
+    return msgspec.structs.replace(evidence, slots=fetched), missing
+
+
+async def _searched(trace: Trace, watch: Watch, until: float) -> tuple[Evidence, Reason | None]:
+    ready, call = trace.ready, spoken(trace.call, trace.ready.feature)
+    if not ready.sources:
+        return NOTHING, None
     try:
         passages = await _search(trace, whole(query_of(call), call.history), until)
     except asyncio.CancelledError:

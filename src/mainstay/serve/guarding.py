@@ -18,6 +18,7 @@ from mainstay.core.draft import ALLOW, Action, Draft, Verdict, refuse
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
+from mainstay.core.sentences import settled
 from mainstay.serve.admission import refusal
 from mainstay.serve.inputs import spoken
 from mainstay.serve.ready import SENTENCE, WHOLE, ReadyGuard
@@ -25,7 +26,6 @@ from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.guards")
 ACTIONS = frozenset(get_args(Action))
-SENTENCE_ENDS = ".!?。！？\n"
 
 
 async def screen(trace: Trace) -> Answer | None:
@@ -101,9 +101,15 @@ def _fault(guard: ReadyGuard, draft: Draft, what: str) -> Verdict:
 
 
 class Screening:
-    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave."""
+    """One draft on its way out. `add` what is written as it comes, then `complete`; `release` is called with what may leave.
 
-    __slots__ = ("_early", "_evidence", "_guards", "_hold", "_release", "_rung", "_sentences", "_trace", "data", "shown", "text")
+    `evidence` is what it rests on; `own` says that no model wrote it.
+    """
+
+    __slots__ = (
+        *("_early", "_guards", "_hold", "_own", "_release", "_rung", "_sentences", "_settled", "_trace"),
+        *("data", "evidence", "shown", "text"),
+    )
 
     def __init__(
         self,
@@ -112,17 +118,19 @@ class Screening:
         rung: str,
         guards: tuple[ReadyGuard, ...],
         evidence: Evidence = NOTHING,
+        own: bool = False,
         early: bool,
         release: Callable[[str], None],
     ) -> None:
-        self._trace, self._rung, self._guards, self._evidence, self._release = trace, rung, guards, evidence, release
+        self._trace, self._rung, self._guards, self._release = trace, rung, guards, release
+        self.evidence, self._own = evidence, own
         holds = [g.hold for g in guards]
         self._hold = max([hold for hold in holds if hold < SENTENCE], default=0)
         self._sentences = SENTENCE in holds
         self._early = early and WHOLE not in holds
         self.text = ""
         self.data: Any = None
-        self.shown = 0
+        self.shown = self._settled = 0
 
     async def add(self, text: str) -> Verdict | None:
         """More was written. Gives the verdict that stops the draft, if there is one."""
@@ -130,7 +138,8 @@ class Screening:
         if not self._early:
             return None
         checked = await check(self._draft(complete=False), self._guards, self._trace, self._rung)
-        self.text = checked.text
+        if checked.text != self.text:  # a guard changed it, and with it where sentences end
+            self.text, self._settled = checked.text, 0
         if checked.stop is None:
             self._let_go(self._safe())
         return checked.stop
@@ -150,7 +159,8 @@ class Screening:
             shown=self.shown,
             complete=complete,
             tool_calls=tool_calls,
-            evidence=self._evidence,
+            evidence=self.evidence,
+            own=self._own,
             ask=self._trace.ask,
         )
 
@@ -158,7 +168,8 @@ class Screening:
         """How many characters may leave while more is coming."""
         end = len(self.text) - self._hold
         if self._sentences:
-            end = min(end, max(self.text.rfind(mark) for mark in SENTENCE_ENDS) + 1)
+            self._settled = settled(self.text, self._settled)
+            end = min(end, self._settled)
         return end
 
     def _let_go(self, end: int) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
 from mainstay.core.reasons import Reason, Status
-from mainstay.serve import caching, recording
+from mainstay.serve import caching, recording, slots
 from mainstay.serve.admission import admit, ending, last_resort
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
@@ -47,7 +47,7 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
         answer = admit(trace, parts)
         trace.step("admit")
 
-        # 2. Screen the input, and 3. look whether the same was answered before.
+        # 2. Screen the input, and 3. look whether the same was answered before, with the same facts.
         key = None
         if answer is None:
             answer, key = await _screen_and_recall(trace, parts)
@@ -87,6 +87,9 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
         try:
             answer = await screen(trace)
             trace.step("screen")
+            if answer is None and caching.shares(trace):
+                trace.slots = await slots.fetch(trace)  # the facts are part of the key
+                trace.step("slots")
             key = caching.key_of(trace) if answer is None else None
             answer = await caching.recall(key, trace, parts) if key is not None else answer
             trace.step("cache")
@@ -110,7 +113,7 @@ async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
         trace.step("ground")
         answer = await climb(flight, parts, evidence, missing, watch, key)
         trace.step("climb")
-    caching.store(key, answer, trace.ready, parts)
+    caching.store(key, answer, evidence, trace.ready, parts)
     return answer
 
 

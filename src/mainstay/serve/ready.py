@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
 from mainstay.core.draft import Draft, Verdict
+from mainstay.core.evidence import Passage, Slot
 from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
 from mainstay.core.release import Switched
@@ -56,13 +57,24 @@ class ReadyRung(Struct, frozen=True, kw_only=True):
     pace: Pace
 
 
+class Facts(Protocol):
+    """Where the slots of a feature come from. `private` says that they may depend on the call's user."""
+
+    @property
+    def private(self) -> bool: ...
+
+    async def fetch(self, values: Mapping[str, Any], shown: Mapping[str, Any], *, seconds: float) -> tuple[Slot, ...]:
+        """The facts for these values of the input, whatever becomes of each, in so many seconds. A record may hold `shown`."""
+        ...
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
-    `digest` names the release; `sources` are the ones its evidence comes from; `read_input` checks a call's input and
-    gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or a `stale`
-    rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false for a
-    plain model, which has one rung that may fail.
+    `digest` names the release; `sources` are the ones its evidence comes from, `slots` its facts; `read_input` checks a call's
+    input and gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or
+    a `stale` rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false
+    for a plain model, which has one rung that may fail.
     """
 
     digest: str
@@ -73,6 +85,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     sources: Mapping[str, Source]
     read_input: Callable[[Mapping[str, Any]], dict[str, Any]]
     keeps: float
+    slots: Facts | None = None
     asleep: bool = False
     laddered: bool = True
 
@@ -111,7 +124,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True):
-    """A cached answer and its age in seconds."""
+    """A cached answer, its age in seconds, and the passages that it was given."""
 
     answer: Answer
     age: float
+    passages: tuple[Passage, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
 from mainstay.serve.ready import ReadyRung
@@ -60,14 +61,19 @@ def limit_of(place: int, trace: Trace) -> float:
     return now + max(left - below, left * own / (own + below))
 
 
-def obstacle(rung: ReadyRung, limit: float, *, off: bool) -> tuple[Reason, str] | None:
-    """Why this rung is not even tried now; None lets it go. `off` says that what needs a model is switched off."""
+def obstacle(rung: ReadyRung, limit: float, *, off: bool, unknown: Slot | None) -> tuple[Reason, str, str] | None:
+    """Why this rung is not even tried now; None lets it go.
+
+    `off` says that what needs a model is switched off, `unknown` is a fact that a model would have to be told and nobody knows.
+    """
     if isinstance(rung.spec, MessageRung):
         return None
     if off and rung.spec.needs_model:
-        return Reason.SWITCHED_OFF, "switched_off"
+        return Reason.SWITCHED_OFF, "switched_off", ""
+    if unknown is not None and rung.spec.needs_model:
+        return Reason.RUNG_FAILED, "no_slot", f"the slot {unknown.name}: {unknown.missing}"
     available = limit - time.monotonic()
     usual = rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
     if available <= 0 or (usual is not None and usual * ENOUGH > available):
-        return Reason.OVER_DEADLINE, "too_slow_for_the_time_left"
+        return Reason.OVER_DEADLINE, "too_slow_for_the_time_left", ""
     return None

@@ -30,6 +30,7 @@ from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.quoting import quote
 from mainstay.serve.ready import ServingModel
 from mainstay.serve.rules import Rules
+from mainstay.serve.slots import in_prompt
 
 MANY = 100  # calls of one function that have not returned
 Chunks = AsyncGenerator[Chunk, None]
@@ -72,6 +73,7 @@ class Prompted:
         A prompt that writes the history itself, with `{{ history }}`, is not given the turns a second time.
         """
         values = {**ask.values, "passages": passages_for_prompt(ask.evidence), "steps": dict(steps)}
+        values["slots"] = in_prompt(ask.evidence.slots) if "slots" in self.prompt.used else ""
         values["history"] = [{"role": t.role, "text": t.text} for t in ask.call.history]
         messages = self.prompt.render(values)
         images = [ImagePart(ask.values[name]) for name in self._images if ask.values.get(name)]
@@ -326,7 +328,7 @@ class StaleWriter:
         found = caching.find(ask.key, ask.trace.ready, ask.parts) if ask.key is not None else None
         if found is None or found.age > self._spec.stale:
             return
-        ask.citations = found.answer.citations
+        ask.citations, ask.evidence = found.answer.citations, caching.evidence_of(found, ask.trace)
         data = found.answer.data
         yield Chunk(text=found.answer.text if data is None else _encode(data).decode(), finish=Finish.STOP)
 

@@ -104,6 +104,7 @@ class Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend)
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
+        fork.slots = self.slots
         return fork
 
     @property

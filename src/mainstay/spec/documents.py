@@ -126,8 +126,8 @@ class Document(Written):
                 if field in POSITIVE_TIMES and isinstance(inner, Seconds) and inner <= 0:
                     raise self.error((*place, field), "this has to be longer than nothing")
                 self.refuse_no_time(inner, (*place, field))
-        elif isinstance(value, tuple):
-            for i, inner in enumerate(value):
+        elif isinstance(value, tuple | dict):
+            for i, inner in value.items() if isinstance(value, dict) else enumerate(value):
                 self.refuse_no_time(inner, (*place, i))
 
 

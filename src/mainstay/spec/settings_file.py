@@ -84,6 +84,8 @@ def _tables(document: Document, tables: Any, key: str) -> list[tuple[str, Any]]:
 
 def _source(document: Document, name: str, table: Any) -> SourceSpec:
     source = document.read(table, SourceSpec, ("sources", name))
+    if source.url is not None:
+        check_address(document, ("sources", name, "url"), source.url)
     _no_secrets(document, ("sources", name, "options"), source.options)
     return source
 
@@ -94,7 +96,7 @@ def _service(document: Document, key: str, name: str, table: Any) -> Service:
     if service.key is not None and not KEY.fullmatch(service.key):
         raise _secret(document, (*place, "key"))
     if service.url is not None:
-        _check_address(document, (*place, "url"), service.url)
+        check_address(document, (*place, "url"), service.url)
     _no_secrets(document, (*place, "options"), service.options)
     document.refuse_no_time(service, place)
     return service
@@ -110,7 +112,7 @@ def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]
     if model.key is not None and not KEY.fullmatch(model.key):
         raise _secret(document, (*place, "key"))
     if model.url is not None:
-        _check_address(document, (*place, "url"), model.url)
+        check_address(document, (*place, "url"), model.url)
     for key in ("headers", "query", "options"):
         _no_secrets(document, (*place, key), getattr(model, key))
     for key in ("headers", "query"):
@@ -150,7 +152,8 @@ def _no_secrets(document: Document, place: Place, value: Any) -> None:
             _no_secrets(document, (*place, i), inner)
 
 
-def _check_address(document: Document, place: Place, url: str) -> None:
+def check_address(document: Document, place: Place, url: str) -> None:
+    """Raises `ConfigError` for what is no http or https address, or holds a secret."""
     if not _is_address(url):
         raise document.error(place, f"expected an address such as https://api.example.com/v1, got {documents.quoted(url)}")
     parts = urlsplit(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import errno
 import os
 import shutil
@@ -22,7 +23,7 @@ from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.reasons import Status
-from mainstay.doors.cli.printing import as_json, one_line, reported
+from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
 
@@ -67,6 +68,7 @@ def _findings(root: Path, ask: bool) -> Iterator[Finding]:
     try:
         yield from _features(app)
         yield from _models(app, ask)
+        yield from _sources(app)
         yield from _state(app)
         yield _port(app)
     finally:
@@ -122,6 +124,27 @@ async def _asked(app: mainstay.Mainstay, name: str) -> Finding:
         what=f"model {name} did not answer: {one_line(answer.detail or str(answer.reason))}",
         next="check its url, key and model",
     )
+
+
+def _sources(app: mainstay.Mainstay) -> Iterator[Finding]:
+    """What the indexes hold, and every document that they could not take up."""
+    found, today = app.loader.sources, datetime.date.today().isoformat()
+    for name, source in found.kept.items():
+        again = f"mainstay index {name}"
+        faults, held = source.index.faults(), source.index.digests()
+        yield Finding(state="well", what=f"source {name}: {len(held) - len(faults)} documents")
+        for document, what in faults.items():
+            said, _, next = what.partition("; next: ")
+            yield Finding(state="note", what=printable(f"source {name}: {document}: {said}"), next=printable(next) or again)
+        if (trouble := found.troubles.get(name)) is not None:
+            yield Finding(state="ill", what=f"source {name} is served as it was: {trouble.what}", next=trouble.next or again)
+        report = found.reports.get(name)
+        overdue = list(report.overdue) if report is not None else []
+        if not overdue and source.curated is not None and source.curated.overdue(today):
+            overdue = ["all of it"]
+        if overdue:
+            what = f"source {name}: the review of {one_line(', '.join(overdue))} is overdue"
+            yield Finding(state="note", what=what, next="review it, and set a new date")
 
 
 def _state(app: mainstay.Mainstay) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.eval import eval
+from mainstay.doors.cli.index import index
 from mainstay.doors.cli.init import init
 from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.records import records
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(init, demo, serve, run, eval, release, rollback, off, on, report, check, drill, stress, learn),
+    *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, learn),
     *(records, audit, doctor),
 )
 for command in COMMANDS:

@@ -124,6 +124,31 @@ class SqliteIndex:
         with self._database.reading() as db:
             return dict(_rows(db, "select document, digest from documents"))
 
+    def faults(self) -> dict[str, str]:
+        """Why documents could not be read the last time, by document."""
+        with self._database.reading() as db:
+            return dict(_rows(db, "select document, fault from documents where fault<>'' order by document"))
+
+    def entry(self, document: str) -> Entry | None:
+        """All that it holds of a document; None where it holds nothing of it."""
+        about = "select d.number, digest, fault, tenants, roles from documents d join audiences a on audience=a.number"
+        body = "select passage, vector from passages left join vectors using(number) where document=?"
+        with self._database.reading() as db:
+            for number, digest, fault, tenants, roles in _rows(db, f"{about} where document=?", (_text(document),)):
+                held = [(_decode(passage), vector) for passage, vector in _rows(db, body, (number,))]
+                held.sort(key=lambda pair: (pair[0].start, pair[0].end))
+                vectors = tuple([vector for _, vector in held])
+                return Entry(
+                    document=document,
+                    digest=digest,
+                    passages=tuple([passage for passage, _ in held]),
+                    vectors=vectors if all(vectors) else (),
+                    tenants=tuple(msgspec.json.decode(tenants)),
+                    roles=tuple(msgspec.json.decode(roles)),
+                    fault=fault,
+                )
+        return None
+
     def write(self, entries: Iterable[Entry], *, gone: Iterable[str] = (), embedder: str = "") -> None:
         """Put these in the place of what it held of their documents, and take away those that are gone: all in one step."""
         self._database.write(lambda db: _Writing(db).all(entries, gone, embedder))

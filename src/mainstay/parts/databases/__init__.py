@@ -1,0 +1,1 @@
+"""Systems of record that are only read."""
