@@ -98,12 +98,12 @@ def best(index: SqliteIndex, asked: Asked) -> list[str]:
 
 def exhaustive(index: SqliteIndex, questions: list[Asked]) -> list[list[str]]:
     """What would be found if every passage were ranked."""
-    kept = sqlite_index.CANDIDATES, sqlite_index.POSTINGS
-    sqlite_index.CANDIDATES = sqlite_index.POSTINGS = sys.maxsize >> 8
+    kept = sqlite_index.CANDIDATES, sqlite_index.POSTINGS, sqlite_index.NEAREST
+    sqlite_index.CANDIDATES = sqlite_index.POSTINGS = sqlite_index.NEAREST = sys.maxsize >> 8
     try:
         return [best(index, asked) for asked in questions]
     finally:
-        sqlite_index.CANDIDATES, sqlite_index.POSTINGS = kept
+        sqlite_index.CANDIDATES, sqlite_index.POSTINGS, sqlite_index.NEAREST = kept
 
 
 def timed(index: SqliteIndex, questions: list[Asked], what: str, *, vectors: bool) -> float:

@@ -171,52 +171,28 @@ def test_a_vector_for_each_passage_or_none(index: Index):
 # Languages
 
 
-SPOKEN = {
+SPOKEN = {  # a passage, a question that it answers, and one that it does not
     "de": (
-        "text",
-        "question",
-        "unknown",
-    ),
-    "fr": (
         "Pakete nach Norwegen brauchen wegen des Zolls eine Woche länger.",
         "Wie lange braucht ein Paket nach Norwegen?",
         "Wo ist die Oper?",
     ),
-    "zh": (
+    "fr": (
         "Les colis pour la Norvège arrivent une semaine plus tard.",
         "Quand arrive un colis en Norvège ?",
         "Où est l'opéra ?",
     ),
+    "zh": ("发往挪威的包裹因海关需要多一周时间。", "寄往挪威的包裹需要多久？", "歌剧院的门票多少钱？"),
     "ja": (
-        "发往挪威的包裹因海关需要多一周时间。",
-        "寄往挪威的包裹需要多久？",
-        "歌剧院的门票多少钱？",
-    ),
-    "th": (
         "ノルウェー宛ての荷物は税関のため一週間長くかかります。",
         "ノルウェー宛ての荷物はどれくらいかかりますか？",
         "オペラの切符はいくらですか？",
     ),
-    "ar": (
-        "พัสดุไปนอร์เวย์อาจใช้เวลานานขึ้นหนึ่งสัปดาห์เนื่องจากศุลกากร",
-        "พัสดุไปนอร์เวย์ใช้เวลานานเท่าไหร่",
-        "ตั๋วโอเปร่าราคาเท่าไหร่",
-    ),
-    "tr": (
-        "قد تستغرق الطرود المرسلة إلى النرويج أسبوعا إضافيا بسبب الجمارك.",
-        "كم تستغرق الطرود إلى النرويج؟",
-        "أين دار الأوبرا؟",
-    ),
-    "hi": (
-        "Norveç'e giden paketler gümrük nedeniyle bir hafta daha sürebilir.",
-        "Norveç'e paket ne kadar sürer?",
-        "Opera bileti nerede?",
-    ),
-    "vi": (
-        "नॉर्वे के पार्सल सीमा शुल्क के कारण एक सप्ताह अधिक ले सकते हैं।",
-        "नॉर्वे के पार्सल को सीमा शुल्क में कितने सप्ताह?",
-        "ओपेरा के टिकट कहाँ हैं?",
-    ),
+    "th": ("พัสดุไปนอร์เวย์อาจใช้เวลานานขึ้นหนึ่งสัปดาห์เนื่องจากศุลกากร", "พัสดุไปนอร์เวย์ใช้เวลานานเท่าไหร่", "ตั๋วโอเปร่าราคาเท่าไหร่"),
+    "ar": ("قد تستغرق الطرود المرسلة إلى النرويج أسبوعا إضافيا.", "كم تستغرق الطرود إلى النرويج؟", "أين دار الأوبرا؟"),
+    "tr": ("Norveç'e giden paketler bir hafta daha sürebilir.", "Norveç'e paket ne kadar sürer?", "Opera bileti nerede?"),
+    "hi": ("नॉर्वे के पार्सल एक सप्ताह अधिक ले सकते हैं।", "नॉर्वे के पार्सल को कितने सप्ताह?", "ओपेरा के टिकट कहाँ हैं?"),
+    "vi": ("Bưu kiện gửi đi Na Uy có thể mất thêm một tuần.", "Bưu kiện gửi đi Na Uy mất bao lâu?", "Vé xem nhạc kịch ở đâu?"),
 }
 
 

@@ -92,80 +92,79 @@ ASKED = {
     "th": """อะไรบ้าง อะไร เท่าไร เท่าไหร่ ที่ไหน อย่างไร ยังไง ทำไม เมื่อไร เมื่อไหร่ เมื่อใด ใคร หรือไม่ ใช่ไหม ได้ไหม
         กี่ ไหน ใด ครับ ค่ะ คะ""",
 }
-# What refers to something said before, and what a question begins with that goes on from another.
+# What refers to something said before (with `$` only at the end), and what a question begins with that goes on from another.
 BACK = {
     "en": (
-        """it its they them their theirs that this those these there one ones he him his she her""",
+        """it its they them their theirs this$ these$ those$ that$ there$ ones one$ he him his she her$""",
         """and|but|or|what about|how about|then|also|what if""",
     ),
     "de": (
-        """es er sie ihm ihr ihn das dies diese dieser dieses davon dafür damit darauf daran dazu dabei dort deren dessen
-        ihre ihren seine""",
+        """davon dafür damit darauf daran dazu dabei dort$ deren dessen das$ es$ er$ sie$ ihn$ ihm ihnen diese$
+        dieser$ dieses$""",
         """und|aber|oder|was ist mit|wie ist es mit|wie sieht es|dann|auch|gilt das""",
     ),
     "fr": (
-        """il elle ils elles le la les lui leur y en ça cela celui celle ceux celles ce""",
+        """il$ elle$ ils$ elles$ lui$ leur$ en$ ça cela celui celle ceux celles ce$""",
         """et|mais|ou|qu en est il|alors|aussi""",
     ),
     "es": (
-        """él ella ellos ellas lo la los las le les eso esto ese esa esos esas allí ello su sus""",
+        """él ella ellos ellas eso esto allí ello ese$ esa$ esos$ esas$ lo$ la$""",
         """y|e|pero|o|qué hay de|qué pasa con|entonces|también""",
     ),
     "it": (
-        """esso essa essi lo la li le gli ne ci ciò questo questa quello quella suo sua lì""",
+        """esso essa essi ne$ ciò lì questo$ questa$ quello$ quella$""",
         """e|ed|ma|o|che ne dici|allora|anche|invece""",
     ),
     "pt": (
-        """ele ela eles elas o a os as lhe isso isto esse essa esses essas aquilo lá seu sua disso nele""",
+        """ele ela eles elas isso isto aquilo lá disso nele esse$ essa$""",
         """e|mas|ou|então|também|que tal""",
     ),
     "nl": (
-        """het hij zij ze hem haar dat dit die deze daar ervan daarvan daarvoor hun""",
+        """hem haar daar ervan daarvan daarvoor hun$ dat$ dit$ die$ het$""",
         """en|maar|of|hoe zit het met|dan|ook""",
     ),
     "ro": (
-        """el ea ei ele îl o îi le asta aceasta acesta acestea acela aceea acolo lui""",
+        """el$ ea$ ei$ ele$ asta aceasta acesta acestea acela aceea acolo lui$""",
         """și|dar|sau|dar dacă|atunci|iar|ce zici de""",
     ),
     "tr": (
-        """o onu ona onun ondan bunu bu bunun buna onlar onları şunu orada bunlar""",
+        """onu ona onun ondan bunu bunun buna onlar onları şunu orada bunlar bu$ o$""",
         """ve|peki|ama|ya|peki ya|o zaman""",
     ),
     "pl": (
-        """on ona ono oni go ją je jego jej ich to ten ta te tam tego tym nim niej""",
+        """on$ ona$ ono$ oni$ jego jej ich tego$ tym$ tam$ to$ nim niej""",
         """a|i|ale|lub|a co z|co z|wtedy|też""",
     ),
     "vi": (
-        """nó họ đó này ấy vậy""",
+        """nó họ đó$ này$ ấy$ vậy$""",
         """còn|và|nhưng|vậy|thế còn|thế""",
     ),
     "id": (
-        """itu ini dia mereka nya tersebut sana""",
+        """itu$ ini$ dia mereka tersebut sana$""",
         """dan|tapi|atau|bagaimana dengan|lalu|kalau""",
     ),
     "sv": (
-        """den det de dem han hon där dess deras denna detta""",
+        """den$ det$ dem han hon där$ dess deras denna$ detta$""",
         """och|men|eller|hur är det med|då|också|vad gäller""",
     ),
     "ru": (
-        """он она оно они его её ее их ему ей им это этот эта эти этого этом этим этому там тот та те него неё нее них
-        нём нем ней""",
+        """он она оно они его её ее их ему ей им этого этом этим этому тот$ это$ там$ него неё нее них нём нем ней""",
         """а|и|но|или|а что насчёт|а что насчет|тогда|также|а если""",
     ),
     "uk": (
-        """він вона воно вони його її їх йому їй їм це цей ця ці цього там той та ті нього неї них""",
+        """він вона воно вони його її їх йому їй їм цього це$ там$ нього неї них""",
         """а|і|й|але|або|тоді|також|а якщо""",
     ),
     "el": (
-        """αυτο αυτος αυτη αυτα αυτοι αυτες αυτου αυτης εκει εκεινο το του της τους""",
+        """αυτο αυτος αυτη αυτα αυτοι αυτες αυτου αυτης εκει εκεινο""",
         """και|αλλα|ή|τι γινεται με|τοτε|επισης""",
     ),
     "ar": (
-        """هو هي هم هذا هذه ذلك تلك هناك له لها لهم منه منها فيه فيها عنه عنها به بها""",
+        """هو$ هي$ هذا$ هذه$ ذلك$ تلك$ هناك$ لها لهم منه منها فيه فيها عنه عنها بها""",
         """و|وماذا عن|ماذا عن|ولكن|لكن|أو|إذن|وهل|وكم|وكيف|ومتى|وأين|ولماذا""",
     ),
     "hi": (
-        """यह ये वह वे इसे इसका इसकी इसके उसे उसका उसकी उसके इसमें उसमें वहाँ वहां इनका उनका उनके""",
+        """इसे इसका इसकी इसके उसे उसका उसकी उसके इसमें उसमें वहाँ वहां इनका उनका उनके""",
         """और|लेकिन|या|तो|के बारे में क्या|अगर""",
     ),
 }
@@ -176,3 +175,5 @@ BACK_TOGETHER = {
     "ko": "그것|이것|그건|이건|그럼|그러면|거기|그는|그녀|은요|는요",
     "th": "มัน|นั้น|นี้|เขา|เธอ|ที่นั่น|^แล้ว|ล่ะ",
 }
+# English "it" that stands for nothing.
+EXPLETIVE = r"\b(?:is|was|will|would|does|did) it (?:possible|ok|okay|true|allowed|necessary|safe|worth|take)\b"

@@ -31,6 +31,7 @@ _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u0670\u0640]")  #
 _VIETNAMESE = re.compile(r"[\u1ea0-\u1ef9đơưĐƠƯ]")
 _LETTERS = re.compile(r"[^\W\d_]")
 _WORDS = re.compile(r"[\w\u0900-\u0963]+")
+OWN = 2  # telling words before a pronoun, which may be what it stands for
 SAMPLE = 1000  # characters of a text by which it is guessed
 _KIN = {"ar": ("ar", "fa"), "ru": ("ru", "uk")}  # languages of one script
 
@@ -106,15 +107,20 @@ def telling_words(text: str, language: str) -> list[str]:
 
 
 def refers_back(text: str, language: str) -> bool:
-    """Whether a question seems to go on from what was said before it: it begins with a word that does, or has a pronoun."""
+    """Whether a question seems to go on from what was said before it: it begins with a word that does, or has a pronoun before
+    it has said what it is about.
+    """
     if language in function_words.BACK_TOGETHER:
         return re.search(function_words.BACK_TOGETHER[language], text.strip()) is not None
     pronouns, openings = function_words.BACK.get(language or "en", ("", "-"))
     written = " ".join(_WORDS.findall(folded(text, accents=True)))
+    written = re.sub(function_words.EXPLETIVE, " ", written) if language == "en" else written
     beginnings = "|".join(" ".join(opening.split()) for opening in folded(openings, accents=True).split("|"))
     if re.match(f"(?:{beginnings})\\b", written):
         return True
-    return not set(folded(pronouns, accents=True).split()).isdisjoint(written.split())
+    known, words = set(folded(pronouns, accents=True).split()), written.split()
+    first = next((i for i, word in enumerate(words) if word in known or (i == len(words) - 1 and f"{word}$" in known)), None)
+    return first is not None and len(telling_words(" ".join(words[:first]), language)) < OWN
 
 
 def without_asking(text: str, language: str) -> str:

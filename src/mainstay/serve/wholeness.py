@@ -1,8 +1,8 @@
 """A follow-up question made whole, from what was said before it, by a rule and without a model.
 
 "And for businesses?" says little by itself. A question is taken for a follow-up where it refers back (a pronoun, or an opening
-such as "and" or "what about") and says little that is new, or says next to nothing at all. Then the telling words of the question
-before it, itself made whole, and the names in the last answer, are added behind it; what it says itself stays first.
+such as "and" or "what about") and says little that is new, or says nothing at all ("How much?"). Then the telling words of the
+question before it, itself made whole, and the names in the last answer, are added behind it; what it says itself stays first.
 
 Limits: a question that refers back only in its meaning is searched for as it stands; and a new subject that is asked for in
 two words and with a pronoun is taken for the old one.
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from mainstay.core.call import Turn
 from mainstay.core.languages import folded, guess, refers_back, telling_words
 
-FEW, NEXT_TO_NOTHING = 4, 1  # telling words of a question that refers back, and of one that does not
-TOGETHER, FEW_TOGETHER, NEXT_TO_NOTHING_TOGETHER = ("zh", "ja", "ko", "th"), 12, 4  # where words are not set apart: characters
+FEW = 4  # telling words that a question has at most which refers back
+TOGETHER, FEW_TOGETHER = ("zh", "ja", "ko", "th"), 12  # where words are not set apart: characters
 MOST = 12  # words that are added
 NAMES = 4  # of the last answer
 _NAME = re.compile(r"(?<![.!?:\n]\s)(?<!^)\b[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*)*")
@@ -52,9 +52,5 @@ def _completed(question: str, before: str, answer: str) -> str:
 
 def _leans(question: str, own: Sequence[str], language: str) -> bool:
     """Whether the question does not stand by itself."""
-    if language in TOGETHER:
-        length = sum(map(len, own))
-        few, nothing = FEW_TOGETHER, NEXT_TO_NOTHING_TOGETHER
-    else:
-        length, few, nothing = len(own), FEW, NEXT_TO_NOTHING
-    return length <= nothing or (length <= few and refers_back(question, language))
+    length, few = (sum(map(len, own)), FEW_TOGETHER) if language in TOGETHER else (len(own), FEW)
+    return length == 0 or (length <= few and refers_back(question, language))

@@ -56,7 +56,8 @@ MIGRATIONS = [
     create index vectors_by_audience on vectors(audience);
     """
 ]
-CANDIDATES, MORE = 20, 10  # passages that are ranked, by words and by vectors each; and beyond those that are wanted
+CANDIDATES, NEAREST = 30, 15  # passages that are ranked: those that share most words, and those whose vectors are nearest
+MORE = 10  # of each at least beyond those that are wanted
 POSTINGS = 40_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -239,7 +240,7 @@ class _Search:
 
     def found(self, limit: int) -> Ranked:
         """The best passages, and whether any of them is evidence."""
-        candidates = self._candidates(max(CANDIDATES, limit + MORE))
+        candidates = self._candidates(limit + MORE)
         headings = {term for candidate in candidates for term in candidate.lines[0].split()}
         known = self._frequencies({unit.term for unit in self._question.units} | headings)
         ranking = Ranking(self._question, known, self._size)
@@ -260,14 +261,16 @@ class _Search:
         ]
         return Ranked(tuple(scored), evidence)
 
-    def _candidates(self, count: int) -> list[Candidate]:
+    def _candidates(self, least: int) -> list[Candidate]:
         """The passages that share most with the question, the rarer the term the more (BM25), and those that are nearest."""
         scores = self._scores()
-        numbers = [-last for _, last in heapq.nlargest(count, zip(scores.values(), map(neg, scores), strict=True))]
+        numbers = [
+            -last for _, last in heapq.nlargest(max(CANDIDATES, least), zip(scores.values(), map(neg, scores), strict=True))
+        ]
         highest = scores[numbers[0]] if numbers else 1.0
         near: dict[int, float] = {}
         if self.near is not None:
-            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(count)]))
+            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(max(NEAREST, least))]))
             near = self.near.of(numbers)
         sql = "select number, section, lines from lines where number in (select value from json_each(?))"
         rows = _rows(self._db, sql, (_array(numbers),))
