@@ -21,8 +21,8 @@ import pytest
 import mainstay
 from mainstay.core.errors import ConfigError, Overloaded, Rejected, SourceError
 from mainstay.core.evidence import Curated, Viewer
-from mainstay.core.seams import Raw
-from mainstay.indexing import Busy, Knowledge, Report, Step, refresh
+from mainstay.core.seams import Entry, Raw
+from mainstay.indexing import Busy, Knowledge, Report, Step, digest_of, refresh
 from mainstay.parts.readers.folder import Folder
 from mainstay.parts.stores.sqlite_index import SqliteIndex
 
@@ -134,6 +134,9 @@ async def test_a_fault_that_is_known_is_not_looked_for_again_at_every_load():
     version = known.index.version
     report = await refresh(known, again=False)
     assert len(report.faults) == 1 and not report.differs and known.index.version == version
+    known.index.write([Entry(document="b.md", digest=digest_of(B), passages=(), fault="it took too long; next: again")])
+    assert len((await refresh(known, again=False)).faults) == 2 and not found(known, "zebra")
+    assert (await refresh(known)).changed == ("b.md",) and found(known, "zebra")
 
 
 async def test_what_a_reader_cannot_say_changes_nothing():

@@ -110,7 +110,8 @@ def test_what_could_not_be_read_is_a_line(root: Path, index: Index):
     result = index()
     assert result.exit_code == 1 and "help: 1 new" in result.output
     assert (
-        "  not read: b.pdf: it is no PDF that can be read" in result.output and "  not read: shop: no such table" in result.output
+        "  not read: b.pdf: it is no PDF that can be read" in result.output
+        and "  not read: shop: database shop: no such table" in result.output
     )
     found = reports(index("--json"))
     assert found["help"]["unchanged"] == 1 and [fault["document"] for fault in found["shop"]["faults"]] == ["shop"]
@@ -154,8 +155,8 @@ def test_a_second_run_says_that_it_waits(root: Path, index: Index):
 
 async def test_indexing_serves_a_running_application(root: Path, index: Index):
     """A server that runs finds what another process indexed a moment ago, without a restart."""
-    assert index().exit_code == 0
+    assert (await asyncio.to_thread(index)).exit_code == 0
     async with mainstay.open(root, environ={}, dev=True) as app:
         rows(root, "insert into pages values(7, 'The okapi is blue.')")
         assert (await asyncio.to_thread(index, "shop")).exit_code == 0
-        assert "blue" in (await app.run("answers", question="Which colour is the okapi?")).text
+        assert "blue" in (await app.run("answers", question="Is the okapi blue?")).text

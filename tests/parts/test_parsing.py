@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import docx
 import pytest
-from hostile import DOCX, entity_bomb, page, pdf, pdf_bomb, pdf_without_end, zip_bomb
+from hostile import DOCX, entity_bomb, page, pdf, pdf_bomb, pdf_without_end, zip_bomb, zipped
 from hostile import docx as word
 
 from mainstay.core.errors import SourceError
@@ -32,7 +32,7 @@ def shown(parsed: Parsed) -> list[tuple[tuple[str, ...], str, str]]:
 
 
 HELP = """<!doctype html><html><head><title>Help</title><script>evil()</script><style>p {}</style></head><body>
-<header>The shop</header><nav><a href="/">Home</a></nav>
+<header>The shop</header><script>evil()</script><style>p {}</style><nav><a href="/">Home</a></nav>
 <p>We  help <b>everybody</b>, always<br>gladly.</p>
 <section id="returns"><h2>Returns</h2><p>Thirty days.</p>
 <ul><li>cups<li><p>plates</p><ul><li>deep ones</ul></ul><ol><li>pack</li><li>send</li></ol>
@@ -155,6 +155,13 @@ def test_a_hostile_document_is_a_sentence(parser: Parser, name: str):
     assert caught.value.what and caught.value.next and "\n" not in caught.value.what
     assert time.monotonic() - began < 30
     assert shown(parser.parse(CSV, b"name\nCup\n")) == [((), "row=2", "name: Cup")]
+
+
+def test_xml_that_declares_a_document_type_is_refused(parser: Parser):
+    """Entities are what grows, and no Word document has any: not one is expanded, however small."""
+    xml = b'<!DOCTYPE x [<!ENTITY a "b">]><w:document xmlns:w="x"/>'
+    with pytest.raises(SourceError, match="declares a document type"):
+        parser.parse(DOCX, zipped({"word/document.xml": xml}))
 
 
 def test_what_takes_too_long_is_stopped():
