@@ -293,7 +293,7 @@ def opened(folder: Path, file: Path) -> Knowledge:
 
 @pytest.mark.parametrize("at", ["reading 150", "writing", "writing, a little later"])
 async def test_a_process_that_dies_while_it_indexes_changes_nothing(tmp_path: Path, at: str):
-    """kill -9 while documents are read, or while they are written: what was indexed before still answers, and the next run works."""
+    """kill -9 while documents are read or written: what was indexed before still answers, and the next run works."""
     folder, file = tmp_path / "help", tmp_path / "help.db"
     shelf(folder, 200, "zebra")
     known = opened(folder, file)

@@ -80,5 +80,6 @@ def zip_bomb(megabytes: int) -> bytes:
 def entity_bomb() -> bytes:
     """A Word document whose XML has entities that grow a billionfold."""
     entities = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
-    xml = f'<!DOCTYPE x [<!ENTITY a0 "aaaaaaaaaa">{entities}]><w:document xmlns:w="{W}"><w:p><w:r><w:t>&a9;</w:t></w:r></w:p></w:document>'
+    body = f'<w:document xmlns:w="{W}"><w:p><w:r><w:t>&a9;</w:t></w:r></w:p></w:document>'
+    xml = f'<!DOCTYPE x [<!ENTITY a0 "aaaaaaaaaa">{entities}]>{body}'
     return zipped({"word/document.xml": xml.encode()})

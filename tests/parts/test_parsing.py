@@ -51,7 +51,8 @@ def test_a_page_is_read_as_a_reader_sees_it(parser: Parser):
         (
             ("Returns",),
             "returns",
-            "Thirty days.\n\n- cups\n\n- plates\n\n  - deep ones\n\n1. pack\n2. send\n\nPrice | Name\n5\xa0€ | Mug\n\n  code\n   more",
+            "Thirty days.\n\n- cups\n\n- plates\n\n  - deep ones\n\n1. pack\n2. send\n\n"
+            "Price | Name\n5\xa0€ | Mug\n\n  code\n   more",
         ),
         (("Returns", "Q&A"), "qa", "Ask."),
     ]
@@ -90,7 +91,7 @@ def test_a_pdf_is_read_by_its_pages(parser: Parser):
 
 
 def test_rows_are_passages_with_the_names_of_their_columns(parser: Parser):
-    """A price without its column is no evidence. The separator is found, a value may hold it, and a row may be too long or short."""
+    """A price without its column is no evidence. The separator is found, a value may hold it; a row may be too long or short."""
     parsed = parser.parse(CSV, 'name;price\n"Cup; blue";5\n\nMug;7;extra\nJug\n'.encode("utf-8-sig"))
     assert shown(parsed) == [
         ((), "row=2", "name: Cup; blue; price: 5"),

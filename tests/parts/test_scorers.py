@@ -23,8 +23,10 @@ from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion, accepts
 from mainstay.core.seams import Subject
 from mainstay.core.units import Seconds, Usd
+from mainstay.indexing import Knowledge, refresh
 from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.parts.numerals import decimal_mark, numerals
+from mainstay.parts.readers.folder import Folder
 from mainstay.parts.scorers.citations import Citations
 from mainstay.parts.scorers.cites import Cites
 from mainstay.parts.scorers.contains import Contains
@@ -38,8 +40,6 @@ from mainstay.parts.scorers.refused import Refused
 from mainstay.parts.scorers.regex import Regex
 from mainstay.parts.scorers.schema import Schema
 from mainstay.parts.scorers.similarity import Similarity, similarity
-from mainstay.indexing import Knowledge, refresh
-from mainstay.parts.readers.folder import Folder
 from mainstay.parts.sources.indexed import Indexed
 from mainstay.parts.stores.sqlite_index import SqliteIndex
 from mainstay.testing import check_scorer
