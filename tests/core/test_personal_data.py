@@ -63,6 +63,7 @@ MASKED |= {
 KEPT = [
     "BSN 111222334, CPF 529.982.247-26, DNI 12345678A, 86095742719, 111222333",
     "Stand 20261121143000, id 1763724600000, Auf Platz 1 und Parkplatz 12",
+    "Aadhaar 2341 2341 2345, PESEL 44051401358, AHV 756.9217.0769.86, personnummer 811218-9875, CF RSSMRA85T10A562T",
     "born to be wild, the passport office, licence terms 2.0",
     "",
     "Order 12-3456-78 of 2026-11-21 at 14:30:00 costs 1,234.50 EUR",
