@@ -76,9 +76,11 @@ class Ranking:
     def _covering(self, candidate: Candidate) -> float:
         lines = candidate.lines
         there = _in("\n".join(lines[1:]), self._words)
+        above = _weight(_in(lines[1], there))
+        below = [(word.needle, word.weight) for word in there if word.needle not in lines[1]]
+        sentence = above + _highest(lines[2:], below)
         total = (BM25 * candidate.bm25 + NEARNESS * candidate.near) * self._total + COVERED * _weight(there)
-        total += IN_HEADING * _weight(_in(lines[1], there)) + IN_SENTENCE * _weight(_best_sentence(lines, there))
-        return total + HEADED * self._alike(lines[0])
+        return total + IN_HEADING * above + IN_SENTENCE * sentence + HEADED * self._alike(lines[0])
 
     def _alike(self, last: str) -> float:
         """How much a heading says what was asked and nothing else (Dice), scaled to the question's weight."""
@@ -100,7 +102,7 @@ class Ranking:
         for candidate, text, count in zip(candidates, texts, counts, strict=True):
             long = 1.2 * (0.25 + 0.75 * len(text) / mean)
             whole.append(sum([rarity[piece] * n * 2.2 / (n + long) for piece, n in count.items()]))
-            best.append(max([sum([rarity[p] for p in count if p in line]) for line in candidate.lines[2:]], default=0.0))
+            best.append(_highest(candidate.lines[2:], [(piece, rarity[piece]) for piece in count]))
         most, highest = max(whole, default=0.0) or 1.0, max(best, default=0.0) or 1.0
         return [self._total * (PIECES * w / most + PIECES_IN_SENTENCE * b / highest) for w, b in zip(whole, best, strict=True)]
 
@@ -120,6 +122,18 @@ def _in(text: str, words: Sequence[_Word]) -> list[_Word]:
 
 def _weight(words: Sequence[_Word]) -> float:
     return sum([word.weight for word in words])
+
+
+def _highest(lines: Sequence[str], parts: Sequence[tuple[str, float]]) -> float:
+    """The weight of those parts that stand in the line that has most of it. A plain loop: it runs a thousand times a search."""
+    highest = 0.0
+    for line in lines:
+        weight = 0.0
+        for part, counts in parts:
+            if part in line:
+                weight += counts
+        highest = max(highest, weight)
+    return highest
 
 
 def _best_sentence(lines: Sequence[str], words: Sequence[_Word]) -> list[_Word]:

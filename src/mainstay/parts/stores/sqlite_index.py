@@ -58,7 +58,7 @@ MIGRATIONS = [
 ]
 CANDIDATES, NEAREST = 30, 15  # passages that are ranked: those that share most words, and those whose vectors are nearest
 MORE = 10  # of each at least beyond those that are wanted
-POSTINGS = 40_000  # that a search adds up at most; the commonest of a question's terms are left out before
+POSTINGS = 15_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(Passage).decode
@@ -241,8 +241,9 @@ class _Search:
     def found(self, limit: int) -> Ranked:
         """The best passages, and whether any of them is evidence."""
         candidates = self._candidates(limit + MORE)
-        headings = {term for candidate in candidates for term in candidate.lines[0].split()}
-        known = self._frequencies({unit.term for unit in self._question.units} | headings)
+        terms = {unit.term for unit in self._question.units}
+        headings = [set(candidate.lines[0].split()) for candidate in candidates]
+        known = self._frequencies(terms.union(*[heading for heading in headings if not heading.isdisjoint(terms)]))
         ranking = Ranking(self._question, known, self._size)
         ranked = sorted(
             zip(ranking.relevance(candidates), candidates, strict=True), key=lambda entry: (-entry[0], entry[1].number)
