@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from bench.quality import alignment as bench
+from bench.quality.table import auroc, folds
 
 from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.parts.alignment import Alignment, shared, shipped
@@ -143,14 +145,13 @@ def test_the_weights_bring_their_card():
     assert card.data and card.licence and card.date and card.figures and card.limits
 
 
+@pytest.mark.slow
 def test_on_public_claims_it_beats_words_alone(data: Path):
-    """Fitted on four fifths of the pages and asked of the rest, it is well above the share of words covered (0.726)."""
-    from bench.quality import alignment as bench
-    from bench.quality.table import auroc, learned
-
+    """Fitted on one half of the pages and asked of the other, and the other way round, it is above chance by far."""
     found = bench.load(data)
-    claims = [claim for claim in found.claims if claim.of == "wice"]
-    training, test = next(iter(learned(bench.groups(found), bench.groups(found), same=True, group=str)))
-    aligner = Alignment(bench.fit(found.only(set(training).__contains__)))
-    asked = [claim for claim in claims if claim.group in set(test)]
-    assert auroc([bench.score(aligner, claim) for claim in asked], [claim.borne for claim in asked]) > 0.7
+    told = []
+    for training, test in folds(bench.groups(found), str, 2):
+        aligner = Alignment(bench.fit(found.only(set(training).__contains__)))
+        claims = [claim for claim in found.only(set(test).__contains__).claims if claim.of == "wice"]
+        told += [(bench.score(aligner, claim), claim.borne) for claim in claims]
+    assert auroc([score for score, _ in told], [borne for _, borne in told]) > 0.72

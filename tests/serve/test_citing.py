@@ -48,7 +48,7 @@ MARKED = {
     ),
     "Chinese": ("商店九点开门。[2]退货免费[1]。", [("商店九点开门。", "b"), ("退货免费", "a")]),
     "no passage has that number": ("It opens [3], [0] and [99].", []),
-    "code": ("Take `list[1]`.\n```\nlist[1]\n```\nIt opens [1].", [("It opens", "a")]),
+    "code": ("Take `list[1]`.\n```\nlist[1] [1]\n```\nIt opens [1].", [("It opens", "a")]),
 }
 
 
