@@ -297,7 +297,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
-    **{f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name)) for name in points_of("guards")},
+    **{
+        f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name))
+        for name in points_of("guards")
+        if options_of("guards", name)
+    },
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),

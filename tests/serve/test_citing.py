@@ -12,8 +12,8 @@ from mainstay.parts.alignment import shared
 from mainstay.serve.citing import cite
 
 PAGE = (
-    "We open at nine, e.g. in Dr. Lee's Street 3.5. Returns are free within 30 days of delivery."
-    "\n\nGift cards are not taken back."
+    "We open at nine, e.g. in Dr. Lee's Street 3.5. Returns are free within 30 days of delivery.\n\n"
+    "Gift cards are not taken back."
 )
 OTHER = "Das Geschäft öffnet um neun Uhr. Der Versand kostet 4,90 Euro.\n商店九点开门。退货免费。"
 EVIDENCE = Evidence(
