@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import pytest
 from guarding import DELIVERIES, becomes, on_input, said, streamed
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mainstay.core.call import Call
-from mainstay.core.draft import ALLOW, Draft
+from mainstay.core.draft import ALLOW
 from mainstay.core.model import ToolCall
 from mainstay.parts.guards.links import Links
+from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import ReadyGuard
-from mainstay.testing import check_cuts, check_guard
+from mainstay.testing import _trace, check_guard
 
 GOOD = Links(allow=["good.com", "bücher.de"])
 BAD_TARGETS = (
@@ -152,14 +152,18 @@ PIECES = st.sampled_from(
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(pieces=["good.com", ".", "@"], cuts=[1])
 @given(pieces=st.lists(PIECES, max_size=14), cuts=st.lists(st.integers(0, 200), max_size=12))
 async def test_no_cut_lets_a_link_slip(pieces, cuts):
-    """However addresses are put together and cut, the reader sees what the whole would show."""
+    """However addresses are put together and cut, what the reader sees holds no link that the guard would not let pass."""
     text = "".join(pieces)
     places = sorted({0, len(text), *[c for c in cuts if c <= len(text)]})
-    parts = [text[a:b] for a, b in itertools.pairwise(places)]
-    whole = await GOOD.check(Draft(call=Call(id="t", feature="f"), text=text))
-    await check_cuts(ReadyGuard("links", GOOD, GOOD.hold), text, parts, whole)
+    shown: list[str] = []
+    screening = Screening(_trace(), rung="test", guards=(ReadyGuard("links", GOOD, GOOD.hold),), early=True, release=shown.append)
+    for a, b in pairwise(places):
+        assert await screening.add(text[a:b]) is None
+    assert await screening.complete() is None
+    assert said(GOOD, "".join(shown)) is ALLOW
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)

@@ -140,17 +140,16 @@ class Links:
         ]
         found: list[Found] = []
         at = 0
-        for start, _, end, kind in sorted(matches):
+        for start, _, narrow, kind in sorted(matches):
+            end = narrow
             if start < at or (kind != "rest" and text.startswith(NOWHERE, start)):
                 continue
+            if kind not in ("rest", "target") and "@" in (tail := "".join(_TAIL.findall(text, end)[:1])):
+                end += len(tail)  # a user's name may hold what no host does
             at = end
             if kind == "rest":
                 found.append(Found(start, end, LINK if text[start] == "[" else NOWHERE, "what was taken out"))
-                continue
-            address = text[start:end]
-            if kind != "target" and "@" in (tail := "".join(_TAIL.findall(text, end)[:1])):
-                address += tail  # a user's name may hold what no host does
-            if where := self._fault(address, kind, open=not complete and len(text) - end < 2):
+            elif where := self._fault(text[start:end], kind, open=not complete and len(text) - end < 2):
                 found.append(Found(start, end, NOWHERE if kind == "target" else LINK, where))
         return found
 

@@ -24,7 +24,7 @@ from mainstay.parts.texts import calm, changed, read_arguments, readable, texts_
 SECRET = "[secret]"  # noqa: S105  what stands in the place of one
 HOLD = 72  # characters after which every secret shows what it is
 BEFORE = 48  # characters before one that may say what it is
-_REST = r"(?:[.~+/=!@#%&-]*[A-Za-z0-9_])"  # what a secret may go on with; the point behind it is the sentence's
+_REST = r"(?:[.:~+/=!@#%&-]*[A-Za-z0-9_])"  # what a secret may go on with; the point behind it is the sentence's
 
 # By their shape. Where a group is named in the second list, it alone is the secret.
 _SHAPES = (
