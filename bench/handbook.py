@@ -17,7 +17,7 @@ from typing import Any
 
 import mainstay
 from mainstay.doors.cli.serve import demo_project
-from mainstay.parts.sources.markdown import sections
+from mainstay.parts.parsing.markdown import sections
 
 _LINK = re.compile(r"\]\(([^)]+#[^)]+)\)")
 QUESTIONS = Path(__file__).parent / "questions"

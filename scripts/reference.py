@@ -9,6 +9,7 @@ part's docstring. So a table cannot say what the code does not. `tests/test_docs
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import re
@@ -23,6 +24,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
+from mainstay import registry
 from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
 from mainstay.core.units import Seconds, Usd
@@ -30,7 +32,6 @@ from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
 from mainstay.learn.faults import FAULTS
 from mainstay.learn.stress import PROBLEMS
-from mainstay.parts.guards import grounded, size, terms
 from mainstay.parts.observers.prometheus import Prometheus
 from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
@@ -116,8 +117,6 @@ def rung(kind: str) -> str:
 def promise(path: tuple[str, ...], value: str | None) -> tuple[str, str]:
     """A promise of `feature.NOT_YET`: its name in the table, and lines of a feature file that make it."""
     *tables, key = path
-    if path == ("grounding", "slots"):
-        return "[grounding.slots]", '[grounding.slots.price]\nsql = "select 1"'
     line = f'{key} = "{value or "1 USD"}"' if "minute" not in key else f"{key} = 60"
     if not tables:
         return line, line
@@ -171,9 +170,21 @@ def faults() -> str:
     return table(("fault", "what the provider does"), rows)
 
 
+def points_of(seam: str) -> dict[str, str]:
+    """Our own parts of a seam, by entry point."""
+    points: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
+    return points
+
+
+def options_of(seam: str, name: str) -> str:
+    """The options that a part declares."""
+    declared = registry.declared_options(registry.imported(points_of(seam)[name]))
+    return "" if declared is None else keys(declared)
+
+
 def parts(seam: str) -> str:
     """Our own parts of a seam, by entry point, each with the first sentence of its module."""
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"mainstay.{seam}"]
+    points = points_of(seam)
     return table(("name", "what it is", "where"), list(_parts(points)))
 
 
@@ -186,7 +197,14 @@ def _parts(points: dict[str, str]) -> Iterator[tuple[str, str, str]]:
         doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
         said = " ".join(doc.partition("\n\n")[0].split())
         said = re.split(r"(?<=[a-z`)])\. ", said.removeprefix(f"`{name}`: "))[0].rstrip(".")
-        yield f"`{name}`", said[0].upper() + said[1:] + ".", f"`{module}`"
+        said = f"{said[0].upper()}{said[1:]}."
+        yield f"`{name}`", f"{said} **Experimental.**" if _experimental(target) else said, f"`{module}`"
+
+
+def _experimental(target: str) -> bool:
+    """Whether a part says of itself that it is below the operating point of its card."""
+    module, _, name = target.partition(":")
+    return bool(getattr(getattr(importlib.import_module(module), name), "experimental", False))
 
 
 def each_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -259,6 +277,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.models": lambda: keys(project.Model, without=["name"]),
     "settings.price": lambda: keys(project.Price),
     "settings.sources": lambda: keys(project.SourceSpec),
+    "settings.databases": lambda: keys(project.Service, without=["name", "model", "url", "key", "timeout", "options"]),
+    "settings.services": lambda: keys(project.Service, without=["name"]),
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(
@@ -266,6 +286,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "feature.answer": lambda: keys(feature.AnswerShape),
     "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
+    "feature.slots": lambda: keys(feature.SlotSpec),
     "feature.guards": lambda: keys(feature.Guards),
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
@@ -276,9 +297,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
-    "guards.grounded": lambda: keys(grounded.Options),
-    "guards.size": lambda: keys(size.Size),
-    "guards.terms": lambda: keys(terms.Options),
+    **{
+        f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name))
+        for name in points_of("guards")
+        if options_of("guards", name)
+    },
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),
@@ -286,7 +309,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "scorers.similarity": lambda: keys(similarity.Options),
     "statuses": lambda: vocabulary(reasons.Status),
     "reasons": lambda: vocabulary(reasons.Reason),
-    **{f"parts.{seam}": (lambda seam=seam: parts(seam)) for seam in ("providers", "sources", "guards", "scorers", "observers")},
+    **{
+        f"parts.{seam}": (lambda seam=seam: parts(seam))
+        for seam in (
+            *("providers", "readers", "databases", "embedders", "rerankers", "classifiers"),
+            *("guards", "scorers", "observers"),
+        )
+    },
     "outcomes": outcomes,
     "faults": faults,
     "stress.kinds": lambda: table(("kind", "what is tried"), [(f"`{name}`", _sentence(KINDS[name])) for name in KINDS]),

@@ -36,7 +36,7 @@ import pytest
 import mainstay
 from mainstay.app import history
 from mainstay.learn.fitting import Example, TooFew, fit, written
-from mainstay.parts.sources.markdown import anchor_of
+from mainstay.parts.parsing.cutting import anchor_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -126,7 +126,7 @@ def _direction(gradient: Any, taken: Sequence[tuple[Any, Any, float]]) -> Any:
 
 def fit(
     examples: Sequence[Example],
-    recipe: Recipe = Recipe(),
+    recipe: Recipe,
     *,
     penalties: Sequence[float] = PENALTIES,
     threshold: Callable[[Sequence[float], Sequence[Example]], float] = lambda unseen, examples: 0.5,

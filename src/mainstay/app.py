@@ -27,6 +27,7 @@ from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.following import Follower
+from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, stand_of
@@ -42,9 +43,10 @@ from mainstay.serve.flights import Flights
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
+from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
-from mainstay.workshop import Workshop
+from mainstay.workshop import RECHECKS, Workshop
 
 log = logging.getLogger("mainstay")
 LEASE = 10.0  # seconds for which one process looks after trials for all
@@ -59,7 +61,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
 }
-LEDGER, RELEASES = "ledger.db", "releases.db"  # in the state folder
+LEDGER, RELEASES, INDEXES = "ledger.db", "releases.db", "index"  # in the state folder
 
 
 class Mainstay:
@@ -73,12 +75,19 @@ class Mainstay:
     """
 
     def __init__(
-        self, root: Path, settings: Settings, environ: Mapping[str, str], state: Path | None = None, *, dev: bool = False
+        self,
+        root: Path,
+        settings: Settings,
+        environ: Mapping[str, str],
+        state: Path | None = None,
+        *,
+        dev: bool = False,
+        indexes: Path | None = None,
     ) -> None:
         self.root, self.settings, self.environ = root.absolute(), settings, environ  # the process may change its folder
         self.state, self.dev = (state or root / settings.state).absolute(), dev
         self._http = Http()
-        self.loader = Loader(self.root, environ, self._http)
+        self.loader = Loader(self.root, environ, self._http, (indexes or self.state / INDEXES).absolute())
         self.releases = SqliteReleases(self.state / RELEASES)
         self.features = self._load(settings)
         self._ledger = SqliteLedger(self.state / LEDGER)
@@ -413,6 +422,7 @@ class Mainstay:
         self._cache.close()
         self._ledger.close()
         self.releases.close()
+        self.loader.sources.close()
         self.workshop.close()
 
     async def __aenter__(self) -> Mainstay:
@@ -452,8 +462,9 @@ async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str,
     """
     root, environ = Path(path), {**_absent_keys(Path(path)), **(os.environ if environ is None else environ)}
     settings = msgspec.structs.replace(read_settings(root, environ), observers=())
+    indexes = root / settings.state / INDEXES  # a query or an address is not read again for a rehearsal
     with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as state:
-        async with Mainstay(root, settings, environ, Path(state), dev=True) as app:
+        async with Mainstay(root, settings, environ, Path(state), dev=True, indexes=indexes if indexes.is_dir() else None) as app:
             yield app
 
 
@@ -469,10 +480,28 @@ def history(path: Path, state: Path | None = None) -> SqliteLedger:
     return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
 
 
+def rechecks_of(path: Path, state: Path | None = None) -> Kept:
+    """The rechecks of the project in that folder, without loading its features."""
+    keyless = {**_absent_keys(path), **os.environ}
+    return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
+
+
 def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:
     """The releases of the project in that folder, without loading its features. Close it after use."""
     keyless = {**_absent_keys(path), **os.environ}  # what is served can be seen, and changed, where no key is
     return SqliteReleases((state or path / read_settings(path, keyless).state) / RELEASES)
+
+
+@contextlib.contextmanager
+def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
+    """The sources of the project in that folder, without loading its features: none is read yet, and no model's key is needed."""
+    environ = {**_absent_keys(path), **os.environ}
+    settings = read_settings(path, environ)
+    loader = Loader(path.absolute(), environ, Http(), ((state or path / settings.state) / INDEXES).absolute())
+    try:
+        yield loader.knowledge(settings)
+    finally:
+        loader.sources.close()
 
 
 def named_in(path: Path) -> set[str]:

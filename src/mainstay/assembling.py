@@ -19,9 +19,10 @@ from typing import Any, cast
 
 import msgspec
 
-from mainstay import code, registry, slotting
+from mainstay import code, policy, registry, slotting
 from mainstay.core.call import Call
 from mainstay.core.classifier import ClassifierFile, Label, Target
+from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.draft import ALLOW, Draft, Verdict
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import (
@@ -44,10 +45,10 @@ from mainstay.core.feature import (
 )
 from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
-from mainstay.core.seams import Hold, Source
+from mainstay.core.seams import Aligner, Hold, Source
 from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
-from mainstay.serve import classifying, inputs, rungs
+from mainstay.serve import classifying, confidence, inputs, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
@@ -73,7 +74,8 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
-    and databases that guards may name, by the option that names them. `http` is the client that all parts share.
+    and databases that guards may name, by the option that names them. `aligner` compares drafts with evidence; `http` is the
+    client that all parts share.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, Source]
     asleep: frozenset[str]
     lent: Lent = {}
+    aligner: Aligner | None = None
     http: Any = None
 
 
@@ -128,13 +131,18 @@ class _Assembly:
         always = [] if self._output is None else [self._always("schema", self._answer_options(), "answer")]
         if facts is not None and "slots" not in _guard_names(feature):
             always.append(self._always("slots", {}, "grounding", "slots"))
+        input_guards = tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)])
+        output_guards = (*always, *self._output_guards())
         built = Ready(
             digest=self._digest,
             feature=feature,
             rungs=tuple(rungs),
             asleep=len(rungs) < len(feature.ladder),
-            input_guards=self._guards(feature.guards.input, "input"),
-            output_guards=(*always, *self._guards(feature.guards.output, "output")),
+            input_guards=input_guards,
+            output_guards=output_guards,
+            passage_guards=tuple([g for g in (*input_guards, *output_guards) if getattr(g.guard, "passages", False)]),
+            curated=self._curated(),
+            calibration=self._calibration(),
             sources=sources,
             slots=facts,
             read_input=self._reader(),
@@ -421,8 +429,33 @@ class _Assembly:
         kind = registry.part("guards", name, where=self._where(*place))
         return _ready_guard(name, registry.made(kind, options, self._document, place), self._where(*place))
 
-    def _guards(self, specs: tuple[GuardSpec, ...], stage: str) -> tuple[ReadyGuard, ...]:
-        return tuple([make_guard(spec, self._document, ("guards", stage, i), self._project.lent) for i, spec in enumerate(specs)])
+    def _guard(self, spec: GuardSpec, place: Place) -> ReadyGuard:
+        return make_guard(spec, self._document, place, {**self._project.lent, "file": self._folder.files})
+
+    def _output_guards(self) -> list[ReadyGuard]:
+        """The guards on what goes out, in the order of the refusal policy."""
+        for place, what in policy.too_little(self._feature):
+            raise self._document.error(place, what)
+        return [self._guard(spec, place) for spec, place in policy.output_guards(self._feature)]
+
+    def _curated(self) -> ReadyGuard | None:
+        """The last layer; None where nothing can compare a draft with content."""
+        if self._project.aligner is None:
+            return None
+        where = self._where("stakes")
+        kind = registry.part("guards", policy.CURATED, where=where)
+        return _ready_guard(policy.CURATED, kind(aligner=self._project.aligner, at_least=policy.AT_LEAST["high"]), where)
+
+    def _calibration(self) -> Calibration:
+        """What makes the confidence of an answer. Raises `ConfigError` for a floor that nothing could ever be below."""
+        feature, again = self._feature, f"mainstay learn confidence {self._feature.name}"
+        measures = feature.grounding.sources or any(isinstance(spec, ClassifierRung | SearchRung) for spec in feature.ladder)
+        if feature.confidence.floor and not measures:
+            what = "nothing measures the confidence of answers here: there are no sources and no classifier"
+            raise self._document.error(("confidence", "floor"), what)
+        if feature.confidence.file is None:
+            return UNCALIBRATED
+        return confidence.read(self._folder.files[feature.confidence.file], where=self._file(feature.confidence.file), next=again)
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""

@@ -16,11 +16,13 @@ from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
-from mainstay.core.seams import Releases, Source
+from mainstay.core.seams import Releases
 from mainstay.learn.trials import OnTrial
+from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.ready import Ready, ServingModel
+from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
@@ -49,10 +51,14 @@ class Features(Struct, frozen=True, kw_only=True):
 
 
 class Loader:
-    """Loads one project. `secrets` are the keys that it has seen, which no record may hold."""
+    """Loads one project. `secrets` are the keys that it has seen, which no record may hold.
 
-    def __init__(self, root: Path, environ: Mapping[str, str], http: Http) -> None:
+    `indexes` is the folder in which its sources are kept; in memory, where there is none.
+    """
+
+    def __init__(self, root: Path, environ: Mapping[str, str], http: Http, indexes: Path | None = None) -> None:
         self.root, self._environ, self._http = root, environ, http
+        self.sources = Sources(root, indexes, http)
         self._breakers: dict[str, Breaker] = {}
         self.secrets: tuple[str, ...] = ()
 
@@ -167,13 +173,14 @@ class Loader:
             root=self.root,
             models=models,
             settings=settings.models,
-            sources=self._sources(settings, document),
+            sources=self.sources.load(settings, document, self._lent_to_sources(settings, document)),
             asleep=frozenset(sleeping),
             lent={
                 "classifier": self._services(settings.classifiers, "classifiers", document),
                 "database": self._services(settings.databases, "databases", document),
             },
             http=self._http,
+            aligner=shared(),
         )
         plain = {
             name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()
@@ -227,16 +234,22 @@ class Loader:
             made[name] = registry.built(make, document.where((seam, name)))
         return made
 
-    def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
-        sources = {}
-        for name, spec in settings.sources.items():
-            place = ("sources", name)
-            kind = registry.part("sources", spec.kind, where=document.where((*place, "kind")))
-            path = None if spec.path is None else str((self.root / spec.path).resolve())
-            given = {"name": name, "path": path, "link": spec.link, **spec.options}
-            options = {key: value for key, value in given.items() if value is not None}
-            sources[name] = registry.made(kind, options, document, place)
-        return sources
+    def knowledge(self, settings: Settings) -> Sources:
+        """The sources alone, none of them read yet. Raises `ConfigError`."""
+        registry.importable(self.root)
+        document = document_of(self.root)
+        self.sources.kept = self.sources.knowledge(settings, document, self._lent_to_sources(settings, document))
+        return self.sources
+
+    def _lent_to_sources(self, settings: Settings, document: Document) -> dict[str, dict[str, Any]]:
+        """What sources name: those embedders, rerankers and databases, and no others, because some take a while to make."""
+        found = {}
+        for option, seam in (("database", "databases"), ("embedder", "embedders"), ("reranker", "rerankers")):
+            declared: Mapping[str, Service] = getattr(settings, seam)
+            named = {getattr(spec, option) for spec in settings.sources.values()}
+            made = {name: service for name, service in declared.items() if name in named}
+            found[option] = self._services(made, seam, document)
+        return found
 
 
 class _Serving:

@@ -42,6 +42,8 @@ def importable(root: Path) -> None:
 def part(seam: str, name: str, *, where: str) -> Any:
     """The class of a part. Raises `ConfigError` where there is none by that name, or it cannot be imported."""
     known = offered(seam)
+    if seam == "sources":  # one of ours is a reader, whose documents are kept in an index
+        known = {**offered("readers"), **known}
     kind = "kind of source" if seam == "sources" else seam.removesuffix("s")
     found: Any = None
     try:
@@ -140,6 +142,11 @@ def declared_options(kind: Any) -> type[msgspec.Struct] | None:
     """The Struct that says what options a part takes; None where its signature has to do."""
     declared = kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else getattr(kind, "options", None)
     return declared if isinstance(declared, type) and issubclass(declared, msgspec.Struct) else None
+
+
+def takes(kind: Any, keyword: str) -> bool:
+    """Whether a part's signature has that keyword."""
+    return any(p.name == keyword and p.kind in KEYWORDS for p in _parameters(kind))
 
 
 def first_option(kind: Any) -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,12 +22,13 @@ from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
 from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
+from mainstay.core.errors import SourceError
 from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.feature import Feature, MessageRung
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion
-from mainstay.core.seams import Guard, Hold, Scorer, Source, Subject
+from mainstay.core.seams import Database, Guard, Hold, Scorer, Source, Subject
 from mainstay.serve.guarding import ACTIONS, Screening
 from mainstay.serve.placeholders import restored
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard
@@ -109,11 +111,12 @@ async def check_cuts(guard: ReadyGuard, text: str, pieces: Iterable[str], whole:
 
 
 async def check_source(
-    source: Source, *, finds: Iterable[str], misses: Iterable[str] = (), viewer: Viewer = ANYBODY
+    source: Source, *, finds: Iterable[str], misses: Iterable[str] = (), viewer: Viewer = ANYBODY, shows: bool = False
 ) -> list[Passage]:
     """Does the source find something for each of the questions in `finds`, and nothing for those in `misses`?
 
-    Passages have to be well formed, best first, and the same each time; no query may make it raise. Gives all passages found.
+    Passages have to be well formed, best first, and the same each time; no query may make it raise. With `shows` every passage
+    that it found has to be there again by its id, and none by an id that there is not. Gives all passages found.
     """
     assert isinstance(source.version, str) and source.version, "`version` is a text that changes with the content"
     found: list[Passage] = []
@@ -128,7 +131,59 @@ async def check_source(
         passages = await source.search(query, limit=3, viewer=viewer)
         assert not passages or query in ODD_QUERIES, f"something was found for {query!r}"
         _check_passages(passages, query)
+    if shows:
+        await _check_shows(source, found, viewer)
     return found
+
+
+async def check_database(
+    database: Database,
+    *,
+    reads: str,
+    values: Mapping[str, Any],
+    row: Sequence[Any],
+    many: str,
+    writes: Iterable[str],
+    hangs: str,
+) -> None:
+    """Does the database read one statement with named parameters, stop at a limit and in time, and never write?
+
+    `reads` with `values` gives `row` and nothing else, `many` gives more than ten rows, `writes` are statements that change
+    something, or are several, or are none, and `hangs` never ends by itself.
+    """
+    rows = await database.query(reads, values, limit=5, timeout=5.0)
+    assert [tuple(found) for found in rows.rows] == [tuple(row)] and not rows.more, f"that is not the row: {rows.rows!r}"
+    assert len(rows.columns) == len(row), "every column has a name"
+    some = await database.query(many, {}, limit=3, timeout=5.0)
+    assert len(some.rows) == 3 and some.more, "`limit` is the most rows that are given, and `more` says that there were others"
+    for statement in (*writes, "", "-- nothing", f"{reads}; {reads}", "no statement at all"):
+        await _refused(database, statement, values)
+    for odd in ([1], {"a": 1}, object(), "\ud800"):
+        await _refused(database, reads, dict.fromkeys(values, odd))
+    await _refused(database, reads, {})
+    began = time.monotonic()
+    await _refused(database, hangs, {}, timeout=0.2)
+    assert time.monotonic() - began < 5, "a statement that hangs is stopped when its time is over"
+    again = await database.query(reads, values, limit=5, timeout=5.0)
+    assert again == rows, "after all that, it answers as before"
+
+
+async def _refused(database: Database, statement: str, values: Mapping[str, Any], *, timeout: float = 5.0) -> None:
+    try:
+        await database.query(statement, values, limit=5, timeout=timeout)
+    except SourceError as error:
+        assert error.what and error.where, f"an error says what and where: {error!r}"
+    else:
+        raise AssertionError(f"this was let pass: {statement!r} with {values!r}")
+
+
+async def _check_shows(source: Any, found: Iterable[Passage], viewer: Viewer) -> None:
+    for passage in found:
+        again = await source.passage(passage.id, viewer=viewer)
+        assert again is not None, f"a passage that was found is not shown again: {passage.id}"
+        assert (again.text, again.version) == (passage.text, passage.version), f"another passage is shown: {passage.id}"
+    for id in ("", "no such passage", *ODD_TEXTS):
+        assert await source.passage(id, viewer=viewer) is None, f"there is no passage with the id {id[:80]!r}"
 
 
 async def _no_judge(feature: str, input: Mapping[str, Any]) -> Answer:

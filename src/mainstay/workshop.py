@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from mainstay import assembling, provenance
-from mainstay.core.answer import Answer, Citation
+from mainstay.core.answer import Answer, Citation, Event
+from mainstay.core.call import Call
 from mainstay.core.errors import NotFound, nearest
-from mainstay.core.evidence import Passage, Viewer
+from mainstay.core.evidence import Curated, Passage, Viewer
 from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
 from mainstay.core.record import Record, Score
@@ -21,9 +22,12 @@ from mainstay.core.release import Attestation, Release
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Releases
 from mainstay.learn import drill as drilling
+from mainstay.learn import rechecking
 from mainstay.learn import stress as stressing
 from mainstay.learn.evaluation import TENANT, Stage
+from mainstay.learn.keeping import Kept
 from mainstay.learn.readiness import RECENT, Known
+from mainstay.learn.rechecking import Recheck
 from mainstay.learn.releasing import Desk, Lent, Working
 from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.learn.trials import Collector
@@ -36,9 +40,15 @@ from mainstay.spec.cases import read_cases
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import folder_of, read_folder
 
-EVALS = "evals.db"  # in the state folder
+EVALS, RECHECKS = "evals.db", "rechecks"  # in the state folder
 JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
 READ = 1000  # live records that the checklist looks at
+
+
+def curated_of(settings: Settings, ready: Ready) -> dict[str, Curated | None]:
+    """Who answers for the content of each source of a feature; documents may say so of themselves, which is not known here."""
+    declared = {name: settings.sources[name].curated for name in ready.sources if name in settings.sources}
+    return {n: None if c is None else Curated(approver=c.approver, review=c.review) for n, c in declared.items()}
 
 
 class App(Protocol):
@@ -63,7 +73,13 @@ class App(Protocol):
 
     def record(self, id: str) -> Awaitable[Record | None]: ...
 
-    def score(self, record: str, name: str, value: float | str, *, reason: str, who: str) -> Awaitable[Score]: ...
+    def score(
+        self, record: str, name: str, value: float | str, *, reason: str, who: str, id: str | None = None
+    ) -> Awaitable[Score]: ...
+
+    def scores(self, record: str) -> Awaitable[list[Score]]: ...
+
+    def serve(self, call: Call) -> AsyncGenerator[Event, None]: ...
 
 
 class Workshop:
@@ -194,6 +210,7 @@ class Workshop:
             observers=app.settings.observers,
             said=lambda key: key in document.data,
             now=now,
+            curated=curated_of(app.settings, working.ready),
         )
 
     async def drill(
@@ -241,6 +258,52 @@ class Workshop:
             new_id=self._new_id,
         )
         return await stressing.stress(stage, inputs=inputs, limit=limit, seed=seed, seen=seen)
+
+    async def recheck(
+        self,
+        feature: str | None = None,
+        /,
+        *,
+        since: float = 0.0,
+        limit: int = rechecking.LIMIT,
+        replay: int = 0,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Recheck:
+        """Hold what was served since then (seconds since 1970) against the sources and systems of record as they are now.
+
+        Cached answers that rest on what changed are dropped, and each finding becomes a review item. The report is kept in the
+        state folder, by its id. Raises `NotFound` for an unknown feature.
+        """
+        app = self._app
+        if feature is not None:
+            self._ready(feature)
+        sources, lags = {}, []
+        for name, source in app.features.project.sources.items():
+            sources[name], lag = await app.loader.sources.now(name, source)
+            lags += [] if lag is None else [lag]
+        kept = Kept(app.state / RECHECKS)
+        stage = rechecking.Stage(
+            ready=app.features.ready,
+            sources=sources,
+            records=lambda name, most: app.records(limit=most, origin="user", **({} if name is None else {"feature": name})),
+            record=app.record,
+            caches=(app.parts.cache, app.parts.unwritten),
+            serve=app.serve,
+            scores=app.scores,
+            score=self._to_review,
+            new_id=self._new_id,
+            who=self.who,
+            lags=lags,
+            texts=kept.texts(),
+        )
+        report = await rechecking.recheck(stage, feature=feature, since=since, limit=limit, replay=replay, seen=seen)
+        kept.keep(report, stage.texts, whole=feature is None)
+        for name in report.features:
+            self.attest(rechecking.evidence(report, name, app.features.ready.get(name)))
+        return report
+
+    async def _to_review(self, finding: rechecking.Finding) -> None:
+        await self._app.score(finding.record, "review", "open", reason=finding.what, who="recheck", id=finding.id)
 
     def _ready(self, feature: str) -> Ready:
         ready = self._app.features.ready.get(feature)

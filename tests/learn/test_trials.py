@@ -6,13 +6,19 @@ import asyncio
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from releasing import FEATURE, learn, production, working, write_project
 
 import mainstay
+from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.errors import Refused
+from mainstay.core.reasons import Status
+from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.release import TrialEnded
 from mainstay.learn.releasing import Released, Wanted
+from mainstay.learn.trials import Collector
 
 ONLINE = FEATURE.replace("at_least = 60", 'at_least = 60\nonline = ["live_scorers:Knows"]')
 
@@ -167,3 +173,19 @@ async def test_an_application_that_is_closed_gives_up_what_follows_an_answer(tmp
         await app.run("desk", question=f"a {n}", user=f"user-{n}")
     await app.close()
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_scorers_of_a_release_that_hides_see_what_its_record_holds():
+    """What an input guard hid from models and records is hidden from online scorers and judges as well."""
+    call = Call(id="a", feature="f", input={"question": "I am ann@example.org"})
+    hidden = Record(
+        begun=Begun(id="a", at=0.0, release="r", call=msgspec.structs.replace(call, input={"question": "I am [email_1]"})),
+        outcome=Outcome(id="a", answer=Answer(id="a", feature="f", release="r", status=Status.ANSWERED), took_us=1),
+    )
+    answer = Answer(id="a", feature="f", release="r", status=Status.ANSWERED, text="Hello ann@example.org")
+    for hides, seen in ((True, "I am [email_1]"), (False, "I am ann@example.org")):
+        collector = Collector()
+        collector.expect("a")
+        collector.observe(hidden)
+        record = collector.take(call, answer, hidden=hides)
+        assert record is not None and record.begun.call.input == {"question": seen}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bench.quality import refusals
+from bench.quality import refusal_detector
 
 from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft
@@ -128,6 +128,6 @@ async def test_an_answer_comes_through_whole(opened, delivery):
 
 def test_it_beats_string_matching_on_prompts_that_it_has_not_seen(data):
     """The card's figure: F1 above 0.869 where the completions of one focus word are never torn apart."""
-    found = {row.metric: row.ours for row in refusals.rows(data, data)}
+    found = {row.metric: row.ours for row in refusal_detector.rows(data, data)}
     assert found["refusal detector, F1 of any refusal (beside string match)"] > 0.9
     assert found["ordinary answers taken for refusals"] < 0.02

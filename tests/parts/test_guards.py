@@ -18,13 +18,26 @@ from hypothesis import strategies as st
 from mainstay import registry
 from mainstay.core.call import Call, Turn
 from mainstay.core.draft import Draft, Verdict, refuse, replace
+from mainstay.core.evidence import Support
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, ToolCall
 from mainstay.core.reasons import Reason
-from mainstay.core.seams import Hold
+from mainstay.core.seams import Hold, Rows
+from mainstay.parts.guards.curated import Curated
 from mainstay.parts.guards.grounded import Grounded
+from mainstay.parts.guards.injection import Injection
+from mainstay.parts.guards.language import Language
+from mainstay.parts.guards.length import Length
+from mainstay.parts.guards.links import Links
+from mainstay.parts.guards.personal_data import PersonalData
+from mainstay.parts.guards.refusal_detector import RefusalDetector
+from mainstay.parts.guards.risks import Risks
 from mainstay.parts.guards.schema import Schema, Unreadable, parse
+from mainstay.parts.guards.secrets import Secrets
 from mainstay.parts.guards.size import Size
+from mainstay.parts.guards.slots import Slots
+from mainstay.parts.guards.sql import Sql
 from mainstay.parts.guards.terms import Terms
+from mainstay.parts.guards.unsafe import Unsafe
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import SENTENCE, ReadyGuard
 from mainstay.testing import PASSES, _trace, check_cuts, check_guard
@@ -32,9 +45,23 @@ from mainstay.testing import PASSES, _trace, check_cuts, check_guard
 PERSON = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
 
 
+class Nothing:
+    """A database that has no complaint."""
+
+    async def query(self, sql: str, values: Any, *, limit: int, timeout: float) -> Rows:
+        return Rows(columns=(), rows=())
+
+
 class Person(pydantic.BaseModel):
     name: str
     age: int | None = None
+
+
+class Nobody:
+    """An aligner that finds no support."""
+
+    def support(self, sentences: Any, evidence: Any) -> list[Support]:
+        return [Support(score=0.0) for _ in sentences]
 
 
 GUARDS = {
@@ -43,7 +70,25 @@ GUARDS = {
     "terms": Terms(terms=["AcmeCo", "Foo Bar", "C++"]),
     "terms, retry": Terms(terms=["AcmeCo"], action="retry"),
     "terms, redact": Terms(terms=["AcmeCo", "Foo Bar", "C++"], action="redact"),
+    "terms, folded": Terms(terms=["AcmeCo", "Foo Bar"], action="redact", fold=["accents", "confusables", "leet"]),
     "terms, many": Terms(terms=[f"word{i}" for i in range(40)] + ["AcmeCo"]),
+    "risks": Risks(),
+    "risks, some": Risks(categories=["weapons"]),
+    "curated": Curated(aligner=Nobody()),
+    "personal_data": PersonalData(),
+    "personal_data, refuse": PersonalData(input="refuse", output="refuse", kinds=["email", "card"]),
+    "secrets": Secrets(),
+    "secrets, refuse": Secrets(action="refuse"),
+    "links": Links(allow=["example.com"]),
+    "links, retry": Links(action="retry"),
+    "length": Length(max_words=12),
+    "length, whole": Length(min_words=3, max_words=12, over="cut"),
+    "language": Language(allow=["en"]),
+    "slots": Slots(),
+    "sql": Sql(tables=("t",), database=Nothing()),
+    "refusal_detector": RefusalDetector(),
+    "injection": Injection(),
+    "unsafe": Unsafe(),
     "schema": Schema(schema=PERSON),
     "schema, pydantic": Schema(model=Person),
     "grounded": Grounded(),
@@ -56,6 +101,9 @@ TEXTS = (
     "Nothing to see here. " * 20,
     'Here you are: {"name": "Ann", "age": "42"}',
     '{"nme": "Ann"}',
+    "It has 17 rooms, and Zora Quist has the key. Nothing else.",
+    "select a from t; drop table t",
+    "```sql\nselect a, count(*) from t group by a\n```",
     "A\u200bcme\u00adCo and AcmeC\u0308o and ＡｃｍｅＣｏ! acmeco\u200b\u200b\u200b\u200bx AcmeCo\u0301",
 )
 

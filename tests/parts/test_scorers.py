@@ -23,8 +23,10 @@ from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion, accepts
 from mainstay.core.seams import Subject
 from mainstay.core.units import Seconds, Usd
+from mainstay.indexing import Knowledge, refresh
 from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.parts.numerals import decimal_mark, numerals
+from mainstay.parts.readers.folder import Folder
 from mainstay.parts.scorers.citations import Citations
 from mainstay.parts.scorers.cites import Cites
 from mainstay.parts.scorers.contains import Contains
@@ -38,7 +40,8 @@ from mainstay.parts.scorers.refused import Refused
 from mainstay.parts.scorers.regex import Regex
 from mainstay.parts.scorers.schema import Schema
 from mainstay.parts.scorers.similarity import Similarity, similarity
-from mainstay.parts.sources.markdown import Markdown
+from mainstay.parts.sources.indexed import Indexed
+from mainstay.parts.stores.sqlite_index import SqliteIndex
 from mainstay.testing import check_scorer
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -356,14 +359,21 @@ GUIDE = """
 """
 
 
+async def read(folder: Path) -> Indexed:
+    """The folder as a source, as it is now."""
+    index = SqliteIndex(":memory:")
+    await refresh(Knowledge(name="guide", reader=Folder(name="guide", path=str(folder)), index=index))
+    return Indexed(name="guide", index=index)
+
+
 @pytest.fixture
-def guide(tmp_path: Path) -> Markdown:
+async def guide(tmp_path: Path) -> Indexed:
     lines = [line.strip() for line in GUIDE.strip().splitlines()]
     (tmp_path / "returns.md").write_text("\n".join(lines), encoding="utf-8")
-    return Markdown(name="guide", path=str(tmp_path))
+    return await read(tmp_path)
 
 
-async def cited(guide: Markdown, text: str, *places: str, quotes: str = "") -> Opinion:
+async def cited(guide: Indexed, text: str, *places: str, quotes: str = "") -> Opinion:
     """The opinion of a text whose marks `[1]`, `[2]` cite these places, each for the sentence before it."""
     from mainstay.core.evidence import Evidence
     from mainstay.serve.citing import cite
@@ -384,7 +394,7 @@ async def cited(guide: Markdown, text: str, *places: str, quotes: str = "") -> O
     return found
 
 
-async def test_a_source_shows_a_passage_again(guide: Markdown):
+async def test_a_source_shows_a_passage_again(guide: Indexed):
     """A citation can only be checked against what its source holds now."""
     for passage in await guide.search("How long do I have to return?", limit=3, viewer=Viewer()):
         shown = await guide.passage(passage.id, viewer=Viewer())
@@ -415,14 +425,14 @@ LONG, REFUNDS = "returns.md#how-long-you-have", "returns.md#refunds"
         ("You have 30 days [1].", ["returns.md#gone"], "not there any more"),
     ],
 )
-async def test_a_sentence_is_held_to_what_it_cites(guide: Markdown, text: str, places: list[str], fault: str):
+async def test_a_sentence_is_held_to_what_it_cites(guide: Indexed, text: str, places: list[str], fault: str):
     """A wrong figure with a right-looking mark behind it is the commonest lie of a grounded feature."""
     found = await cited(guide, text, *places)
     assert found.passed is (not fault), found
     assert fault in found.reason
 
 
-async def test_a_quotation_has_to_stand_there_word_for_word(guide: Markdown):
+async def test_a_quotation_has_to_stand_there_word_for_word(guide: Indexed):
     """White space and capitals may differ; a changed word is an invented quotation."""
     text = "You have 30 days [1]."
     assert (await cited(guide, text, LONG, quotes="you can  return most items\nwithin thirty (30) days")).passed
@@ -430,13 +440,13 @@ async def test_a_quotation_has_to_stand_there_word_for_word(guide: Markdown):
     assert not wrong.passed and "does not stand in" in wrong.reason and wrong.value == 0.5
 
 
-async def test_a_source_that_changed_since_fails_its_old_citations(guide: Markdown, tmp_path: Path):
+async def test_a_source_that_changed_since_fails_its_old_citations(guide: Indexed, tmp_path: Path):
     """A citation is checked against the source as it is now, not as it was when the answer was given."""
     text = "You have 30 days to return items [1]."
     assert (await cited(guide, text, LONG)).passed
     path = tmp_path / "returns.md"
     path.write_text(path.read_text().replace("thirty (30)", "fourteen (14)"))
-    assert not (await cited(Markdown(name="guide", path=str(tmp_path)), text, LONG)).passed
+    assert not (await cited(await read(tmp_path), text, LONG)).passed
 
 
 async def test_an_answer_without_citations_fails_and_a_refusal_is_left_alone():

@@ -1,22 +1,28 @@
-"""The shipped source `markdown`: it keeps its seam's promises, whatever its folder holds."""
+"""A folder as a source: read, indexed and searched, it keeps its seam's promises, whatever the folder holds."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import mainstay
 from mainstay import testing
-from mainstay.core.errors import ConfigError
+from mainstay.core.errors import ConfigError, SourceError
 from mainstay.core.evidence import Passage, Viewer
-from mainstay.parts.sources.markdown import LONGEST, Markdown
+from mainstay.indexing import Knowledge, Report, refresh
+from mainstay.parts.parsing.cutting import LONGEST
+from mainstay.parts.readers.folder import Folder as FolderReader
+from mainstay.parts.sources.indexed import Indexed
+from mainstay.parts.stores.sqlite_index import SqliteIndex
 
 SHIPPING = (
     "# Shipping\n\nParcels leave our warehouse within two working days.\n\n## Abroad\n\nCustoms may add a week to Norway.\n"
@@ -44,17 +50,28 @@ def folder(tmp_path: Path) -> Folder:
     return make
 
 
-def source(path: Path, **options: str) -> Markdown:
-    return Markdown(name="help", path=str(path), **options)
+def read(path: Path, **options: str) -> tuple[Indexed, Report]:
+    """The folder as a source, and what there was to say of it."""
+    index = SqliteIndex(":memory:")
+    knowledge = Knowledge(name="help", reader=FolderReader(name="help", path=str(path), **options), index=index)
+    with ThreadPoolExecutor(1) as elsewhere:
+        report = elsewhere.submit(asyncio.run, refresh(knowledge)).result()
+    return Indexed(name="help", index=index), report
 
 
-async def first(source: Markdown, query: str) -> Passage:
+def source(path: Path, **options: str) -> Indexed:
+    found, report = read(path, **options)
+    assert not report.faults
+    return found
+
+
+async def first(source: Indexed, query: str) -> Passage:
     return (await source.search(query, limit=3, viewer=Viewer()))[0]
 
 
 async def test_it_keeps_the_seams_promises(folder: Folder):
     """What every source promises: well-formed passages, best first, the same each time, none where nothing answers."""
-    root = folder({"shipping.md": SHIPPING, "sub/returns.markdown": RETURNS, "notes.txt": "Nobody reads this zebra.\n"})
+    root = folder({"shipping.md": SHIPPING, "sub/returns.markdown": RETURNS, "notes.rst": "Nobody reads this zebra.\n"})
     found = await testing.check_source(
         source(root, link="https://example.com/"),
         finds=["when do parcels leave the warehouse?", "how long does customs take to Norway", "when does the money arrive?"],
@@ -81,28 +98,37 @@ async def test_passages_say_where_they_stand(folder: Folder):
 
 async def test_a_path_may_be_one_file(folder: Folder):
     """One file is knowledge too, whatever its ending, and its document is its name."""
-    root = folder({"faq.txt": SHIPPING, "other.md": RETURNS})
-    passages = await source(root / "faq.txt").search("customs Norway", limit=3, viewer=Viewer())
-    assert [p.document for p in passages] == ["faq.txt"]
-    assert not await source(root / "faq.txt").search("refunds money", limit=3, viewer=Viewer())
+    root = folder({"faq.rst": SHIPPING, "other.md": RETURNS})
+    passages = await source(root / "faq.rst").search("customs Norway", limit=3, viewer=Viewer())
+    assert [p.document for p in passages] == ["faq.rst"]
+    assert not await source(root / "faq.rst").search("refunds money", limit=3, viewer=Viewer())
 
 
 @pytest.mark.parametrize(
     ("files", "path", "said"),
     [
-        ({}, "knowledge", "no Markdown files"),
-        ({"notes.txt": "text", ".hidden/a.md": "text"}, "knowledge", "no Markdown files"),
+        ({}, "knowledge", "there are no documents"),
+        ({"notes.rst": "text", ".hidden/a.md": "text"}, "knowledge", "there are no documents"),
         ({"a.md": "text"}, "knowledg", "there is no file or folder"),
-        ({"a.md": b"caf\xe9 au lait"}, "knowledge", '"a.md" is not UTF-8'),
-        ({"sub/a.md": b"\xff\xfeh\x00i\x00"}, "knowledge", '"sub/a.md" is not UTF-8'),
     ],
 )
-def test_a_folder_that_holds_no_knowledge_is_said_at_load(folder: Folder, files, path, said):
-    """An empty folder, a mistyped one and a file in another encoding are errors of the project, not answers of nothing."""
-    root = folder(files)
+async def test_a_folder_that_holds_no_knowledge_is_said_at_load(project: Callable[..., Path], files, path, said):
+    """An empty folder and a mistyped one are errors of the project, not answers of nothing."""
+    root = project(f'[sources.help]\npath = "{path}"\n', files={f"knowledge/{name}": text for name, text in files.items()})
+    (root / "knowledge").mkdir(exist_ok=True)
     with pytest.raises(ConfigError, match=said) as caught:
-        source(root.parent / path)
-    assert caught.value.next
+        mainstay.open(root, environ={}, dev=True)
+    assert caught.value.next and "sources.help" in caught.value.where
+
+
+def test_a_page_in_another_encoding_is_named_by_its_byte(folder: Folder):
+    """What is guessed wrongly is quoted wrongly: a page that is no UTF-8 is left out and said, with the place of the slip."""
+    found, report = read(folder({"a.md": b"caf\xe9 au lait", "b.md": b"h\x00i\x00", "c.md": SHIPPING}))
+    assert [fault.line for fault in report.faults] == [
+        "a.md: it is not UTF-8: invalid continuation byte at byte 3; next: save it as UTF-8",
+        "b.md: it is no text: there is a zero at character 1; UTF-16 needs its byte order mark; next: save it as UTF-8",
+    ]
+    assert report.added == ("c.md",) and found.version
 
 
 async def test_a_file_without_words_is_no_harm(folder: Folder):
@@ -182,8 +208,10 @@ def test_a_link_to_nowhere_is_named(folder: Folder, target: str):
     """A page that is silently left out would be a question that is silently refused."""
     root = folder({"a.md": SHIPPING, "sub/b.md": RETURNS})
     (root / "sub" / "page.md").symlink_to(root / "sub" / target)
-    with pytest.raises(ConfigError, match=r'"sub/page\.md" cannot be read'):
-        source(root)
+    _, report = read(root)
+    (fault,) = report.faults
+    assert fault.line.startswith("sub/page.md: it cannot be read: ") and "next: " in fault.line
+    assert set(report.added) == {"a.md", "sub/b.md"}
 
 
 @contextlib.contextmanager
@@ -208,19 +236,33 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
-@pytest.mark.parametrize(("locked", "mode"), [("a.md", 0), ("sub", 0), ("sub", 0o444), ("sub/deep", 0)])
-def test_what_cannot_be_read_is_named(open_folder: Path, locked: str, mode: int):
-    """A page or a folder that is silently left out would be questions that are silently refused."""
+@pytest.mark.parametrize(("locked", "mode"), [("sub", 0), ("sub", 0o444), ("sub/deep", 0)])
+def test_a_folder_that_cannot_be_looked_into_is_named(open_folder: Path, locked: str, mode: int):
+    """What is silently left out would be questions that are silently refused: it is not known what there is."""
     for file in ("a.md", "b.md", "sub/c.md", "sub/deep/d.md"):
         (open_folder / file).parent.mkdir(parents=True, exist_ok=True)
         (open_folder / file).write_text(SHIPPING)
     (open_folder / locked).chmod(mode)
     try:
-        with as_nobody(), pytest.raises(ConfigError, match=rf'{locked}[^"]*" cannot be read: Permission denied') as refused:
-            source(open_folder)
+        with as_nobody(), pytest.raises(SourceError, match=rf'{locked}[^"]*" cannot be read: Permission denied') as refused:
+            read(open_folder)
     finally:
         (open_folder / locked).chmod(0o755)
     assert refused.value.next
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
+def test_a_page_that_cannot_be_read_is_named(open_folder: Path):
+    """One page without rights costs a line in the report, and none of the others."""
+    for file in ("a.md", "b.md"):
+        (open_folder / file).write_text(SHIPPING)
+    (open_folder / "a.md").chmod(0)
+    with as_nobody():
+        _, report = read(open_folder)
+    assert [fault.line for fault in report.faults] == [
+        "a.md: it cannot be read: Permission denied; next: make it readable, or take it away"
+    ]
+    assert report.added == ("b.md",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are none there")

@@ -552,6 +552,68 @@ def test_a_cache_is_used_by_many_threads(make: Make):
     assert errors == []
 
 
+def test_what_is_dropped_is_gone_and_can_be_put_again(make: Make):
+    """An answer that rests on what changed is not given again; the new answer to the same call is."""
+    cache, settled = make()
+    for key in (b"a", b"b", b"c"):
+        cache.put(key, b"old " + key, keep=100)
+    cache = settled()
+    assert sorted((key, value) for key, _, value in cache.items()) == [(k, b"old " + k) for k in (b"a", b"b", b"c")]
+    cache.drop([b"a", b"c", b"never there"])
+    cache.drop([])
+    assert [cache.get(key) is None for key in (b"a", b"b", b"c")] == [True, False, True]
+    assert [key for key, _, _ in cache.items()] == [b"b"]
+    cache.put(b"a", b"new", keep=100)
+    assert cache.get(b"a")[1] == b"new"
+
+
+def test_items_that_have_ended_are_not_listed(make: Make, clock: Clock):
+    """Nobody is shown what may not be served any more."""
+    cache, settled = make()
+    cache.put(b"short", b"1", keep=10)
+    cache.put(b"long", b"2", keep=100)
+    cache = settled()
+    clock.moved = 50
+    assert [key for key, _, _ in cache.items()] == [b"long"]
+
+
+def test_what_one_process_drops_another_does_not_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server keeps recent answers in its memory: what is dropped from outside is not served from there, nor written again."""
+    monkeypatch.setattr(sqlite_cache, "NOTICE", 0.05)
+    server, outside = SqliteCache(tmp_path / "c.db"), SqliteCache(tmp_path / "c.db")
+    server.put(b"kept", b"1", keep=100)
+    server.put(b"k", b"1", keep=100)
+    server.flush()
+    server.put(b"unwritten", b"1", keep=100)
+    assert server.get(b"k")[1] == b"1"
+    outside.drop([b"k", b"unwritten"])
+    time.sleep(0.1)
+    assert server.get(b"k") is None and server.get(b"unwritten") is None
+    assert server.get(b"kept")[1] == b"1"
+    server.flush()
+    third = SqliteCache(tmp_path / "c.db")
+    assert [key for key, _, _ in third.items()] == [b"kept"]
+    server.put(b"k", b"2", keep=100)
+    server.flush()
+    time.sleep(0.1)
+    assert outside.get(b"k")[1] == b"2" and server.get(b"k")[1] == b"2"
+    for cache in (server, outside, third):
+        cache.close()
+
+
+def test_what_was_dropped_before_it_was_written_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A process that is asked nothing meanwhile still learns what was dropped, before it writes its latest answers."""
+    monkeypatch.setattr(sqlite_cache, "NOTICE", 3600.0)
+    server, outside = SqliteCache(tmp_path / "c.db"), SqliteCache(tmp_path / "c.db")
+    server.put(b"k", b"1", keep=100)
+    outside.drop([b"k"])
+    server.flush()
+    third = SqliteCache(tmp_path / "c.db")
+    assert list(third.items()) == []
+    for cache in (server, outside, third):
+        cache.close()
+
+
 def test_two_caches_on_one_file_see_each_others_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What one process puts, another finds, and a miss of its own before does not hide it."""
     monkeypatch.setattr(sqlite_cache, "NOTICE", 0.05)

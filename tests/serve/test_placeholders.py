@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 
@@ -159,7 +160,7 @@ async def test_a_reader_who_leaves_leaves_no_name(opened):
     ],
 )
 async def test_what_ends_before_it_was_screened_is_recorded_without_its_texts(opened, caplog, asked_with, input, reason):
-    """A call that is refused before, or by, the guard that hides what is private leaves no text of it on the disk or in the log."""
+    """A call that is refused before, or by, the guard that hides what is private leaves no text of it on disk or in the log."""
     part = """
         class Fails:
             hold = 0
@@ -194,9 +195,8 @@ async def test_an_input_that_can_hold_no_placeholder_is_refused_by_name(opened):
 
 async def test_images_and_redaction(opened):
     """`redact` hides for good, and an image goes on as it is."""
-    text = feature(input='[{ personal_data = "redact" }]').replace(
-        "[guards]", '[input]\n    question = "text"\n    photo = "image?"\n    [guards]'
-    )
+    fields = '[input]\n    question = "text"\n    photo = "image?"\n    [guards]'
+    text = feature(input='[{ personal_data = "redact" }]').replace("[guards]", fields)
     app = opened(small('replies = ["Hello [email] {last}"]'), text, PROMPT)
     answer = await app.run("answers", question=f"I am {ANN}", photo="data:image/png;base64,iVBORw0KGgo=")
     assert answer.text == "Hello [email] I am [email]"
@@ -245,7 +245,7 @@ def test_a_stream_in_any_cut_says_what_the_whole_says(pieces, cuts):
     text = "".join(pieces)
     places = sorted({0, len(text), *[c for c in cuts if c <= len(text)]})
     restoring = Restoring(MAP)
-    out = [e.text for a, b in zip(places, places[1:], strict=False) for e in restoring.events([Text(text[a:b])])]
+    out = [e.text for a, b in itertools.pairwise(places) for e in restoring.events([Text(text[a:b])])]
     out += [e.text for e in restoring.events([], over=True)]
     assert "".join(out) == restored(text, MAP)
 

@@ -367,8 +367,8 @@ MISSING = [
     settings(
         "kind of source",
         "path",
-        'kind = "markdwn"\npath',
-        f'{M}:5 sources.docs.kind: there is no kind of source "markdwn"; did you mean "markdown"?{OWN}',
+        'kind = "foldr"\npath',
+        f'{M}:5 sources.docs.kind: there is no kind of source "foldr"; did you mean "folder"?{OWN}',
     ),
     settings(
         "observer",
@@ -499,7 +499,9 @@ PROMPTS = [
         f'{P}:6: nothing gives the variable `qestion`; did you mean "question"?',
     ),
     prompt(
-        "first of two", "{{ b }}\n{{ a }}\n", f"{P}:1: nothing gives the variable `b`; known: history, passages, question, steps"
+        "first of two",
+        "{{ b }}\n{{ a }}\n",
+        f"{P}:1: nothing gives the variable `b`; known: history, passages, question, slots, steps",
     ),
     prompt(
         "passages without sources",

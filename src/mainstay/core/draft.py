@@ -14,18 +14,20 @@ from mainstay.core.model import ModelRequest, ToolCall
 from mainstay.core.reasons import Reason
 
 Author = Literal["model", "source", "team", "message"]
-Stage = Literal["input", "output"]
+Stage = Literal["input", "passage", "output"]
 Action = Literal["allow", "replace", "retry", "refuse"]
 
 
 class Draft(Struct, frozen=True, kw_only=True):
     """What a guard is shown.
 
-    At stage `input` only `call` counts. At stage `output`, `text` is everything written so far and its first `shown`
-    characters have left already: a guard may not change those. `complete` says that nothing more will be written.
-    `author` says who wrote it: a model, a source that is quoted, the team (a rule, a function, a classifier's template), or the
-    ladder's own message. `data` is the structured answer once a guard has read it out of the text. `tool_calls` come only from
-    plain models. `ask` runs another feature (a judge) within the call's time and money; None where nobody may be asked, as at load.
+    At stage `input` only `call` counts. At stage `passage`, which only guards see that have `passages = True`, `text` is a
+    passage that was found and no model has read yet: `refuse` leaves it out. At stage `output`, `text` is everything written so
+    far and its first `shown` characters have left already: a guard may not change those. `complete` says that nothing more will
+    be written. `author` says who wrote it: a model, a source that is quoted, the team (a rule, a function, a classifier's
+    template), or the ladder's own message. `data` is the structured answer once a guard has read it out of the text. `tool_calls`
+    come only from plain models. `ask` runs another feature (a judge) within the call's time and money; None where nobody may be
+    asked, as at load.
     """
 
     call: Call

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from typing import Literal
 
 from msgspec import Struct
@@ -14,6 +16,10 @@ class Viewer(Struct, frozen=True, kw_only=True):
 
     tenant: str = "default"
     roles: tuple[str, ...] = ()
+
+    def among(self, tenants: Collection[str], roles: Collection[str]) -> bool:
+        """Whether this is one of those who may see something; none named means all."""
+        return (not tenants or self.tenant in tenants) and (not roles or not set(roles).isdisjoint(self.roles))
 
 
 class Curated(Struct, frozen=True, kw_only=True):
@@ -46,6 +52,11 @@ class Passage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int = 0
     score: float = 0.0
     curated: Curated | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of its text: whether it still says the same."""
+        return hashlib.blake2b(self.text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 class Slot(Struct, frozen=True, kw_only=True, omit_defaults=True):

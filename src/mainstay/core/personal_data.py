@@ -92,9 +92,9 @@ _CODES: tuple[tuple[str, Callable[[str], bool]], ...] = (
 
 _RUN = re2.compile(r"[+(]{0,2}\b[0-9](?:[ ./()-]{0,3}[0-9]){6,}\b\)?")
 _GROUP = re.compile(r"[0-9]+")
-_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?= ?[A-Za-z0-9])")
+_ACCOUNT = re2.compile(r"\b[A-Za-z]{2}[0-9]{2}")
 _QUAD = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9])")
-_SIX = re.compile(r"(?<![\w:])[0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}(?![\w:])")
+_SIX = re2.compile(r"\b[0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}\b")
 _TRUNK = re.compile(r"00?[1-9][0-9]{8,12}")
 _CALL = re.compile(
     r"(?i)\b(?:call|phone|mobile|cell|tel|fax|whatsapp|sms|text|dial|ring|reach|handy|t[ée]l[ée]phone|tel[ée]fono?|anruf|appel|ll[aá]m)"
@@ -160,7 +160,8 @@ def _addresses(text: str) -> Iterator[Found]:
     """IP addresses with colons. Those with dots are read with the other numbers."""
     if ":" in text:
         for match in _SIX.finditer(text):
-            if any(c.isdigit() for c in match[0]) and _is_ip(match[0]):
+            around = text[match.start() - 1 : match.start()] + text[match.end() : match.end() + 1]
+            if ":" not in around and any(c.isdigit() for c in match[0]) and _is_ip(match[0]):
                 yield Found("ip", *match.span())
 
 

@@ -75,7 +75,7 @@ class CuratedSpec(Spec, frozen=True, kw_only=True):
 class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source of evidence."""
 
-    kind: Annotated[str, Meta(description="`markdown`, or a part of your own.")] = "markdown"
+    kind: Annotated[str, Meta(description="`folder`, `sql`, `http`, or a part of your own.")] = "folder"
     path: Annotated[str | None, Meta(description="The folder or file, from mainstay.toml; `folder` needs it.")] = None
     url: Annotated[str | None, Meta(description="The address; `http` needs it.")] = None
     database: Annotated[str | None, Meta(description="The name of a database in mainstay.toml; `sql` needs it.")] = None

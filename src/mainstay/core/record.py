@@ -62,12 +62,13 @@ class GuardNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
-class Found(Struct, frozen=True):
-    """A passage that a call was given: where it is, and the version of its document then."""
+class Found(Struct, frozen=True, omit_defaults=True):
+    """A passage that a call was given: where it is, the version of its document then, and the hash of the passage's own text."""
 
     source: str
     passage: str
     version: str
+    digest: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):

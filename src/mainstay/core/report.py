@@ -46,7 +46,8 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer to one case, and what the scorers say of it.
 
     `turn` counts repeats of the same case from 0. `kept` says that the answer was given in an earlier evaluation of the same
-    release. `shown` is the text, or the data as JSON. `first_word_us` is None where nothing was streamed.
+    release. `shown` is the text, or the data as JSON. `first_word_us` is None where nothing was streamed. `signals` are what the
+    answer's `confidence` was measured by.
     """
 
     case: str
@@ -61,6 +62,8 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_nano_usd: int | None = 0
     opinions: dict[str, Opinion] = {}
     kept: bool = False
+    confidence: float | None = None
+    signals: dict[str, float] = {}
 
     @property
     def passed(self) -> bool | None:

@@ -7,7 +7,7 @@ A part is found by entry point (`mainstay.providers`, `.sources`, `.readers`, `.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -50,7 +50,8 @@ class Hold(Enum):
 
 class Guard(Protocol):
     """Judges a draft, or an input. Made with the options of the feature file as keywords; an option called `classifier` or
-    `database` names one of `mainstay.toml`, and the guard is given the thing itself.
+    `database` names one of `mainstay.toml`, and the guard is given the thing itself; one called `file` names a file beside
+    feature.toml, and the guard is given its bytes.
 
     `hold` is a number of characters, or a `Hold`: that much at the end of an unfinished text stays back. What a guard says of
     a growing text must agree with what it says of the whole: it stops or changes nothing in an unfinished text that more text
@@ -58,6 +59,8 @@ class Guard(Protocol):
 
     A guard that keeps private what a call brings says so with the attribute `hides = True`: until it has seen the input, nothing
     of the call's texts is recorded or logged.
+    One with the class attribute `passages = True` is also shown each passage that was found, before any model is. One with
+    `experimental = True` is below the operating point that its card states.
     """
 
     hold: int | Hold
@@ -84,11 +87,30 @@ class Source(Protocol):
         ...
 
 
+class Timely(Protocol):
+    """A source that asks others on its way, and does without those that fail or are late."""
+
+    async def search_until(self, query: str, *, limit: int, viewer: Viewer, until: float) -> tuple[list[Passage], Sequence[str]]:
+        """As `search`, done by that moment (`time.monotonic()`); and a sentence for the record about each that did not help."""
+        ...
+
+
 class Shows(Protocol):
     """A source that can show again what it found: needed to open a citation, and to check it."""
 
     async def passage(self, id: str, *, viewer: Viewer) -> Passage | None:
         """The passage with that id as it is now; None where there is none any more, or none for this viewer."""
+        ...
+
+
+class Opens(Protocol):
+    """A source that can show a document whole: what stands around a citation, and what is gone rather than hidden."""
+
+    async def document(self, id: str, *, viewer: Viewer | None) -> list[Passage]:
+        """The passages of a document in their order, as far as this viewer may see them; none where there is no such document.
+
+        None as the viewer stands for whoever looks after the sources, who sees everything. It never comes from outside.
+        """
         ...
 
 
@@ -172,7 +194,7 @@ class Reader(Protocol):
     """Reads the documents of a source, to be indexed.
 
     Made with keywords like a `Source`, and with `http`, the shared HTTP client, or `database`, one of mainstay.toml, where its
-    signature has them.
+    signature has them. One whose class says `at_load = True` is read whenever the project is loaded; others by `mainstay index`.
     """
 
     def documents(self) -> AsyncIterator[Raw]:
@@ -246,6 +268,14 @@ class Cache(Protocol):
 
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         """Keep this for so many seconds. May return before it is on disk."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, float, bytes]]:
+        """What it holds: each key, when it was stored, and what. Another process's latest may be missing."""
+        ...
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        """Forget these. Another process that uses the same cache gives them for a second more at most."""
         ...
 
 

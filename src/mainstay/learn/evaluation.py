@@ -24,7 +24,7 @@ from mainstay.core.answer import Answer, Event
 from mainstay.core.call import Call
 from mainstay.core.case import Case
 from mainstay.core.errors import BadRequest, ConfigError
-from mainstay.core.evidence import Passage, Viewer
+from mainstay.core.evidence import Passage, Slot, Viewer
 from mainstay.core.feature import StaleRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Record
@@ -181,7 +181,7 @@ class _Sitting:
 
     async def _case(self, case: Case, turn: int) -> None:
         """One case: every contender answers it, the first one in turns, and then all are scored."""
-        contenders = {name: _with_passages(ready, case) for name, ready in self._plan.contenders.items()}
+        contenders = {name: _with_evidence(ready, case) for name, ready in self._plan.contenders.items()}
         order = list(contenders) if turn % 2 else list(reversed(contenders))
         answered = {name: await self._answered(case, turn, contenders[name]) for name in order}
         rival = answered[BASELINE][0] if BASELINE in answered else None
@@ -222,6 +222,8 @@ class _Sitting:
 
     async def _answered(self, case: Case, turn: int, ready: Ready) -> tuple[Record, bool]:
         """The answer of one release to one case, and whether it was given before."""
+        if ready.slots is not None and case.slots is None:  # what it would rest on may be another by now
+            return await self._ask(case, ready), False
         key = _key(case, turn, ready)
         kept = await self._known(key)
         if kept is not None:
@@ -317,8 +319,22 @@ class _Pinned:
         return next((p for p in self._passages if p.id == id), None)
 
 
-def _with_passages(ready: Ready, case: Case) -> Ready:
+class _PinnedSlots:
+    """The facts of one case, in place of what would be fetched."""
+
+    private = False
+
+    def __init__(self, slots: tuple[Slot, ...]) -> None:
+        self._slots = slots
+
+    async def fetch(self, values: Mapping[str, Any], shown: Mapping[str, Any], *, seconds: float) -> tuple[Slot, ...]:
+        return self._slots
+
+
+def _with_evidence(ready: Ready, case: Case) -> Ready:
     """The release, with the evidence that the case brings."""
+    if case.slots is not None:
+        ready = msgspec.structs.replace(ready, slots=_PinnedSlots(case.slots))
     if case.passages is None:
         return ready
     by_source = {
@@ -350,6 +366,8 @@ def _result(case: Case, turn: int, record: Record, *, kept: bool, opinions: dict
         cost_nano_usd=outcome.cost_nano_usd,
         opinions=opinions,
         kept=kept,
+        confidence=answer.confidence,
+        signals=outcome.signals,
     )
 
 

@@ -7,6 +7,7 @@ features go through before a launch, and what went wrong where they did not.
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from mainstay.core.case import Case
+from mainstay.core.evidence import Curated
 from mainstay.core.feature import Feature
 from mainstay.core.record import Record
 from mainstay.core.release import EVERY, Attestation, Link, Switched
@@ -40,7 +42,9 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What the checklist looks at: the feature as it is now, and what is known of it. `said` tells what its file says itself."""
+    """What the checklist looks at: the feature as it is now, and what is known of it. `said` tells what its file says itself,
+    `curated` who answers for each of its sources.
+    """
 
     ready: Ready
     cases: Sequence[Case]
@@ -50,6 +54,7 @@ class Known(Struct, frozen=True, kw_only=True):
     observers: Sequence[str]
     said: Callable[[str], bool]
     now: float
+    curated: Mapping[str, Curated | None] = {}
 
     @property
     def feature(self) -> Feature:
@@ -96,8 +101,19 @@ def _validated(known: Known) -> Line:
         return _met("output", "every answer fits its schema")
     if feature.guards.output:
         names = [spec if isinstance(spec, str) else next(iter(spec)) for spec in feature.guards.output]
-        return _met("output", f"guards on what goes out: {', '.join(names)}")
+        weak = set(experimental(known.ready))
+        shown = [f"{name} (experimental)" if name in weak else name for name in names]
+        if weak.issuperset(names):
+            what = f"only experimental guards look at what goes out: {', '.join(names)}"
+            return _not("output", what, 'add one that is not experimental, such as "terms", under [guards] of feature.toml')
+        return _met("output", f"guards on what goes out: {', '.join(shown)}")
     return _not("output", "nothing checks what goes out", 'add output = ["size"] under [guards] of feature.toml')
+
+
+def experimental(ready: Ready) -> list[str]:
+    """The guards of a feature that say of themselves that they are below the operating point of their card."""
+    guards = (*ready.input_guards, *ready.output_guards)
+    return list(dict.fromkeys([guard.name for guard in guards if getattr(guard.guard, "experimental", False)]))
 
 
 def _capped(known: Known) -> Line:
@@ -195,11 +211,28 @@ def _data_policy(known: Known) -> Line:
     return _not("data", "what records keep of texts is not stated", 'add log = "full", "redacted" or "none" to feature.toml')
 
 
+def _answered_for(known: Known) -> Line:
+    """Somebody answers for the content of sources where the stakes are high, and no review is overdue."""
+    today = datetime.datetime.fromtimestamp(known.now, datetime.UTC).date().isoformat()
+    overdue = [f"{name} (due {c.review})" for name, c in known.curated.items() if c is not None and c.overdue(today)]
+    declare = "under its [sources…] table of mainstay.toml, write curated = { approver = …, review = … }"
+    if overdue:
+        again = "review it, and write the next date into mainstay.toml"
+        return _not("curated", f"a review of content is overdue: {', '.join(overdue)}", again)
+    nobody = [name for name, curated in known.curated.items() if curated is None]
+    if known.feature.stakes == "high" and nobody:
+        what = f"nobody answers for the whole of {', '.join(nobody)}, and the stakes are high"
+        return Line(name="curated", standing="unknown", what=what, next=f"{declare}, unless each document says so")
+    named = [f"{name}, by {c.approver} until {c.review}" for name, c in known.curated.items() if c is not None]
+    return _met("curated", f"answered for: {'; '.join(named)}" if named else "the stakes are normal")
+
+
 RULES: tuple[Callable[[Known], Line], ...] = (
     _golden_set,
     _validated,
     _capped,
     _data_policy,
+    _answered_for,
     _watched,
     _drilled,
     _stressed,

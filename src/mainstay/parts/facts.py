@@ -11,8 +11,9 @@ Portuguese; compound ones (`twenty-one`), fractions, weekdays, relative dates (`
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -22,14 +23,17 @@ from mainstay.parts.units import COUNTED, MONTHS, ORDINALS, SCALES, SHORT_MONTHS
 Kind = Literal["number", "date", "time", "code"]
 Key = tuple[str, Any]  # ("EUR", 1299), ("mass", 2000), ("", 12), ("date", (2026, 11, 21)), ("time", 870), ("code", "sku1234")
 DayOrder = Literal["dm", "md", ""]
+ReadDate = Callable[[re.Match[str], DayOrder], Iterator[Key]]
 
 _NO_CODE = COUNTED | ORDINALS | SCALES.keys()
 GONE = "\x1f"  # in place of what was read already
 NEAR = 12  # characters before a number in which its currency stands
 _BLANK = " \u00a0\u2007\u2009\u202f"
-_ADDRESS = re.compile(r"(?i)\b(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_DIGIT = re.compile(r"\d")
+_PIECE = re.compile(r"\S+")
 _MARK = re.compile(r"\[\d{1,3}\]")
-_MONTH = "(" + "|".join(sorted(map(re.escape, MONTHS), key=len, reverse=True)) + r")(?!\w)\.?"
+_MONTH = r"([^\W\d_]{3,10})(?!\w)\.?"
 _OF_YEAR = rf"(?:,?[{_BLANK}](?:de |del |do )?(\d{{4}})(?!\w))?"
 _DAY_MONTH = re.compile(
     rf"(?i)(?<![\w.,])(\d{{1,2}})(?:\.|st|nd|rd|th|er|º|°|ª)?[{_BLANK}]?(?:of |de |di |d[’'])?{_MONTH}{_OF_YEAR}"
@@ -52,7 +56,9 @@ _PHONE = re.compile(r"(?<![\w.,])(?:\+\d|\(?0\d)[\d ()/.\u00a0-]{4,18}\d(?!\w)")
 _VERSION = re.compile(r"(?<![\w.,])[vV]?\d+(?:\.\d+){2,}(?:[-+.]?[A-Za-z][\w.]*)?(?!\w)")
 _HASHED = re.compile(r"#[ ]?([\w-]*\d[\w-]*)")
 _DASHED = re.compile(r"(?<![\w-])\d{2,}(?:-\d{2,}){2,}(?![\w-])")
-_TOKEN = re.compile(r"(?<![^\W_])(?=[^\s]*\d)[^\W_]+(?:[-_.+][^\W_]+)*")
+_TOKEN = re.compile(r"[^\W_]+(?:[-_.+][^\W_]+)*")
+_DECADE = re.compile(r"((?:1[5-9]|20)\d0)[’']?s(?!\w)")
+_SPAN = re.compile(r"((?:19|20)\d\d)[-–/](\d\d)(?!\d)")
 _GROUPED = re.compile(r"\d{1,3}(?:\.\d{3})+")
 _NUMBER_THEN = re.compile(r"\d+(?:[.,]\d+)*(-)?([^\W\d_]+)(?:-.*)?")
 _THEN_NUMBER = re.compile(r"([^\W\d_]+)\d+(?:[.,]\d+)*")
@@ -87,21 +93,27 @@ class Fact(NamedTuple):
     numbers: frozenset[Decimal] = frozenset()
 
 
-def facts(text: str, order: DayOrder = "", language: str = "") -> list[Fact]:
+def facts(text: str, order: DayOrder = "", language: Callable[[], str] = str) -> list[Fact]:
     """The facts of a text, in its order. Numbers in words are read in this language, or in all of them where none is given.
 
     >>> [sorted(fact.keys) for fact in facts("It weighs 2 kg.")]
     [[('mass', Decimal('2000'))]]
     """
     found: list[Fact] = []
-    if any(map(str.isdigit, text)):
-        rest = _MARK.sub(_gone, _ADDRESS.sub(_gone, text))
-        for read in (_dates, _times, _codes):
+    said = set(_WORD.findall(text.casefold()))
+    if _DIGIT.search(text) is not None:
+        rest = _MARK.sub(_gone, _PIECE.sub(_without_address, text))
+        for read in (_DATES if said & MONTHS.keys() else _NUMBER_DATES, _times, _codes):
             for fact in read(rest, order):
                 found.append(fact)
                 rest = f"{rest[: fact.start]}{GONE * (fact.end - fact.start)}{rest[fact.end :]}"
         found += _numbers(rest)
-    found += _spelled(text, language)
+    if (
+        not said.isdisjoint(_SMALL)
+        or "one" in said
+        or ("-" in text and any(word.partition("-")[0] in _FIRST for word in said if "-" in word))
+    ):
+        found += _spelled(text, language())
     return sorted(found, key=lambda fact: fact.start)
 
 
@@ -109,12 +121,19 @@ def _gone(match: re.Match[str]) -> str:
     return GONE * len(match[0])
 
 
+def _without_address(piece: re.Match[str]) -> str:
+    """Addresses and links are not looked at here."""
+    written = piece[0]
+    address = "@" in written or "://" in written or written.startswith("www.")
+    return GONE * len(written) if address else written
+
+
 # Dates and times
 
 
-def _dates(text: str, order: DayOrder) -> Iterator[Fact]:
+def _dates(text: str, order: DayOrder, patterns: Sequence[tuple[re.Pattern[str], ReadDate]]) -> Iterator[Fact]:
     taken: list[tuple[int, int]] = []
-    for pattern, read in _DATE_PATTERNS:
+    for pattern, read in patterns:
         for match in pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
@@ -130,7 +149,7 @@ def _is_date(year: int | None, month: int, day: int | None) -> bool:
 
 def _month(written: str, whole: str) -> int:
     """The month of that name; 0 where it may well be another word, as in `5 out of 6`."""
-    number = MONTHS[written.casefold()]
+    number = MONTHS.get(written.casefold(), 0)
     plain = written.casefold() in SHORT_MONTHS and not written[0].isupper() and "." not in whole
     return 0 if plain and not re.search(r"\d{4}", whole) else number
 
@@ -169,19 +188,17 @@ def _read_digits(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
         yield "code", match[0]
 
 
-def _read_day_dot(match: re.Match[str], order: DayOrder) -> Iterator[Key]:
-    yield "date", (None, int(match[2]), int(match[1]))
-    yield "", Decimal(f"{match[1]}.{match[2]}")  # or a number at the end of a sentence
-
-
-_DATE_PATTERNS = (
+_IN_DIGITS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_YEAR_FIRST, _read_year_first),
+    (_DIGITS, _read_digits),
+)
+_WITH_MONTHS: tuple[tuple[re.Pattern[str], ReadDate], ...] = (
     (_DAY_MONTH, _read_day_month),
     (_MONTH_DAY, _read_month_day),
     (_MONTH_YEAR, _read_month_year),
-    (_DIGITS, _read_digits),
-    (_DAY_DOT, _read_day_dot),
 )
+_NUMBER_DATES = functools.partial(_dates, patterns=_IN_DIGITS)
+_DATES = functools.partial(_dates, patterns=(*_IN_DIGITS[:1], *_WITH_MONTHS, *_IN_DIGITS[1:]))
 
 
 def _times(text: str, order: DayOrder) -> Iterator[Fact]:
@@ -203,12 +220,19 @@ def _times(text: str, order: DayOrder) -> Iterator[Fact]:
 def _codes(text: str, order: DayOrder) -> Iterator[Fact]:
     taken: list[tuple[int, int]] = []
     for pattern in (_IBAN, _PHONE, _VERSION, _DASHED, _HASHED, _TOKEN):
-        for match in pattern.finditer(text):
+        for match in _tokens(text) if pattern is _TOKEN else pattern.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
             if _is_code(pattern, match[0]):
                 taken.append(match.span())
                 yield Fact("code", *match.span(), match[0], frozenset({("code", code(match[0]))}))
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """The words with digits in them."""
+    for piece in _PIECE.finditer(text):
+        if any(map(str.isdigit, piece[0])):
+            yield from _TOKEN.finditer(text, *piece.span())
 
 
 def _is_code(pattern: re.Pattern[str], written: str) -> bool:
@@ -218,7 +242,7 @@ def _is_code(pattern: re.Pattern[str], written: str) -> bool:
         return not _GROUPED.fullmatch(written)
     if pattern is not _TOKEN:
         return True
-    if not any(map(str.isalpha, written)):
+    if not any(map(str.isalpha, written)) or not any(map(str.isdigit, written)):
         return False
     if number := _NUMBER_THEN.fullmatch(written):  # 5kg, 27-inch, 3rd, 24-hour; but not 12ab
         dash, word = number[1], number[2]
@@ -248,9 +272,17 @@ def _numbers(text: str) -> list[Fact]:
         digits = "".join(filter(str.isdigit, numeral.written)).lstrip("0")
         values += tuple([v for v in numeral.others if str(abs(v)).replace(".", "").lstrip("0") == digits])
         start, end = numeral.at, numeral.at + len(numeral.written.rstrip("%"))
-        fact = _number(text, start, end, values)
-        found.append(fact)
+        found.append(_decade(text, start, end) or _number(text, start, end, values))
     return _shared(found, text)
+
+
+def _decade(text: str, start: int, end: int) -> Fact | None:
+    """`1980s` and `1980’s`, which are no seconds."""
+    match = _DECADE.match(text, start)
+    if match is None or match.end(1) != end:
+        return None
+    year = Decimal(match[1])
+    return Fact("number", *match.span(), match[0], frozenset({("decade", year // 10)}), numbers=frozenset({year}))
 
 
 def _number(text: str, start: int, end: int, values: tuple[Decimal, ...], *, spelled: bool = False) -> Fact:
@@ -270,7 +302,10 @@ def _number(text: str, start: int, end: int, values: tuple[Decimal, ...], *, spe
             negative = currency[2] and all(value > 0 for value in values)
             values = tuple([-value for value in values]) if negative else values
             units, until = found, until if not units else end
-    keys = {(dimension, value * size) for dimension, size in units for value in values}
+    keys: set[Key] = {(dimension, value * size) for dimension, size in units for value in values}
+    day = None if units else _DAY_DOT.match(text, start)
+    if day is not None and _is_date(None, int(day[2]), int(day[1])):  # 21.11., unless it is a number at the end of a sentence
+        keys = {("date", (None, int(day[2]), int(day[1]))), *(("", value) for value in values)}
     counts = not units and _STARTS_WORD.match(text, until) is not None
     bare = frozenset(("", value) for value in values)
     numbers = frozenset(values)
@@ -308,6 +343,9 @@ def _shared(found: list[Fact], text: str) -> list[Fact]:
     """
     for i in range(len(found) - 1):
         first, second = found[i], found[i + 1]
+        if (years := _SPAN.match(text, first.start)) and years.end() == second.end:  # 2018–19
+            later = Decimal(years[1][:2] + years[2])
+            found[i + 1] = second._replace(keys=frozenset({("", later)}), numbers=frozenset({later}))
         if first.bare is second.bare or not _RANGE.fullmatch(text, first.end, second.start):
             continue
         one, other = (first, second) if first.bare else (second, first)
@@ -327,19 +365,25 @@ def _size(key: Key, fact: Fact) -> tuple[str, Decimal]:
     return key[0], Decimal(1)
 
 
-_SPELLED_WORDS = {language: re.compile(rf"(?i)(?<![\w-])(?:{'|'.join(words)})(?!\w)") for language, words in SPELLED.items()}
-_ONE = re.compile(r"(?i)(?<![\w-])one(?=[ -]\w)")
+_SMALL: dict[str, dict[str, int]] = {}  # each small number in words, and what it is in which language
+for _language, _numbers_of in SPELLED.items():
+    for _word, _number_of in _numbers_of.items():
+        _SMALL.setdefault(_word, {})[_language] = _number_of
+
+
+_FIRST = _SMALL.keys() | {"one"}
 
 
 def _spelled(text: str, language: str) -> Iterator[Fact]:
-    seen: set[int] = set()
-    for known in (language,) if language in SPELLED else SPELLED:
-        for match in _SPELLED_WORDS[known].finditer(text):
-            if match.start() not in seen:
-                seen.add(match.start())
-                yield _number(text, *match.span(), (Decimal(SPELLED[known][match[0].casefold()]),), spelled=True)
-    if language in ("", "en"):
-        for match in _ONE.finditer(text):
-            fact = _number(text, *match.span(), (Decimal(1),), spelled=True)
+    for match in _WORD.finditer(text):
+        word, start = match[0].casefold(), match.start()
+        if word not in _SMALL:
+            word = word.partition("-")[0]
+        meanings = _SMALL.get(word)
+        if word == "one" and language in ("", "en"):
+            fact = _number(text, start, start + 3, (Decimal(1),), spelled=True)
             if not fact.bare:
                 yield fact
+        elif meanings is not None and (language in meanings or language not in SPELLED):
+            values = {meanings[language]} if language in meanings else set(meanings.values())
+            yield _number(text, start, start + len(word), tuple(map(Decimal, sorted(values))), spelled=True)

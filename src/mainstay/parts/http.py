@@ -89,9 +89,13 @@ class Endpoint:
         """Send the body; `async with` gives the `Reply`."""
         return Exchange(self, b"%b%d\r\n\r\n%b" % (self._post, len(body), body))
 
+    def ask(self) -> Exchange:
+        """Ask for what is there; `async with` gives the `Reply`."""
+        return Exchange(self, self._get)
+
     async def get(self) -> tuple[int, bytes]:
         """Fetch: status and body."""
-        async with Exchange(self, self._get) as reply:
+        async with self.ask() as reply:
             return reply.status, await reply.read()
 
 

@@ -5,6 +5,7 @@ Limits: what stands in a passage bears a fact wherever it stands there; that it 
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -14,25 +15,72 @@ from functools import cached_property
 from mainstay.core.call import Call
 from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.parts.facts import DayOrder, Fact, Key, code, facts
-from mainstay.parts.units import CURRENCIES, dimension
+from mainstay.parts.units import CURRENCIES, ORDER, dimension
 from mainstay.parts.vocabulary import folded, labels, language_of, words
 
 TELLING = 10  # from which a number without a unit in a table bears one with its unit in an answer
+POOLS = 1_000  # passages whose facts are kept in mind
+LONGEST_CODE = 100  # characters of a code that is looked for with other signs in it
 _RUN = re.compile(r"\d{3,}")
 
 
 class Pool:
-    """A text, and the facts in it."""
+    """A text, and the facts in it, which are read when they are first asked for."""
 
     def __init__(self, text: str, found: Iterable[Fact] = ()) -> None:
-        self.text = text
+        self.text, self._found = text, tuple(found)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """All that is said here, in every reading."""
+        there = Facts((*facts(self.text), *self._found))
+        there.numbers |= {Decimal(number) for word, number in ORDER.items() if folded(word) in self.words}
+        return there
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words, folded."""
+        return frozenset(words(self.text))
+
+    def bears(self, fact: Fact) -> bool:
+        """Whether the fact, in any of its readings, stands here too."""
+        return any(self._has(kind, value, fact) for kind, value in fact.keys)
+
+    def _has(self, kind: str, value: object, fact: Fact) -> bool:
+        there = self.facts
+        if kind == "date":
+            return value in there.dates
+        if kind in ("time", "moment"):
+            return value in there.times
+        if kind == "code":
+            return value in there.codes or self._spells(str(value))
+        if kind == "":
+            return value in there.numbers
+        if kind == "decade":
+            return any(value == number // 10 for number in there.numbers)
+        return (kind, value) in there.units or any(abs(n) >= TELLING and n in there.bare for n in fact.numbers)
+
+    def _spells(self, code: str) -> bool:
+        """Whether a code stands here with other signs between its letters."""
+        if code.isdigit() and Decimal(code) in self.facts.numbers:
+            return True
+        if len(code) > LONGEST_CODE:
+            return False
+        pattern = r"[\s#_/()\u00a0-]*".join(map(re.escape, code))
+        return re.search(rf"(?i)(?<![^\W_]){pattern}(?![^\W_])", self.text) is not None
+
+
+class Facts:
+    """What the facts of a text say, by kind."""
+
+    def __init__(self, found: Iterable[Fact]) -> None:
         self.units: set[Key] = set()
         self.bare: set[Decimal] = set()
         self.numbers: set[Decimal] = set()
         self.dates: set[tuple[int | None, int, int | None]] = set()
         self.times: set[int] = set()
         self.codes: set[str] = set()
-        for fact in (*facts(text), *found):
+        for fact in found:
             self._add(fact)
 
     def _add(self, fact: Fact) -> None:
@@ -57,32 +105,11 @@ class Pool:
         if year is not None:
             self.numbers.add(Decimal(year))
 
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Its words, folded."""
-        return frozenset(words(self.text))
 
-    def bears(self, fact: Fact) -> bool:
-        """Whether the fact, in any of its readings, stands here too."""
-        return any(self._has(kind, value, fact) for kind, value in fact.keys)
-
-    def _has(self, kind: str, value: object, fact: Fact) -> bool:
-        if kind == "date":
-            return value in self.dates
-        if kind in ("time", "moment"):
-            return value in self.times
-        if kind == "code":
-            return value in self.codes or self._spells(str(value))
-        if kind == "":
-            return value in self.numbers
-        return (kind, value) in self.units or any(abs(n) >= TELLING and n in self.bare for n in fact.numbers)
-
-    def _spells(self, code: str) -> bool:
-        """Whether a code stands here with other signs between its letters."""
-        if code.isdigit() and Decimal(code) in self.numbers:
-            return True
-        pattern = r"[\s#_/()\u00a0-]*".join(map(re.escape, code))
-        return re.search(rf"(?i)(?<![^\W_]){pattern}(?![^\W_])", self.text) is not None
+@functools.lru_cache(maxsize=POOLS)
+def _passage(passage: Passage) -> Pool:
+    """A passage is given to many calls."""
+    return Pool("\n".join([" › ".join(passage.heading), passage.document, passage.text]))
 
 
 class Told:
@@ -167,7 +194,7 @@ class Known:
         self.told = [Told(slot) for slot in evidence.slots if slot.value is not None]
         self.slots = Pool("\n".join(_slot_text(slot) for slot in evidence.slots), [told.fact() for told in self.told])
         self.question = Pool("\n".join(_asked(call)))
-        self.passages = [Pool(_passage_text(passage)) for passage in evidence.passages]
+        self.passages = [_passage(passage) for passage in evidence.passages]
         self.people = frozenset(word for told in self.told if told.slot.type == "name" for word in words(told.slot.value or ""))
         self.counts = any(told.slot.type == "number" and not any(unit for unit, _ in told.keys) for told in self.told)
         self.asked = self.question.words
@@ -212,7 +239,3 @@ def _slot_text(slot: Slot) -> str:
     if slot.type in ("money", "number"):
         value = ""
     return f"{slot.name.replace('_', ' ')}: {value} {slot.unit}\n{moment}"
-
-
-def _passage_text(passage: Passage) -> str:
-    return "\n".join([" › ".join(passage.heading), passage.document, passage.text])

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mainstay.parts.facts import Fact
-from mainstay.parts.known import Pool
+from mainstay.parts.known import Pool, Told
 from mainstay.parts.units import DAYS, MONTHS, readings
-from mainstay.parts.vocabulary import SMALL, folded
+from mainstay.parts.vocabulary import SMALL, SPEAKING, folded, words
 
+FAR = 45  # characters between a name and the word that says whose it is
 ACRONYM = 5  # letters of a word in capitals that is taken for an abbreviation, not for a name
 _WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
 _OPENS = re.compile(r"(?:\A|[.!?:;|>•“”\"«„(\[*_`–—-])\s*\Z")
 _ADJECTIVE = re.compile(r"(?:e|er|es|en|em)\Z")  # German
+_IS = r"(?:is|ist|heißt|lautet|est|es|è|é|named|called|namens)"
+_IS_BEFORE = re.compile(rf"(?:\b{_IS}|[:=])\s*\**\Z")
+_IS_AFTER = re.compile(rf"\s+{_IS}\s")
 _POSSESSIVE = re.compile(r"[’']s?$")
 _PARTICLES = frozenset(
     "de del della di da dos das do du la le van von der den ten ter zu zur y e of und and & el al bin ibn".split()
@@ -34,6 +38,8 @@ _NO_NAMES = frozenset(
     dein u uw note step customer support service team help center centre account monsieur madame""".split()
 )
 
+_LISTED = _NO_NAMES | _TITLES | DAYS | MONTHS.keys() | SPEAKING
+
 
 class Token(NamedTuple):
     """A word of a run; `opens` says that a sentence, a cell or a quotation begins with it."""
@@ -41,6 +47,7 @@ class Token(NamedTuple):
     written: str
     word: str
     opens: bool
+    start: int
 
 
 def runs(text: str, found: Iterable[Fact]) -> Iterator[list[Token]]:
@@ -48,46 +55,64 @@ def runs(text: str, found: Iterable[Fact]) -> Iterator[list[Token]]:
     taken = [(fact.start, fact.end) for fact in found]
     run: list[Token] = []
     last = -1
-    between: list[str] = []
+    between = 0
     for match in _WORD.finditer(text):
+        written = match[0]
+        capital = written[0].isupper()
+        if not capital and not run:
+            continue
         start, end = match.span()
-        joined = bool(run) and text[last:start].strip() in ("", "&") and "\n" not in text[last:start]
+        gap = text[last:start]
+        joined = bool(run) and gap.strip() in ("", "&") and "\n" not in gap
         if any(start < until and begin < end for begin, until in taken):
-            joined = False
-        elif match[0][0].isupper():
+            joined = capital = False
+        if capital:
             if run and not joined:
                 yield run
                 run = []
-            run.append(
-                Token(match[0], folded(_POSSESSIVE.sub("", match[0])), _OPENS.search(text, max(0, start - 4), start) is not None)
-            )
-            last, between = end, []
-            continue
-        elif joined and match[0].casefold() in _PARTICLES and len(between) < 2:
-            between.append(match[0])
-            last = end
-            continue
-        if run:
+            opens = _OPENS.search(text, max(0, start - 4), start) is not None
+            run.append(Token(written, folded(_POSSESSIVE.sub("", written)), opens, start))
+            last, between = end, 0
+        elif joined and written.casefold() in _PARTICLES and between < 2:
+            last, between = end, between + 1
+        elif run:
             yield run
-        run, between = [], []
+            run, between = [], 0
     if run:
         yield run
 
 
-def unborne(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str], *, german: bool) -> str:
-    """The name in a run that nothing bears; empty where there is none. `people` are the words of the names that slots hold."""
+def unborne(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str], *, speaks: Callable[[], str]) -> str:
+    """The name in a run that nothing bears; empty where there is none.
+
+    `people` are the words of the names that slots hold, and `speaks` gives the language of the sentence.
+    """
     run = run[1:] if run[0].opens and run[0].word in SMALL else run
     unknown = [not _known(token, pools, bool(people)) for token in run]
-    if not any(unknown):
-        return ""
     written = " ".join(token.written for token in run)
+    if not any(unknown):
+        return written if people and _mixed(run, pools, people) else ""
     titled = any(token.word in _TITLES for token in run)
     inside = [is_unknown and not token.opens for token, is_unknown in zip(run, unknown, strict=True)]
     if titled or any(one and other for one, other in itertools.pairwise(inside)):
         return written
+    german = speaks() == "de"
     if any(inside) and not german:
         return written
     return written if people and _like_a_name(run, unknown, people, german=german) else ""
+
+
+def renamed(text: str, run: Sequence[Token], told: Told) -> bool:
+    """Whether a sentence says of a slot that holds a name that it is this one: `your contact is …`, `… is your contact`."""
+    if not (set(words(text)) & told.labels) or set(words(text)) & set(words(told.slot.value or "")):
+        return False
+    run = run[1:] if run[0].opens and run[0].word in SMALL | told.labels else run
+    if not run or all(token.word in _LISTED for token in run):
+        return False
+    before, end = text[max(0, run[0].start - FAR) : run[0].start], run[-1].start + len(run[-1].written)
+    after = text[end : end + FAR]
+    said = _IS_BEFORE.search(before) is not None and not told.labels.isdisjoint(words(before))
+    return said or (_IS_AFTER.match(after) is not None and not told.labels.isdisjoint(words(after)))
 
 
 def _like_a_name(run: Sequence[Token], unknown: Sequence[bool], people: frozenset[str], *, german: bool) -> bool:
@@ -102,18 +127,27 @@ def _like_a_name(run: Sequence[Token], unknown: Sequence[bool], people: frozense
     return german and any(one and not other and not listed for one, (other, listed) in _beside(run, unknown))
 
 
+def _mixed(run: Sequence[Token], pools: Sequence[Pool], people: frozenset[str]) -> bool:
+    """Whether a run is made of pieces of several names: part of one that a slot holds, and what never stands beside it."""
+    names = [token.word for token in run if token.word not in _LISTED]
+    if len(names) < 2 or people.isdisjoint(names) or people.issuperset(names):
+        return False
+    together = " ".join(names)
+    return not any(together in " ".join(folded(pool.text).split()) for pool in pools)
+
+
 def _beside(run: Sequence[Token], unknown: Sequence[bool]) -> Iterator[tuple[bool, tuple[bool, bool]]]:
-    """Each word that does not open a sentence, with the one before it: whether it is unknown, and whether that is a day or such."""
+    """Whether each word but the first is unknown, with the one before it: whether that is, and whether it is a day or a unit."""
     for (before, known), (_, here) in itertools.pairwise(zip(run, unknown, strict=True)):
         yield (
             here,
-            (known, before.word in _NO_NAMES or before.word in MONTHS or before.word in DAYS or bool(readings(before.word))),
+            (known, before.word in _LISTED or bool(readings(before.word))),
         )
 
 
 def _known(token: Token, pools: Sequence[Pool], strict: bool) -> bool:
     word = token.word
-    if word in _NO_NAMES or word in _TITLES or word in MONTHS or word in DAYS or len(word) == 1:
+    if word in _LISTED or len(word) == 1:
         return True
     if token.written.isupper() and len(word) <= ACRONYM and not strict:
         return True

@@ -21,11 +21,13 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+import re2
 from msgspec import Struct
 
 LONGEST_TOKEN = 40  # characters of a token whose runs of letters count
 KEPT_TOKENS = 50_000  # tokens whose weight is remembered
-_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")
+_LETTER = r"[^\W_\u0300-\u036f](?:[^\W_]|[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff\u0f00-\u109f])*"
+_TOKEN = re.compile(rf"{_LETTER}(?:'{_LETTER})*|[^\w\s]")
 _HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0000-\U000e0fff]"
@@ -36,6 +38,8 @@ _MIXED = re.compile(r"[^\W\d_]*(?:[a-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03
 _LEET = re.compile(
     r"(?<![^\W_])(?=[a-z0-9@$]*[a-z][0-9@$]|[0-9@$]+[a-z])(?=[0-9@$]*[a-z][a-z0-9@$]*[a-z])[a-z0-9@$]{3,}(?![^\W_])"
 )
+_DISGUISED = re2.compile(r"[a-z][0-9@$]|[0-9@$][a-z]|\PM\b\pL[ .\-*_]\pL[ .\-*_]\pL\b|^\pL[ .\-*_]\pL[ .\-*_]\pL")
+_ASCII_TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*|[^\w\s]")
 _LETTERS = str.maketrans("0134578@$", "oieastbas")
 _ALIKE = str.maketrans("аеорсхуіѕјһԁԛԝьвмнктіαεορνικτυχηβ", "aeopcxyisjhdqwbbmhktiaeopviktuxnb")
 
@@ -46,17 +50,44 @@ def folded(text: str) -> str:
         plain = text.lower()
     else:
         plain = _HIDDEN.sub(
-            "", unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("\u2018", "'").replace("ı", "i")
+            "",
+            unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode())
+            .casefold()
+            .replace("\u2019", "'")
+            .replace("\u2018", "'")
+            .replace("ı", "i"),
         )
         plain = unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFKD", plain)))
         plain = _MIXED.sub(lambda m: m[0].translate(_ALIKE), plain)
+    if _DISGUISED.search(plain) is None:
+        return plain
     plain = _SPACED.sub(lambda m: re.sub(r"[ .\-*_]", "", m[0]), plain)
     return _LEET.sub(lambda m: m[0].translate(_LETTERS), plain)
 
 
 def tokens(text: str) -> list[str]:
     """Words and single signs of a folded text, in their order."""
-    return _TOKEN.findall(text)
+    return (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
+
+
+class Marks:
+    """Names patterns, and says in one pass over a folded text which of them it holds.
+
+    Patterns are RE2's: `^` is the start of a line, and `\\b` and `\\w` know ASCII alone.
+    """
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        options = re2.Options()
+        options.max_mem = 64 << 20
+        self.names = tuple(patterns)
+        self._set = re2.Set.SearchSet(options)
+        for pattern in patterns.values():
+            self._set.Add(f"(?m:{pattern})")
+        self._set.Compile()
+
+    def of(self, text: str) -> list[str]:
+        """The names of what is there, in their order."""
+        return [self.names[i] for i in sorted(self._set.Match(text.encode("utf-8", "replace")) or ())]
 
 
 class Recipe(Struct, frozen=True, kw_only=True):

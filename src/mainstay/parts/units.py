@@ -158,6 +158,19 @@ _SMALL = {
     "dezenove vinte "
     "trinta quarenta cinquenta sessenta setenta oitenta noventa cem",
 }
+# Second, third, …: what a passage may say where an answer says 2nd.
+_ORDER = (
+    "second zweite zweiten zweiter deuxième segundo segunda secondo seconda tweede",
+    "third dritte dritten dritter troisième tercero tercera terzo terza derde terceiro terceira",
+    "fourth vierte vierten vierter quatrième cuarto cuarta quarto quarta vierde",
+    "fifth fünfte fünften fünfter cinquième quinto quinta vijfde",
+    "sixth sechste sechsten sechster sixième sexto sexta sesto sesta zesde",
+    "seventh siebte siebten siebter septième séptimo séptima settimo settima zevende sétimo sétima",
+    "eighth achte achten achter huitième octavo octava ottavo ottava achtste oitavo oitava",
+    "ninth neunte neunten neunter neuvième noveno novena nono nona negende",
+    "tenth zehnte zehnten zehnter dixième décimo décima decimo decima tiende",
+)
+ORDER = {word: number for number, line in enumerate(_ORDER, 2) for word in line.split()}
 _COUNTS = (*range(2, 21), *range(30, 101, 10))
 SPELLED: dict[str, dict[str, int]] = {
     language: dict(zip(words.split(), _COUNTS, strict=True)) for language, words in _SMALL.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -22,7 +23,8 @@ _LABELS = (
     "disponibili giacenza magazzino voorraad beschikbaar estoque disponível disponíveis",
     "quantity count number menge anzahl quantité nombre cantidad número quantità numero aantal hoeveelheid quantidade",
     "weight weighs weigh gewicht wiegt poids pèse peso pesa pesan weegt",
-    "delivery delivered arrive arrives arrival lieferung geliefert liefertermin lieferdatum zugestellt livraison livré "
+    "delivery delivered comes kommt komt chega arrive arrives arrival lieferung geliefert liefertermin lieferdatum "
+    "zugestellt livraison livré "
     "livrée arrive "
     "entrega entregado entregada llega consegna consegnato consegnata arriva levering geleverd bezorgd entregue chega",
     "due deadline fällig fälligkeit frist échéance vence vencimiento scade scadenza vervaldatum vervalt vencimento",
@@ -65,20 +67,25 @@ _SMALL = (
     "ou mais non oui "
     "el los las una este esta estos su sus nuestro nuestra si para en con por y o pero no sí il lo gli i uno questo "
     "questa suo sua per "
-    "su di da e ma se het een deze dit uw onze wij u als voor op met van en of maar nee ja o os as um uma este esta seu sua para em com "
+    "su di da e ma se het een deze dit uw onze wij u als voor op met van en of maar nee ja o os as um uma este esta seu "
+    "sua para em com "
     "por e mas não sim se"
 )
 _NOT = re.compile(r"(?i)\b(?:not|nicht|kein\w*|pas|niet|geen|não)\b|n[’']t\b|\b(?:no|non)\b(?!,)")
 _SPOKEN = {
     "en": "the is and of to it for with your you are this that costs",
-    "de": "der die das und ist nicht ein eine für mit auf sie wir ihr ihre zu den dem im von kostet beträgt heißt wird",
+    "de": "der die das und ist sind noch auf hat haben kann wird werden nicht ein eine für mit auf sie wir ihr ihre zu "
+    "den dem im von kostet beträgt heißt wird",
     "fr": "le les est et du des une pour avec vous votre coûte sur dans nous",
     "es": "el los las es y una para con su usted cuesta por del",
     "it": "il gli è e di una per con suo costa della sono",
     "nl": "het een is en van voor met uw kost dat op zijn",
     "pt": "os é e uma para com seu custa da do são",
 }
-_SPOKEN_SETS = {language: frozenset(words.split()) for language, words in _SPOKEN.items()}
+_SPEAKERS: dict[str, list[str]] = {}  # each of these words, and the languages that it is from
+for _language, _line in _SPOKEN.items():
+    for _word in _line.split():
+        _SPEAKERS.setdefault(_word, []).append(_language)
 
 
 def folded(text: str) -> str:
@@ -99,6 +106,7 @@ def words(text: str) -> list[str]:
 
 
 LABELS = tuple([frozenset(words(line)) for line in _LABELS])
+SPEAKING = frozenset().union(*LABELS)
 SMALL = frozenset(words(_SMALL))
 ELSE = frozenset(words(" ".join(_ELSE)))
 
@@ -129,8 +137,8 @@ def language_of(sentence: str, otherwise: str = "") -> str:
     >>> language_of("Der Preis ist gut.")
     'de'
     """
-    spoken = re.findall(r"[^\W\d_]+", sentence.casefold())
-    counts = {language: sum(1 for word in spoken if word in known) for language, known in _SPOKEN_SETS.items()}
-    best = max(counts.values(), default=0)
-    leading = [language for language, count in counts.items() if count == best]
-    return leading[0] if best and len(leading) == 1 else otherwise
+    counts = Counter(language for word in _WORD.findall(sentence.casefold()) for language in _SPEAKERS.get(word, ()))
+    leading = counts.most_common(2)
+    if not leading or (len(leading) == 2 and leading[0][1] == leading[1][1]):
+        return otherwise
+    return leading[0][0]

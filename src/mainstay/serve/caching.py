@@ -40,6 +40,14 @@ class Stored(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Stored).decode
 
 
+def stored_in(value: bytes) -> Stored | None:
+    """What a value of the cache holds; None for one that an older version wrote."""
+    try:
+        return _decode(value)
+    except msgspec.DecodeError:
+        return None
+
+
 def shares(trace: Trace) -> bool:
     """Whether the call may be given what was made for another one: its feature keeps answers, and it is a user's."""
     return trace.ready.keeps > 0 and trace.call.origin == "user" and not trace.off
@@ -101,6 +109,7 @@ async def recall(key: bytes, trace: Trace, parts: Parts) -> Answer | None:
     checked = await check(draft, trace.ready.output_guards, trace, old.rung)
     if checked.stop is not None:
         return None
+    trace.found(evidence_of(found, trace))
     return msgspec.structs.replace(old, id=trace.call.id, status=Status.CACHED, text=checked.text, data=checked.data, usage=None)
 
 

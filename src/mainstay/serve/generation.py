@@ -88,8 +88,8 @@ async def climb(
         if rung.spec.needs_evidence and missing is not None:
             cause = cause or missing
             continue
-        if rung.spec.needs_evidence and evidence.searched and not evidence.passages and ready.feature.grounding.required:
-            return refusal(trace, Reason.NO_EVIDENCE)
+        if refused := _instead(rung, cause, evidence, trace):
+            return refused
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
@@ -102,8 +102,6 @@ async def climb(
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
         ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
-        if isinstance(rung.spec, MessageRung) and cause in WITHHELD:
-            return refusal(trace, cause, evidence=evidence)
         if place:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
@@ -122,6 +120,16 @@ async def climb(
     if ready.laddered:  # a guard let not even the message pass
         return refusal(trace, result.reason if isinstance(result, Failed) else Reason.UNSAFE_OUTPUT)
     return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
+
+
+def _instead(rung: ReadyRung, cause: Reason | None, evidence: Evidence, trace: Trace) -> Answer | None:
+    """The refusal that takes this rung's place: it has nothing to rest on, or is a message where an answer was withheld."""
+    nothing = evidence.searched and not evidence.passages and trace.ready.feature.grounding.required
+    if rung.spec.needs_evidence and nothing:
+        return refusal(trace, Reason.NO_EVIDENCE)
+    if isinstance(rung.spec, MessageRung) and cause in WITHHELD:
+        return refusal(trace, cause, evidence=evidence)
+    return None
 
 
 async def _try(rung: ReadyRung, ask: Ask, flight: Flight) -> Result:

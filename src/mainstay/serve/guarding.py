@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Action, Author, Draft, Verdict, refuse
 from mainstay.core.errors import BadRequest
-from mainstay.core.evidence import NOTHING, Evidence
+from mainstay.core.evidence import NOTHING, Evidence, Passage
 from mainstay.core.model import ToolCall
 from mainstay.core.reasons import Reason
 from mainstay.core.sentences import settled
@@ -72,6 +73,27 @@ def _taken_up(verdict: Verdict, trace: Trace) -> Answer | None:
     return None
 
 
+async def screen_passages(passages: Sequence[Passage], call: Call, trace: Trace) -> list[Passage]:
+    """The passages that may be read by a model: those that every guard which looks at passages lets through."""
+    for guard in trace.ready.passage_guards:
+        passages = [passage for passage in passages if await _may_be_read(passage, guard, call, trace)]
+    return list(passages)
+
+
+async def _may_be_read(passage: Passage, guard: ReadyGuard, call: Call, trace: Trace) -> bool:
+    draft = Draft(call=call, stage="passage", text=passage.text, author="source", ask=trace.ask)
+    try:
+        verdict = await guard.guard.check(draft)
+    except Exception as error:
+        verdict = _broken(guard, draft, trace, error)
+    if verdict is ALLOW:
+        return True
+    verdict = _sound(verdict, guard, draft)
+    if verdict.action != "allow" or verdict.detail:
+        trace.guard(guard.name, "passage", msgspec.structs.replace(verdict, detail=f"{passage.id}: {verdict.detail}"))
+    return verdict.action == "allow"
+
+
 class Checked(Struct, frozen=True):
     """What the output guards made of a draft: the text and data that may go out, or the verdict that stops it.
 
@@ -115,7 +137,7 @@ def _passes(verdict: Verdict, guard: ReadyGuard, draft: Draft, trace: Trace, run
     """Whether the verdict allows; then what it notes is in the record, and the stakes are what it says they are."""
     if verdict.action != "allow":
         return False
-    if verdict.detail:
+    if verdict.detail and draft.complete:
         trace.guard(guard.name, draft.stage, verdict, rung)
     trace.high, trace.next = trace.high or verdict.stakes == "high", verdict.next or trace.next
     return True

@@ -78,10 +78,10 @@ class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
     `digest` names the release; `sources` are the ones its evidence comes from, `slots` its facts; `read_input` checks a call's
-    input and gives the values that templates see. `keeps` is for how many seconds an answer is stored: as long as the cache or
-    a `stale` rung may want it. `asleep` says that rungs are missing because their model's key is not set. `laddered` is false
-    for a plain model, which has one rung that may fail. `curated` is the guard of calls whose stakes are high, behind all others;
-    `calibration` makes the confidence of an answer.
+    input and gives the values that templates see. `passage_guards` are those guards that look at what was found too. `keeps` is
+    for how many seconds an answer is stored: as long as the cache or a `stale` rung may want it. `asleep` says that rungs are
+    missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
+    `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer.
     """
 
     digest: str
@@ -93,6 +93,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     read_input: Callable[[Mapping[str, Any]], dict[str, Any]]
     keeps: float
     slots: Facts | None = None
+    passage_guards: tuple[ReadyGuard, ...] = ()
     asleep: bool = False
     laddered: bool = True
     curated: ReadyGuard | None = None

@@ -93,11 +93,11 @@ class LiveSlot:
         """Fetch it, or wait with whoever fetches the same now."""
         now, place = time.monotonic(), (asyncio.get_running_loop(), *key)
         task, since = self._running.get(place, (None, now))
-        if task is None or now - since > self.spec.timeout + MARGIN:
+        if task is None or now - since > self.spec.timeout + 2 * MARGIN:
             task = asyncio.create_task(self._fetch_and_keep(key, dict(parameters)))
             self._running[place] = task, now
             task.add_done_callback(lambda done: self._ended(place, done))
-        await asyncio.wait([task], timeout=max(0.0, min(seconds, self.spec.timeout + MARGIN)))
+        await asyncio.wait([task], timeout=max(0.0, min(seconds, self.spec.timeout + 2 * MARGIN)))
         if not task.done():
             raise SourceError(f"it was not there after {time.monotonic() - now:.1f} s")
         return task.result()
@@ -105,7 +105,7 @@ class LiveSlot:
     async def _fetch_and_keep(self, key: tuple[Any, ...], parameters: Mapping[str, Any]) -> _Kept:
         at, clock = time.time(), time.monotonic()
         try:
-            async with asyncio.timeout(self.spec.timeout):
+            async with asyncio.timeout(self.spec.timeout + MARGIN):  # a database stops by itself, and says why
                 raw = await self._fetch(parameters)
         except TimeoutError:
             raise SourceError(f"it was not there after {self.spec.timeout:g} s") from None

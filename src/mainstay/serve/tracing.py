@@ -158,7 +158,7 @@ class Trace:
     def found(self, evidence: Evidence) -> None:
         """This is what the call is given to rest on."""
         self.slots = evidence.slots
-        self.passages = tuple([Found(p.source, p.id, p.version) for p in evidence.passages])
+        self.passages = tuple([Found(p.source, p.id, p.version, p.digest) for p in evidence.passages])
 
     def guard(self, guard: str, stage: str, verdict: Verdict, rung: str | None = None) -> None:
         """A guard said something other than "allow", or has something to note: that once, however often it saw a growing text."""

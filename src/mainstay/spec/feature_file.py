@@ -22,6 +22,7 @@ from mainstay.core.feature import (
     CallRung,
     ClassifierRung,
     Feature,
+    GuardSpec,
     Input,
     InputType,
     MessageRung,
@@ -36,6 +37,7 @@ from mainstay.spec.places import Place
 
 FILE = "feature.toml"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+CALIBRATION: Place = ("confidence", "file")
 LARGEST = 10_000_000  # bytes of one file that a feature names; a folder of examples is no part of a prompt
 
 
@@ -65,7 +67,7 @@ def folder_of(features: Path, feature: str) -> Path:
 def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) -> Folder:
     """Read a feature's folder. Raises `ConfigError` with file, line and key.
 
-    With `fitted` false the files of classifiers are left out: whoever asks is about to write them.
+    With `fitted` false the files of classifiers and calibrations are left out: whoever asks is about to write them.
     """
     shown = shown or str(path)
     if not NAME.fullmatch(path.name):
@@ -77,7 +79,7 @@ def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) ->
     _check(feature, document)
     files = {FILE: document.source}
     for name, place in _named_files(feature):
-        if name not in files and (fitted or place[-1] != ClassifierRung.kind):
+        if name not in files and (fitted or not _learned(place)):
             files[name] = _read_named(path, name, document, place)
     return Folder(feature, files, document, shown)
 
@@ -233,7 +235,27 @@ def _named_files(feature: Feature) -> list[tuple[str, Place]]:
         named.append((feature.answer.schema, ("answer", "schema")))
     if feature.answer.python is not None and ".py:" in feature.answer.python:
         named.append((feature.answer.python.partition(":")[0], ("answer", "python")))
+    if feature.confidence.file is not None:
+        named.append((feature.confidence.file, CALIBRATION))
+    for stage in ("input", "output"):
+        for i, spec in enumerate(getattr(feature.guards, stage)):
+            named += _files_of_guard(spec, ("guards", stage, i))
     return named
+
+
+def _files_of_guard(spec: GuardSpec, place: Place) -> list[tuple[str, Place]]:
+    """A guard's option called `file` names one beside the feature file."""
+    if isinstance(spec, str):
+        return []
+    tables = [(name, given) for name, given in spec.items() if isinstance(given, dict)]
+    return [(given["file"], (*place, name, "file")) for name, given in tables if isinstance(given.get("file"), str)]
+
+
+def _learned(place: Place) -> str:
+    """Which `mainstay learn` command writes the file that is named there; empty where none does."""
+    if place[-1] == ClassifierRung.kind:
+        return "classify"
+    return "confidence" if place == CALIBRATION else ""
 
 
 def _files_of(rung: Rung, place: Place) -> list[tuple[str, Place]]:
@@ -262,7 +284,7 @@ def _read_named(folder: Path, name: str, document: Document, place: Place) -> by
         raise document.error(place, f"the file {documents.quoted(name)} is outside the feature's folder")
     if missing:
         what = "is a folder" if target.is_dir() else "is missing"
-        next = f"mainstay learn classify {folder.name}" if place[-1] == ClassifierRung.kind else ""
+        next = f"mainstay learn {_learned(place)} {folder.name}" if _learned(place) else ""
         raise document.error(place, f"the file {documents.quoted(name)} {what}; {_beside(folder, name)}", next=next)
     try:
         size = target.stat().st_size

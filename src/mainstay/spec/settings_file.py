@@ -84,6 +84,8 @@ def _tables(document: Document, tables: Any, key: str) -> list[tuple[str, Any]]:
 
 def _source(document: Document, name: str, table: Any) -> SourceSpec:
     source = document.read(table, SourceSpec, ("sources", name))
+    if source.url is not None:
+        check_address(document, ("sources", name, "url"), source.url)
     _no_secrets(document, ("sources", name, "options"), source.options)
     return source
 

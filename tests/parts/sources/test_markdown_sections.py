@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mainstay.parts.sources.markdown import sections
+from mainstay.parts.parsing.markdown import sections
 
 
 def test_comments_are_not_part_of_a_passage():

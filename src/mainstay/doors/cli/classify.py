@@ -38,7 +38,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
     It is fitted on the cases of `cases/train*.jsonl`; where there are none, on half of the others. Exit code 3 if there are too
     few cases of a label.
     """
-    path, shown = _feature_folder(Path(project), feature)
+    path, shown = feature_folder(Path(project), feature)
     folder = read_folder(path, shown=shown, fitted=False)
     rung = next((rung for rung in folder.feature.ladder if isinstance(rung, ClassifierRung)), None)
     field = None if rung is None else rung.field
@@ -54,7 +54,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
         _lacking(feature, fitted, json_)
         sys.exit(3)
     name = rung.classifier if rung else CLASSIFIER
-    _write(path / name, written(fitted))
+    write_whole(path / name, written(fitted))
     if json_:
         as_json({"feature": feature, "file": f"{shown}/{name}", "fitted_on": chosen.how, "card": fitted.card})
         return
@@ -66,7 +66,7 @@ def classify(feature: str, project: str, json_: bool) -> None:
         _print_rung(folder, fitted)
 
 
-def _feature_folder(root: Path, feature: str) -> tuple[Path, str]:
+def feature_folder(root: Path, feature: str) -> tuple[Path, str]:
     """The feature's folder, and how errors call it. The project's keys and models play no part here."""
     document = document_of(root)
     features = document.read(document.data.get("features", Settings().features), str, ("features",))
@@ -83,7 +83,7 @@ def _lacking(feature: str, lacks: TooFew, json_: bool) -> None:
     click.echo(f"  next: add cases to cases/train.jsonl, then mainstay learn classify {feature}")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """The file is whole at every moment."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

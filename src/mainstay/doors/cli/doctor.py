@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import errno
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import apsw
@@ -20,11 +21,15 @@ from mainstay.app import new_id
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
+from mainstay.core.evidence import Curated
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.reasons import Status
-from mainstay.doors.cli.printing import as_json, one_line, reported
+from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
+from mainstay.learn.readiness import experimental
+from mainstay.serve.ready import Ready
+from mainstay.workshop import curated_of
 
 LITTLE_DISK = 200 * 1024 * 1024
 ELSEWHERE = "move what is there away, or name another folder as `state` in mainstay.toml"
@@ -67,6 +72,7 @@ def _findings(root: Path, ask: bool) -> Iterator[Finding]:
     try:
         yield from _features(app)
         yield from _models(app, ask)
+        yield from _sources(app)
         yield from _state(app)
         yield _port(app)
     finally:
@@ -89,10 +95,27 @@ def _features(app: mainstay.Mainstay) -> Iterator[Finding]:
     for name, ready in app.features.ready.items():
         ladder = " > ".join(rung.name for rung in ready.rungs)
         yield Finding(state="well", what=f"feature {name} {ready.digest[:12]}: {ladder}")
+        for guard in experimental(ready):
+            what = f"feature {name} relies on the guard {guard}, which is experimental"
+            yield Finding(state="note", what=what, next="read its card in docs/cards before you rely on it alone")
         if len(ready.rungs) == 1:
             yield Finding(
                 state="note", what=f"feature {name} can only show its message: all other rungs are asleep", next=f"set {KEYS}"
             )
+        yield from _curated(name, ready, curated_of(app.settings, ready))
+
+
+def _curated(name: str, ready: Ready, curated: Mapping[str, Curated | None]) -> Iterator[Finding]:
+    """Content whose review is overdue, and high stakes on content that nobody answers for."""
+    today, high = datetime.datetime.now(datetime.UTC).date().isoformat(), ready.feature.stakes == "high"
+    for source, answers in curated.items():
+        if answers is not None and answers.overdue(today):
+            what = f"the review of source {source} was due {answers.review}, by {answers.approver}"
+            more = f"; feature {name} refuses what rests on it, for its stakes are high" if high else ""
+            yield Finding(state="note", what=what + more, next=f"review it, and give sources.{source}.curated its next date")
+    if high and not any(curated.values()):
+        what = f"the stakes of feature {name} are high, and mainstay.toml has no source of it as curated"
+        yield Finding(state="note", what=what, next="give a source of it curated = { approver = …, review = … }")
 
 
 def _models(app: mainstay.Mainstay, ask: bool) -> Iterator[Finding]:
@@ -122,6 +145,27 @@ async def _asked(app: mainstay.Mainstay, name: str) -> Finding:
         what=f"model {name} did not answer: {one_line(answer.detail or str(answer.reason))}",
         next="check its url, key and model",
     )
+
+
+def _sources(app: mainstay.Mainstay) -> Iterator[Finding]:
+    """What the indexes hold, and every document that they could not take up."""
+    found, today = app.loader.sources, datetime.date.today().isoformat()
+    for name, source in found.kept.items():
+        again = f"mainstay index {name}"
+        faults, held = source.index.faults(), source.index.digests()
+        yield Finding(state="well", what=f"source {name}: {len(held) - len(faults)} documents")
+        for document, what in faults.items():
+            said, _, next = what.partition("; next: ")
+            yield Finding(state="note", what=printable(f"source {name}: {document}: {said}"), next=printable(next) or again)
+        if (trouble := found.troubles.get(name)) is not None:
+            yield Finding(state="ill", what=f"source {name} is served as it was: {trouble.what}", next=trouble.next or again)
+        report = found.reports.get(name)
+        overdue = list(report.overdue) if report is not None else []
+        if not overdue and source.curated is not None and source.curated.overdue(today):
+            overdue = ["all of it"]
+        if overdue:
+            what = f"source {name}: the review of {one_line(', '.join(overdue))} is overdue"
+            yield Finding(state="note", what=what, next="review it, and set a new date")
 
 
 def _state(app: mainstay.Mainstay) -> Iterator[Finding]:

@@ -12,11 +12,14 @@ from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
 from mainstay.doors.cli.check import check
 from mainstay.doors.cli.classify import classify
+from mainstay.doors.cli.confidence import confidence
 from mainstay.doors.cli.doctor import doctor
 from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.eval import eval
+from mainstay.doors.cli.index import index
 from mainstay.doors.cli.init import init
 from mainstay.doors.cli.learn import learn
+from mainstay.doors.cli.recheck import recheck
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.release import off, on, release, rollback
 from mainstay.doors.cli.report import report
@@ -47,9 +50,10 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(init, demo, serve, run, eval, release, rollback, off, on, report, check, drill, stress, learn),
+    *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, recheck, learn),
     *(records, audit, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)
+learn.add_command(confidence)

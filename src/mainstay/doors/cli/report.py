@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import history, named_in, releases_of
+from mainstay.app import history, named_in, rechecks_of, releases_of
 from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
 from mainstay.core.seams import Ledger, Releases
 from mainstay.doors.cli.eval import show, writing
 from mainstay.doors.cli.printing import as_json, date, milliseconds, money, printable, reported, table
+from mainstay.doors.cli.recheck import show_recheck
 from mainstay.doors.cli.release import STATE
 from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.trials import Beside, Counted, beside, stand_of
@@ -33,6 +34,10 @@ def report(
         found = store.report(name)
         if found is not None:
             show(found, {"html": html, "junit": junit, "markdown": markdown}, json_=json_)
+            return
+        rechecked = rechecks_of(root, folder).report(name)
+        if rechecked is not None:
+            show_recheck(rechecked, html, markdown, json_=json_)
             return
         tried = store.attestation(name)
         if tried is not None:

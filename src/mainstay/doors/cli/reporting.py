@@ -10,6 +10,7 @@ import click
 
 from mainstay.core.report import Finding, Outcome, Report
 from mainstay.doors.cli.printing import one_line, printable, table
+from mainstay.learn.calibration import of_side
 from mainstay.learn.figures import SliceFigures, rungs_of, slices_of
 from mainstay.learn.reports import words
 
@@ -29,6 +30,9 @@ def print_report(report: Report) -> None:
     table(*_cost_table(slices))
     if report.rungs:
         _print_rungs(report, width)
+    if (found := of_side(report.candidate)) is not None:
+        click.echo()
+        _paragraph(words.reliance(found), width)
     for name, note in report.notes.items():
         if name not in TOLD_ELSEWHERE:
             _paragraph(f"{name.capitalize()}: {note}.", width)

@@ -14,7 +14,7 @@ import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.core.errors import StoreError
-from mainstay.doors.http import admin, chat, features, openapi
+from mainstay.doors.http import admin, chat, features, openapi, passages
 from mainstay.doors.http.wire import CLOSE, JSON, Gone, HttpError, Receive, Request, Scope, Send
 
 log = logging.getLogger("mainstay.http")
@@ -114,6 +114,9 @@ class HttpDoor:
         elif path.startswith("/v1/answers/") and rest and "/" not in rest:
             _only(request, "GET")
             await features.read_answer(self._app, request, rest)
+        elif path.startswith("/v1/sources/") and (found := rest.partition("/passages/"))[0] and found[2]:
+            _only(request, "GET")
+            await passages.read_passage(self._app, request, found[0], found[2])
         elif path.startswith("/v1/models/") and rest:
             _only(request, "GET")
             await chat.list_models(self._app, request, rest)

@@ -19,6 +19,7 @@ from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
 from mainstay.doors.http import statuses
 from mainstay.doors.http.listener import Listener
+from mainstay.doors.http.passages import linked
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
@@ -123,7 +124,8 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
                 await _stream(events, request, listener, call)
             else:
                 answer = await last(events)
-                await request.respond(statuses.of_feature(answer), _encode(answer), [JSON, *headers_of(answer)])
+                body = _encode(linked(answer, request, call))
+                await request.respond(statuses.of_feature(answer), body, [JSON, *headers_of(answer)])
 
 
 async def last(events: AsyncGenerator[Event, None]) -> Answer:
@@ -137,7 +139,7 @@ async def last(events: AsyncGenerator[Event, None]) -> Answer:
 async def _stream(events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call) -> None:
     await request.start([(b"x-request-id", call.id.encode())])
     async for event in events:
-        await listener.write(sse.event(_encode(event), name_of(event)))
+        await listener.write(sse.event(_encode(linked(event, request, call)), name_of(event)))
     await request.write(b"", more=False)
 
 
@@ -154,7 +156,7 @@ async def read_answer(app: Mainstay, request: Request, id: str) -> None:
     record = await app.record(_answer_id(id))
     if record is None:
         raise HttpError(404, f'there is no answer "{id}"; a call has one when it has ended', code="unknown_answer")
-    await request.respond(200, _encode(record.outcome.answer), [JSON])
+    await request.respond(200, _encode(linked(record.outcome.answer, request, record.begun.call)), [JSON])
 
 
 async def score(app: Mainstay, request: Request, id: str, limit: int) -> None:

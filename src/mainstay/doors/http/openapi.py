@@ -12,6 +12,7 @@ from mainstay.assembling import VERSION
 from mainstay.core.answer import EVENT_NAMES, Answer, Cited, Data, Retract, Started, Step, Text
 from mainstay.doors.http.admin import RollbackRequest, SwitchRequest
 from mainstay.doors.http.features import ANSWER_ID, FeatureRequest, ScoreRequest
+from mainstay.doors.http.passages import ShownPassage
 from mainstay.spec.schemas import components
 from mainstay.wire.openai_requests import MESSAGES, READERS
 
@@ -30,17 +31,18 @@ def document(app: Mainstay, *, locked: bool) -> bytes:
         ScoreRequest,
         SwitchRequest,
         RollbackRequest,
+        ShownPassage,
         *_EVENTS,
         *(reader.type for reader in readers.values()),
     ]
-    (asked, scored, switched, rolled, *others), shared = components(types, template=_TEMPLATE)
+    (asked, scored, switched, rolled, shown, *others), shared = components(types, template=_TEMPLATE)
     shared |= _schemas()
     shared["WireMessage"]["properties"]["prefix"] = {"enum": [False, None]}
     shared["ChatRequest"] = _chat(app, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "Mainstay", "version": VERSION, "description": _DESCRIPTION},
-        "paths": _own(app, asked, scored) | _openai(app) | _operators() | _admin(app, switched, rolled),
+        "paths": _own(app, asked, scored) | _sources(app, shown) | _openai(app) | _operators() | _admin(app, switched, rolled),
         "components": {
             "schemas": shared,
             "securitySchemes": {
@@ -93,6 +95,25 @@ def _own(app: Mainstay, asked: Any, scored: Any) -> dict[str, Any]:
                 success="201",
             )
         },
+    }
+
+
+def _sources(app: Mainstay, shown: Any) -> dict[str, Any]:
+    """What answers rest on."""
+    name = {"type": "string", "minLength": 1, "maxLength": 200}
+    parameters = [
+        _path("source", _one_of(app.features.project.sources)),
+        _path("id", {"type": "string", "minLength": 1}),
+        {"name": "tenant", "in": "query", "schema": name, "description": "For whom it is looked up, as in a call."},
+        {"name": "roles", "in": "query", "schema": {"type": "array", "items": name}, "description": "What they may see."},
+    ]
+    content = {"application/json": {"schema": shown}, "text/html": {"schema": _STRING}}
+    answer = {"description": "The passage between its neighbours; a page where `accept` asks for one", "content": content}
+    more = {"400": _json(_ref("Error"), "Another parameter")}
+    return {
+        "/v1/sources/{source}/passages/{id}": {
+            "get": _operation("A passage at its place, as a citation links to it", answer, parameters=parameters, more=more)
+        }
     }
 
 

@@ -37,18 +37,17 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # would end the script, 
 
 def html(report: Report) -> str:
     """The whole page. Opens from a file; texts longer than `LONGEST` characters are cut, and say so."""
-    style, script = _file("report.css"), _file("report.js")
-    policy = ("default-src 'none'", f"style-src {_hash(style)}", f"script-src {_hash(script)}", "img-src data:")
-    page = _environment().render_template(
+    style, script = file_of("report.css"), file_of("report.js")
+    policy = ("default-src 'none'", f"style-src {hash_of(style)}", f"script-src {hash_of(script)}", "img-src data:")
+    return rendered(
         "report.html",
         style=style,
         script=script,
         policy="; ".join([*policy, "base-uri 'none'", "form-action 'none'"]),
         index=_embedded(index(report)),
         blocks=[_embedded(block) for block in blocks(report)],
-        **_characters_only(_shown(report)),
+        **characters_only(_shown(report)),
     )
-    return str(page)
 
 
 def index(report: Report) -> dict[str, Any]:
@@ -164,6 +163,7 @@ def _shown(report: Report) -> dict[str, Any]:
         "times": msgspec.to_builtins(plots.times(report.candidate, report.baseline)),
         "rungs": [_rung(rung) for rung in rungs],
         "scatter": msgspec.to_builtins(plots.scatter([rung for rung in rungs if rung.figures.slice == ALL])),
+        "confidence": msgspec.to_builtins(plots.diagram(report.candidate)),
         "recommendation": str(said.pop("recommendation", "")),
         "notes": {name: value if isinstance(value, str) else _json(value) for name, value in said.items()},
         "noise": {name: f"{value:.3g}" for name, value in report.noise.items()},
@@ -255,21 +255,28 @@ def _embedded(value: object) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", compact)
 
 
-def _characters_only(shown: dict[str, Any]) -> dict[str, Any]:
+def characters_only(shown: dict[str, Any]) -> dict[str, Any]:
     """The same, with `?` for halves of characters (lone surrogates), which no file can hold."""
     whole: dict[str, Any] = json.loads(json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace"))
     return whole
 
 
-def _hash(text: str) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """A page of this folder with these values; what is not marked safe is escaped."""
+    return str(_environment().render_template(template, **values))
+
+
+def hash_of(text: str) -> str:
+    """A style or a script as a content security policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @cache
-def _file(name: str) -> str:
+def file_of(name: str) -> str:
+    """A file of this folder."""
     return (resources.files("mainstay.learn.reports") / name).read_text(encoding="utf-8")
 
 
 @cache
 def _environment() -> minijinja.Environment:
-    return minijinja.Environment(loader=_file, undefined_behavior="strict", trim_blocks=True, lstrip_blocks=True)
+    return minijinja.Environment(loader=file_of, undefined_behavior="strict", trim_blocks=True, lstrip_blocks=True)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mainstay.core.report import Finding, Report, Result
+from mainstay.learn.calibration import of_side
 from mainstay.learn.figures import ALL, SliceFigures, rungs_of, slices_of
 from mainstay.learn.reports import words
 
@@ -25,9 +26,9 @@ def markdown(report: Report) -> str:
     """The whole text, at most `LONGEST` bytes of UTF-8; what had no room is counted in its last lines."""
     page = _Page(LONGEST)
     head, sentence = words.verdict(report)
-    page.add(f"# {_plain(report.feature)}: {head.lower()}\n\n{sentence}\n{_about(report)}\n")
+    page.add(f"# {plain(report.feature)}: {head.lower()}\n\n{sentence}\n{_about(report)}\n")
     if report.unfinished:
-        page.add(f"\n**Unfinished:** {_plain(report.unfinished)}\n")
+        page.add(f"\n**Unfinished:** {plain(report.unfinished)}\n")
     if report.ruling is not None and report.ruling.findings:
         page.section("What the gate found", "findings", [_finding(finding) for finding in report.ruling.findings])
     figures = slices_of(report)
@@ -41,13 +42,12 @@ def markdown(report: Report) -> str:
         "Each rung alone",
         "rungs",
         ("rung", "passes", "95 % interval", "answers itself", "cost", "p95"),
-        [
-            [_plain(found.rung), *_quality(found.figures), words.percent(found.itself), *_expense(found.figures)]
-            for found in rungs
-        ],
+        [[plain(found.rung), *_quality(found.figures), words.percent(found.itself), *_expense(found.figures)] for found in rungs],
     )
+    if (found := of_side(report.candidate)) is not None:
+        page.add(f"\n{plain(words.reliance(found))}\n")
     if isinstance(advice := report.notes.get("recommendation"), str):
-        page.add(f"\n{_plain(advice)}\n")
+        page.add(f"\n{plain(advice)}\n")
     _failures(page, report)
     return page.text()
 
@@ -98,18 +98,18 @@ def _row(cells: Iterable[str]) -> str:
 def _about(report: Report) -> str:
     """What was compared with what, on how many cases."""
     turns = f", each {report.repeat} times" if report.repeat > 1 else ""
-    release = f"Release `{_code(words.release(report.candidate.release))}`"
-    beside = f" beside `{_code(words.release(report.baseline.release))}`" if report.baseline is not None else ""
-    commit = f", commit `{_code(report.commit)}`" if report.commit else ""
-    return f"{release}{beside}: {len(report.cases)} cases{turns}, in {report.took_s:.1f} s, by {_plain(report.who)}{commit}."
+    release = f"Release `{code(words.release(report.candidate.release))}`"
+    beside = f" beside `{code(words.release(report.baseline.release))}`" if report.baseline is not None else ""
+    commit = f", commit `{code(report.commit)}`" if report.commit else ""
+    return f"{release}{beside}: {len(report.cases)} cases{turns}, in {report.took_s:.1f} s, by {plain(report.who)}{commit}."
 
 
 def _finding(finding: Finding) -> str:
-    where = f" {_plain(finding.slice)}" if finding.slice else ""
-    named = ", ".join(f"`{_code(case)}`" for case in finding.cases[:MOST_NAMED])
+    where = f" {plain(finding.slice)}" if finding.slice else ""
+    named = ", ".join(f"`{code(case)}`" for case in finding.cases[:MOST_NAMED])
     more = f", and {len(finding.cases) - MOST_NAMED} more" if len(finding.cases) > MOST_NAMED else ""
     cases = f"  \n  Cases: {named}{more}." if named else ""
-    return f"- **{finding.outcome}** `{_code(finding.rule)}`{where}: {_plain(finding.what.rstrip('.'))}.{cases}\n"
+    return f"- **{finding.outcome}** `{code(finding.rule)}`{where}: {plain(finding.what.rstrip('.'))}.{cases}\n"
 
 
 # Tables
@@ -121,7 +121,7 @@ def _slice_head(*, compared: bool) -> tuple[str, ...]:
 
 
 def _slice(found: SliceFigures, *, compared: bool) -> list[str]:
-    name = _plain(found.slice) if found.slice else "**all**"
+    name = plain(found.slice) if found.slice else "**all**"
     cases = f"{found.cases}, {found.unscored} untold" if found.unscored else str(found.cases)
     row = [name, cases, *_quality(found)]
     cost, p95 = _expense(found)
@@ -148,7 +148,7 @@ def _scorer(name: str, overall: SliceFigures) -> list[str]:
     def mean(figures: SliceFigures) -> str:
         return f"{figures.scorers[name]:.3f}" if name in figures.scorers else words.UNKNOWN
 
-    row = [_plain(name), mean(overall)]
+    row = [plain(name), mean(overall)]
     return row if overall.baseline is None else [*row, mean(overall.baseline)]
 
 
@@ -165,7 +165,7 @@ def _failures(page: _Page, report: Report) -> None:
         (case for case in report.cases if case.id in results), key=lambda case: (not case.must, case.category, case.id)
     )
     rows = [
-        [f"`{_code(case.id)}`" + (" **must**" if case.must else ""), _plain(case.category), _why(results[case.id])]
+        [f"`{code(case.id)}`" + (" **must**" if case.must else ""), plain(case.category), _why(results[case.id])]
         for case in failed
     ]
     page.table("Cases that fail", "failing cases", ("case", "category", "why"), rows, last=True)
@@ -178,19 +178,19 @@ def _why(results: Iterable[Result]) -> str:
         for name, opinion in result.opinions.items()
         if opinion.passed is False
     ]
-    return _plain("; ".join(dict.fromkeys(said)))
+    return plain("; ".join(dict.fromkeys(said)))
 
 
 # Texts
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text that shows as it is, on one line, wherever it stands."""
     # GitHub looks for mentions, issues and addresses after it has read the escapes; a comment within stops it.
     return _LINKED.sub(r"\1<!-- -->", _SPECIAL.sub(r"\\\1", _shortened(text)))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A text for between two backticks, where a backslash escapes nothing, and a pipe still ends a cell."""
     return _shortened(text).replace("`", "'").replace("|", "¦")
 

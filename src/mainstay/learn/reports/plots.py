@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from mainstay.core.report import Side
+from mainstay.learn.calibration import of_side
 from mainstay.learn.figures import RungFigures, SliceFigures
-from mainstay.learn.reports.words import dollars, duration, percent
+from mainstay.learn.reports.words import dollars, duration, percent, reliance
+from mainstay.learn.statistics import wilson
 
 STEPS = 200  # points of a curve, at most
 
@@ -63,6 +65,13 @@ class Dot(Struct, frozen=True):
     low: float
     high: float
     left: bool
+
+
+class Diagram(Struct, frozen=True):
+    """What share of the answers of each confidence passed; on the diagonal they are as often right as they say."""
+
+    dots: tuple[Dot, ...]
+    sentence: str
 
 
 class Scatter(Struct, frozen=True):
@@ -141,6 +150,20 @@ def scatter(rungs: Sequence[RungFigures]) -> Scatter | None:
     ticks = tuple(Tick(_two(share * 100), dollars(share * most)) for share in ((0.0, 0.5, 1.0) if most else (0.0,)))
     unpriced = tuple(rung.rung for rung, figures in known if figures.cost_nano_usd is None)
     return Scatter(tuple(dots), ticks, unpriced)
+
+
+def diagram(candidate: Side) -> Diagram | None:
+    """The reliability of a side's confidence; None where it has none that was judged."""
+    found = of_side(candidate)
+    if found is None:
+        return None
+    dots = []
+    for at in found.ranges:
+        low, high = wilson(at.passed * at.answers, at.answers)
+        label = f"{at.answers:,} answers, confidence {percent(at.confidence)}, {percent(at.passed)} pass"
+        y, least, most = (_two(100 - 100 * share) for share in (at.passed, low, high))
+        dots.append(Dot(f"{at.answers:,}", label, _two(100 * at.confidence), y, least, most, at.confidence > 0.6))
+    return Diagram(tuple(dots), reliance(found))
 
 
 def _round_values(low: float, high: float, digits: Sequence[int]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mainstay.core.report import Outcome, Report
+from mainstay.learn.calibration import Reliability
 
 UNKNOWN = "–"
 VERDICTS: dict[Outcome | None, tuple[str, str]] = {
@@ -21,6 +22,14 @@ def verdict(report: Report) -> tuple[str, str]:
 def percent(share: float | None) -> str:
     """A share in percent, to a tenth."""
     return UNKNOWN if share is None else f"{share * 100:.1f} %"
+
+
+def reliance(found: Reliability) -> str:
+    """How far confidence can be relied upon, in one sentence."""
+    return (
+        f"Confidence of {found.answers:,} answers: calibration error {found.error:.3f}, Brier score {found.brier:.3f} "
+        "(0 is best, of both)."
+    )
 
 
 def points(change: float | None) -> str:

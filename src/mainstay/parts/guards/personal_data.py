@@ -1,38 +1,42 @@
 """`personal_data`: what is private in a call is kept from models, records and the cache, and nobody else's gets out.
 
 Options: `input`, what becomes of personal data that a call brings: `replace` (default: placeholders such as `[email_1]`, put
-back in what the caller gets), `redact` (`[email]`, for good), `refuse`, or `allow`; `output`, of personal data that a draft holds
-and the caller did not bring: `redact` (default) or `refuse`; `kinds`, what is looked for; `keep`, what is nobody's: a whole value,
-or `@example.com` for all its addresses; `regions`, whose telephone numbers are known without a word before them (extra `guards`).
+back in what the caller gets), `redact` (`[email]`, for good), `refuse`, or `allow`; `output`, of personal data that a draft
+holds and the caller did not bring: `redact` (default) or `refuse`; `kinds`, what is looked for; `keep`, what is nobody's: a
+whole value, or `@example.com` for all its addresses; `regions`, whose telephone numbers are known without a word before them
+(extra `guards`).
 
-The same value has the same placeholder in the whole call and its history, and everywhere that it stands, also where it would not
-be recognised. A placeholder that the caller typed stays as it is: its number is not given out again. Limits: texts are looked at,
-images and numbers are not; names of fields stay.
+The same value has the same placeholder in the whole call and its history, and everywhere that it stands, also where it would
+not be recognised. A placeholder that the caller typed stays as it is: its number is not given out again.
+
+Names of persons, organisations and places, and ages, are looked for only where `kinds` names them: a small model tells them, in
+English, experimentally (docs/cards/personal-data.md), and it needs the whole answer, of which nothing is shown before. Limits:
+texts are looked at, images and numbers are not; names of fields stay.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft, Verdict, refuse, replace
 from mainstay.core.errors import ConfigError, nearest
-from mainstay.core.model import Message, TextPart
 from mainstay.core.personal_data import BEFORE, KINDS, Found, find
 from mainstay.core.reasons import Reason
+from mainstay.core.seams import Hold
+from mainstay.parts import persons
+from mainstay.parts.texts import calm, changed, read_arguments, texts_in, texts_of, through
 
 AHEAD = 32  # characters behind something that may say that it is something else
 _LONG = {"url": 120, "address": 100, "email": 64}
+NAMES = ("person", "organisation", "place", "age")  # told by a trained model, for which a word's neighbours count
 _LENGTH = 44  # characters of what is of any other kind
 _PLACEHOLDER = re.compile(r"\[\s*(\w+?)[\s_-]*(\d{1,4})\s*\]")
 _BARE = re.compile(r"[\W_]+")
-_replace = msgspec.structs.replace
-Change = Callable[[str], str]
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +49,12 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: Annotated[
         Literal["redact", "refuse"], Meta(description="What becomes of personal data in a draft that the caller did not bring.")
     ] = "redact"
-    kinds: Annotated[tuple[str, ...], Meta(min_length=1, description="What is looked for.")] = KINDS
+    kinds: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1, description="What is looked for; `person`, `organisation`, `place` and `age` only where they are named."
+        ),
+    ] = KINDS
     keep: Annotated[
         tuple[str, ...], Meta(description="What is nobody's: whole values, or `@example.com` for all addresses there.")
     ] = ()
@@ -70,13 +79,14 @@ class PersonalData:
         regions: Iterable[str] = (),
     ) -> None:
         self._kinds = frozenset(kinds)
-        for kind in self._kinds.difference(KINDS):
-            raise ValueError(f"there is no kind of personal data {kind!r}; {nearest(kind, KINDS)}")
+        for kind in self._kinds.difference(KINDS, NAMES):
+            raise ValueError(f"there is no kind of personal data {kind!r}; {nearest(kind, (*KINDS, *NAMES))}")
+        self._names = persons.shipped() if self._kinds.intersection(NAMES) else None
         self._input, self._output = input, output
         self._keep = frozenset([text.casefold() for text in keep])
         self._phones = _phones(tuple(regions)) if "phone" in self._kinds else None
         self._longest = max([_LONG.get(kind, _LENGTH) for kind in self._kinds])
-        self.hold = self._longest + AHEAD
+        self.hold: int | Hold = self._longest + AHEAD if self._names is None else Hold.WHOLE
         self.hides = input != "allow"
 
     async def check(self, draft: Draft) -> Verdict:
@@ -84,7 +94,7 @@ class PersonalData:
         if draft.stage == "input":
             return ALLOW if self._input == "allow" else self._judge_input(draft.call)
         for call in draft.tool_calls:
-            for text in _texts(_read(call.arguments)):
+            for text in texts_in(read_arguments(call.arguments)):
                 if found := self._strange(text, draft):
                     return refuse(Reason.UNSAFE_OUTPUT, f"{_counted(found)} in the arguments of {call.name}")
         if draft.data is not None:
@@ -98,7 +108,10 @@ class PersonalData:
 
     def _find(self, text: str) -> list[Found]:
         """What is looked for, and is not nobody's."""
-        found = [f for f in find(text) if f.kind in self._kinds]
+        found = find(text)
+        if self._names is not None:
+            found = self._names.beside(text, found)
+        found = [f for f in found if f.kind in self._kinds]
         if self._phones is not None:
             found = _besides(found, self._phones(text))
         return [f for f in found if not self._kept(text[f.start : f.end].casefold())] if found and self._keep else found
@@ -110,7 +123,9 @@ class PersonalData:
 
     def _settled(self, draft: Draft) -> list[Found]:
         """What the part of the text that was not shown yet holds, as far as more text cannot make it something else."""
-        start = _calm(draft.text, draft.shown - self._longest - BEFORE)
+        if self._names is not None and not draft.complete:
+            return []
+        start = calm(draft.text, draft.shown - self._longest - BEFORE)
         end = len(draft.text) - (0 if draft.complete else AHEAD)
         moved = [Found(f.kind, start + f.start, start + f.end) for f in self._find(draft.text[start:] if start else draft.text)]
         return [f for f in self._not_brought(moved, draft.text, draft) if draft.shown < f.end <= end]
@@ -134,7 +149,7 @@ class PersonalData:
             found.extend(strange)
             return _with(text, strange, lambda f: f"[{f.kind}]")
 
-        data = _through(draft.data, redacted)
+        data = through(draft.data, redacted)
         if not found:
             return ALLOW
         return (
@@ -146,39 +161,29 @@ class PersonalData:
     # Input
 
     def _judge_input(self, call: Call) -> Verdict:
-        texts = [text for text in _all_texts(call) if not text.startswith("data:")]
-        by_text = {text: self._find(text) for text in texts}
+        by_text = {text: self._find(text) for text in texts_of(call)}
         found = [f for own in by_text.values() for f in own]
         if not found:
             return ALLOW
         if self._input == "refuse":
             return refuse(Reason.UNSAFE_INPUT, f"{_counted(found)} in the input; send it without")
-        names = _Names(texts)
+        given = _Placeholders(by_text)
         for text, own in by_text.items():
             for f in own:
-                names.name(f.kind, text[f.start : f.end])
+                given.name(f.kind, text[f.start : f.end])
         put = self._input == "replace"
 
         def hidden(text: str) -> str:
             own = by_text.get(text)
             if own is None:
                 return text
-            whole = _besides(own, names.again(text))
-            return _with(text, whole, lambda f: names.name(f.kind, text[f.start : f.end]) if put else f"[{f.kind}]")
+            whole = _besides(own, given.again(text))
+            return _with(text, whole, lambda f: given.name(f.kind, text[f.start : f.end]) if put else f"[{f.kind}]")
 
-        return Verdict(
-            action="replace",
-            detail=f"{_counted(found)} in the input",
-            input=_through(call.input, hidden) if call.input else None,
-            history=tuple([_replace(turn, text=hidden(turn.text)) for turn in call.history]) if call.history else None,
-            request=_replace(call.request, messages=tuple([_message(m, hidden) for m in call.request.messages]))
-            if call.request is not None
-            else None,
-            placeholders=names.values() if put else {},
-        )
+        return changed(call, hidden, f"{_counted(found)} in the input", given.values() if put else {})
 
 
-class _Names:
+class _Placeholders:
     """The placeholders of one call. The same value always has the same one; numbers that the caller typed are not given out."""
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -240,13 +245,6 @@ def _besides(found: list[Found], more: Iterable[Found]) -> list[Found]:
     return sorted([*found, *apart], key=lambda f: f.start) if apart else found
 
 
-def _calm(text: str, at: int) -> int:
-    """A place no later than that at which nothing can be in progress: behind a word of letters and a blank, or 0."""
-    while at > 1 and not (text[at - 1].isspace() and text[at - 2].isalpha()):
-        at -= 1
-    return max(0, at) if at > 1 else 0
-
-
 def _with(text: str, found: list[Found], by: Callable[[Found], str]) -> str:
     pieces, at = [], 0
     for f in found:
@@ -264,73 +262,3 @@ def _counted(found: list[Found]) -> str:
 def _bare(text: str) -> str:
     """A value as it is compared: `0171 / 123-45` and `0171 12345` are one."""
     return _BARE.sub("", text).casefold()
-
-
-def _all_texts(call: Call) -> Iterator[str]:
-    """The texts of a call, the oldest first: so a conversation that goes on keeps its numbers."""
-    for turn in call.history:
-        yield turn.text
-    yield from _texts(call.input)
-    for message in call.request.messages if call.request is not None else ():
-        yield from _message_texts(message)
-
-
-def _message_texts(message: Message) -> Iterator[str]:
-    yield message.text if isinstance(message.content, str) else ""
-    for part in () if isinstance(message.content, str) else message.content:
-        if isinstance(part, TextPart):
-            yield part.text
-    for call in message.tool_calls:
-        yield from _texts(_read(call.arguments))
-    yield message.reasoning or ""
-
-
-def _message(message: Message, change: Change) -> Message:
-    """A message with its texts changed: what it says, and what it asks of tools."""
-    content = message.content
-    return _replace(
-        message,
-        content=change(content)
-        if isinstance(content, str)
-        else tuple([_replace(part, text=change(part.text)) if isinstance(part, TextPart) else part for part in content]),
-        tool_calls=tuple([_replace(call, arguments=_arguments(call.arguments, change)) for call in message.tool_calls]),
-        reasoning=None if message.reasoning is None else change(message.reasoning),
-    )
-
-
-def _arguments(arguments: str, change: Change) -> str:
-    data = _read(arguments)
-    changed = _through(data, change)
-    if changed == data:
-        return arguments
-    return str(changed) if data is arguments else msgspec.json.encode(changed).decode()
-
-
-def _read(arguments: str) -> Any:
-    """A tool call's arguments as data, so that no escape hides anything; as a text where they are not JSON."""
-    try:
-        return msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        return arguments
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in data, however deep, and the names of fields that the caller chose."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
-
-
-def _through(value: Any, change: Change) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _through(inner, change) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([_through(inner, change) for inner in value])
-    return value

@@ -29,7 +29,8 @@ _ENDS = re.compile(r"[.!?。！？\n]")  # the ends of sentences at which a stre
 # How a model says that it will not, in folded text (lower case, no accents). Reviewed; one line a way of saying it.
 PHRASES = {
     "en": (
-        r"\bi (?:can't|cannot|can not|won't|will not|must decline|am unable|am not able|refuse|do not feel|don't feel)\b(?! (?:stress|wait))",
+        r"\bi (?:can't|cannot|can not|won't|will not|must decline|am unable|am not able|refuse|do not feel|don't "
+        r"feel)\b(?! (?:stress|wait))",
         r"\bi'?m (?:unable|not able|not comfortable|afraid i)\b",
         r"\b(?:unable|not able|against my) (?:to|programming|guidelines)\b",
     ),

@@ -2,9 +2,9 @@
 
 It looks at every sentence, and at every value of structured answers. What stands in a fact that was fetched for the call (a
 slot), in the question, or in a passage (in a cited one, where the sentence cites) is let pass, however it is written
-(`parts/facts.py`). Anything else is `slot_mismatch`; so is what differs from a slot of the same kind in a sentence that speaks of this slot, even
-where a passage has it: the system of record is fresher. What a team wrote itself (rules, functions, the fixed message) is not
-looked at.
+(`parts/facts.py`). Anything else is `slot_mismatch`; so is what differs from a slot of the same kind in a sentence that speaks of
+this slot, even where a passage has it: the system of record is fresher. What a team wrote itself (rules, functions, the fixed
+message) is not looked at.
 
 Limits: it compares, and does not calculate: a sum, a difference or a count of its own ("two of the three", where a slot counts)
 is stopped. Numbers in words are looked at where they have a unit or contradict a slot, names in German where they have two words.
@@ -13,6 +13,7 @@ It does not see what is denied, exchanged or left out.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,11 @@ from mainstay.core.seams import Hold
 from mainstay.core.sentences import Sentence, sentences, settled
 from mainstay.parts.facts import Fact, facts
 from mainstay.parts.known import Known, Pool, Told
-from mainstay.parts.names import runs, unborne
+from mainstay.parts.names import renamed, runs, unborne
 from mainstay.parts.vocabulary import ELSE, language_of, says_not, words
 
 CALLS = 1_000  # growing texts that are kept in mind
+NEAR = 25  # characters before a number without a currency in which a sentence says that it is a price
 TOLD = 3  # faults that a remark names
 SMALL = 20  # the highest number of a step or an option that is not looked up
 _MARK = re.compile(r"\[(\d{1,3})\]")
@@ -90,9 +92,9 @@ def _verdict(faults: Sequence[str]) -> Verdict:
 def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
     """What is wrong with a sentence, in words for the model."""
     text = sentence.text
-    spoken = language_of(text, known.language)
+    speaks = functools.partial(language_of, text, known.language)
     pools = _pools(text, known)
-    found = facts(text, known.order, spoken)
+    found = facts(text, known.order, speaks)
     if found:
         said = _Said(text, found, frozenset(words(text)))
         for fact in found:
@@ -100,10 +102,13 @@ def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
             if fault:
                 yield fault
     if sentence.kind in ("text", "row"):
-        for run in runs(text, found):
-            name = unborne(run, pools, known.people, german=spoken == "de")
+        for run in runs(text, found) if known.people or text[1:] != text[1:].lower() else ():
+            name = unborne(run, pools, known.people, speaks=speaks)
             if name:
                 yield f"the name {name!r} stands in no fact and no passage"
+            for told in known.told if known.people else ():
+                if told.slot.type == "name" and renamed(text, run, told):
+                    yield f"{told.name} is {told.shown}, and not {run[-1].written!r}"
 
 
 class _Said(NamedTuple):
@@ -136,7 +141,7 @@ def _fault(fact: Fact, said: _Said, pools: Sequence[Pool], known: Known) -> str:
 def _matters(fact: Fact, said: _Said, known: Known) -> bool:
     """Whether a fact that nothing bears is one that an answer may not say of its own."""
     if fact.spelled and fact.bare:
-        return known.counts and all(number >= 3 for number in fact.numbers)
+        return known.counts
     if fact.bare and _NUMBERED.search(said.text[: fact.start]):
         return any(number > SMALL for number in fact.numbers)
     return True
@@ -158,7 +163,8 @@ def _contradicted(fact: Fact, said: _Said, known: Known) -> Told | None:
 def _speaks_of(told: Told, fact: Fact, said: _Said, known: Known) -> bool:
     """Whether a sentence speaks of a slot; of an amount of money it does where the question asked for that."""
     if told.labels & said.words:
-        return True
+        near = words(said.text[max(0, fact.start - NEAR) : fact.start])
+        return not (told.money and fact.bare) or not told.labels.isdisjoint(near)
     if not told.money or fact.bare or not told.labels & known.asked:
         return False
     return not any(other.labels & said.words for other in known.told)

@@ -6,8 +6,10 @@ width of spaces, and up to `HIDDEN` characters between two letters that nobody s
 through a letter). It respects word ends where a script has them: `AcmeCorp` is not `AcmeCo`, but 用AcmeCo购买 holds it. In
 data and in a tool's arguments every text and key is looked at.
 
-Limits: it knows spellings, not meanings; look-alike letters of other scripts and accents are not folded; a term that hidden
-characters stretch to more than about twice its length is not seen.
+`fold` says what else is passed over: `accents` (`Ácme`), `confusables` (letters of other scripts that look like Latin ones, such
+as the Cyrillic а) and `leet` (`4cm3`: digits and signs that stand for letters).
+
+Limits: it knows spellings, not meanings; a term that hidden characters stretch to more than about twice its length is not seen.
 """
 
 from __future__ import annotations
@@ -51,11 +53,23 @@ _BLANKS = r"[\s\v\x1c-\x1f\x{85}\x{1680}\x{2028}\x{2029}]{1,4}"
 _EDGED = re.compile("[^\\W_]")
 
 
+# Letters in lower case whose small or capital form looks like a Latin one: Cyrillic, Greek, Armenian, Latin of other sounds.
+_CONFUSABLE = "авекмнорстухіјѕԁԛԝһӏ" + "αβεικνορτυχγ" + "օսհո" + "ɑɡıøłđ"
+_LATIN = "abekmhopctyxijsdqwhl" + "abeikvoptuxy" + "ouhn" + "agiold"
+_LEET = {ord(a): ord(b) for a, b in zip("0134578@$€", "oieastbase", strict=True)}
+
+
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the feature file may say."""
 
     terms: Annotated[tuple[str, ...], Meta(min_length=1, description="The words that must not appear.")]
     action: Annotated[Literal["refuse", "retry", "redact"], Meta(description="What to do where one appears.")] = "refuse"
+    fold: Annotated[
+        tuple[Literal["accents", "confusables", "leet"], ...],
+        Meta(
+            description="What else is passed over: accents, look-alike letters of other scripts, digits in the place of letters."
+        ),
+    ] = ()
 
 
 class Found(NamedTuple):
@@ -71,8 +85,12 @@ class Terms:
 
     options = Options
 
-    def __init__(self, *, terms: tuple[str, ...] | list[str], action: str = "refuse") -> None:
-        words = [" ".join(_fold(term).text.replace("\0", "").split()) for term in terms]
+    def __init__(
+        self, *, terms: tuple[str, ...] | list[str], action: str = "refuse", fold: tuple[str, ...] | list[str] = ()
+    ) -> None:
+        self._alike = _Alike(accents="accents" in fold, confusables="confusables" in fold) if set(fold) - {"leet"} else None
+        self._leet = _LEET if "leet" in fold else None
+        words = [" ".join(self._plain(_fold(term)).text.replace("\0", "").split()) for term in terms]
         if not all(words):
             raise ValueError("a term is empty")
         if any("\0" in term for term in terms):
@@ -113,7 +131,15 @@ class Terms:
         if not rest.isascii():
             return False
         folded = rest.lower()
+        if self._leet is not None:
+            folded += "\n" + folded.translate(self._leet)
         return all(hint not in folded for hint in self._hints)
+
+    def _plain(self, folded: _Folded) -> _Folded:
+        """The text without the accents and look-alikes that are passed over; every character stays in its place."""
+        return (
+            folded if self._alike is None or folded.text.isascii() else folded._replace(text=folded.text.translate(self._alike))
+        )
 
     def _stop(self, written: str) -> Verdict:
         detail = f"the term {written!r} must not appear"
@@ -152,7 +178,16 @@ class Terms:
     def _in_text(self, text: str, *, shown: int = 0, complete: bool = True, once: bool = False) -> Iterator[Found]:
         """The terms in the part of a text that was not shown yet, as far as more text could not make them something else."""
         start = _piece_before(text, shown - self._longest - 1)
-        folded = _fold(text[start:] if start else text)
+        folded = self._plain(_fold(text[start:] if start else text))
+        yielded: list[Found] = []
+        for written in (folded, *([] if self._leet is None else [folded._replace(text=folded.text.translate(self._leet))])):
+            found = [f for f in self._matches(written, text, start, shown, complete, once) if _apart(f, yielded)]
+            yielded += found
+            if found and once:
+                break
+        yield from sorted(yielded)
+
+    def _matches(self, folded: _Folded, text: str, start: int, shown: int, complete: bool, once: bool) -> Iterator[Found]:
         view, settled = (folded.text, len(folded.text)) if complete else (folded.view(), folded.settled)
         if self._hints and not any(hint in view for hint in self._hints):
             return
@@ -197,6 +232,23 @@ class _Folded(NamedTuple):
     def end(self, i: int) -> int:
         """Where in the text the character before `i` ends, with all that belongs to it."""
         return i if self.places is None else self.places[i] if i < len(self.places) else self.length
+
+
+class _Alike(dict[int, int]):
+    """For `str.translate`: a letter without its accent, and the Latin letter that one of another script looks like."""
+
+    def __init__(self, *, accents: bool, confusables: bool) -> None:
+        super().__init__({ord(a): ord(b) for a, b in zip(_CONFUSABLE, _LATIN, strict=True)} if confusables else {})
+        self._accents = accents
+
+    def __missing__(self, code: int) -> int:
+        base = unicodedata.normalize("NFD", chr(code))[0] if self._accents and code > 127 else chr(code)
+        self[code] = self.get(ord(base), ord(base)) if base != chr(code) else code
+        return self[code]
+
+
+def _apart(found: Found, others: list[Found]) -> bool:
+    return all(found.end <= other.start or found.start >= other.end for other in others)
 
 
 def _fold(text: str) -> _Folded:

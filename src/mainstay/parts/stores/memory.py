@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -44,6 +44,17 @@ class MemoryCache:
     def put(self, key: bytes, value: bytes, *, keep: float) -> None:
         now = time.time()
         self.insert(key, now, now + keep, value)
+
+    def items(self) -> Iterator[tuple[bytes, float, bytes]]:
+        now = time.time()
+        with self._using:
+            held = [(key, stored, value) for key, (stored, until, value) in self._values.items() if until > now]
+        yield from held
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        with self._using:
+            for key in keys:
+                self._values.pop(key, None)
 
     def insert(self, key: bytes, stored: float, until: float, value: bytes) -> None:
         """Put a value that was stored at another time."""

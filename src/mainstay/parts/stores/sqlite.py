@@ -42,6 +42,7 @@ class Database:
         self._sync = "full" if durable else "normal"
         self._writing = threading.Lock()
         self._reading = self._writing if path is None else threading.Lock()  # in memory there is one connection
+        self._idle: list[apsw.Connection] = []  # of those that `reading` lends
         self.opened = 0
         self._open()
 
@@ -68,6 +69,30 @@ class Database:
         except apsw.Error as error:
             raise _failed(f"the {self._what} cannot be read", error, self._path) from error
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A connection that sees the file as it is at this moment, and no later write, until the end of the `with`.
+
+        Several threads may have one each; in memory they wait for each other. Raises `StoreError`.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                if self._path is None:
+                    stack.enter_context(self._writing)
+                    db = self._writer
+                else:
+                    if _identity(self._path) not in (None, self._file):
+                        with self._writing:
+                            self._reopen()
+                    opened = self.opened
+                    db = self._idle.pop() if self._idle else _connect(self._path, self._sync)
+                    stack.callback(lambda: self._idle.append(db) if opened == self.opened else db.close())
+                db.execute("begin")
+                stack.callback(db.execute, "rollback")
+                yield db
+            except apsw.Error as error:
+                raise _failed(f"the {self._what} cannot be read", error, self._path) from error
+
     def write(self, work: Callable[[apsw.Connection], None]) -> None:
         """Do this work in one transaction: all of it is kept or nothing. Raises `StoreError` if the file takes nothing."""
         try:
@@ -93,8 +118,8 @@ class Database:
         log.error("the %s %s was deleted or replaced while open; going on in what is there now", self._what, self._path)
         with self._reading:
             self._file = None  # so that the next write tries again if this one fails
-            self._writer.close()
-            self._reader.close()
+            for db in (self._writer, self._reader, *self._lent()):
+                db.close()
             self._open()
 
     def close(self) -> None:
@@ -102,7 +127,13 @@ class Database:
         with self._writing:
             self._writer.close()
         with self._reading:
-            self._reader.close()
+            for db in (self._reader, *self._lent()):
+                db.close()
+
+    def _lent(self) -> list[apsw.Connection]:
+        """The idle ones of those that `reading` lends, which are then nobody's."""
+        idle, self._idle = self._idle, []
+        return idle
 
 
 def insert(db: apsw.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:

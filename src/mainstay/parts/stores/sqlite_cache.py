@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,16 @@ MIGRATIONS = [
     """
     create table keys(number integer primary key autoincrement, key blob, until real);
     create table answers(number integer primary key, stored real, until real, value blob);
-    """
+    """,
+    "create table dropped(number integer primary key autoincrement, key blob, at real, until real);",
 ]
 _KEYS_SINCE = "select number, key from keys where number>max(?, (select coalesce(max(number), 0) from keys)-?) order by number"
+_DROPPED_SINCE = "select number, key, at from dropped where number>? order by number"
 CAPACITY = 100_000
 RECENT = 2_000
 SWEEP = 60.0
 NOTICE = 1.0
+REMEMBERED = 3600.0  # seconds beyond the end of what was dropped
 SOME, REST = 32, 0.001  # answers in one transaction, and seconds between two, for which the processor is left to others
 
 
@@ -49,7 +53,8 @@ class SqliteCache:
         self._recent = MemoryCache(min(RECENT, capacity))
         self._new: list[tuple[bytes, float, float, bytes]] = []
         self._numbers: dict[bytes, int] = {}  # of each key, the oldest first
-        self._last = self._opened = 0
+        self._gone: dict[bytes, float] = {}  # when keys were dropped lately
+        self._last = self._last_drop = self._opened = 0
         self._noticed = self._swept = 0.0
         self._noticing = threading.Lock()
         try:
@@ -67,11 +72,11 @@ class SqliteCache:
             raise
 
     def get(self, key: bytes) -> tuple[float, bytes] | None:
+        if time.monotonic() - self._noticed >= NOTICE:
+            self._notice()
         found = self._recent.get(key)
         if found is not None:
             return found
-        if time.monotonic() - self._noticed >= NOTICE:
-            self._notice()
         number = self._numbers.get(key)
         if number is None:
             return None
@@ -88,8 +93,11 @@ class SqliteCache:
         with self._noticing:
             self._noticed = time.monotonic()
             if self._opened != self._database.opened:
-                self._opened, self._last = self._database.opened, 0
+                self._opened, self._last, self._last_drop = self._database.opened, 0, 0
                 self._numbers.clear()
+            for number, key, at in self._database.select(_DROPPED_SINCE, (self._last_drop,)):
+                self._last_drop = number
+                self._forget(key, at)
             rows = self._database.select(_KEYS_SINCE, (self._last, self._capacity))
             for number, key in rows:
                 self._numbers.pop(key, None)
@@ -102,9 +110,41 @@ class SqliteCache:
         self._recent.insert(key, now, now + keep, value)
         self._new.append((key, now, now + keep, value))
 
+    def items(self) -> Iterator[tuple[bytes, float, bytes]]:
+        self._notice()
+        seen = set()
+        for key, stored, value in self._recent.items():
+            seen.add(key)
+            yield key, stored, value
+        for key, number in [*self._numbers.items()]:
+            if key not in seen:
+                for stored, value in self._database.select(
+                    "select stored, value from answers where number=? and until>?", (number, time.time())
+                ):
+                    yield key, stored, value
+
+    def drop(self, keys: Iterable[bytes]) -> None:
+        """At once here and in the file. What another process put and has not flushed yet goes when it notices."""
+        now = time.time()
+        gone = dict.fromkeys(keys, now)
+        for key in gone:
+            self._forget(key, now)
+        if gone:
+            self._database.write(lambda db: _drop(db, gone))
+
+    def _forget(self, key: bytes, at: float) -> None:
+        """Let go of what was stored under a key up to that moment, also of what is still on its way to the file."""
+        self._gone[key] = at
+        self._numbers.pop(key, None)
+        held = self._recent.get(key)
+        if held is not None and held[0] <= at:
+            self._recent.drop([key])
+
     def flush(self) -> None:
         """Write what was put since the last time; now and then drop what has ended, and the oldest above the capacity."""
-        new, self._new = self._new, []
+        if self._new:
+            self._notice()  # what others dropped meanwhile is not written
+        new, self._new = [entry for entry in self._new if entry[1] > self._gone.get(entry[0], 0.0)], []
         now = time.time()
         sweep = now - self._swept >= SWEEP
 
@@ -115,10 +155,12 @@ class SqliteCache:
         if sweep:
             self._database.write(lambda db: self._sweep(db, now))
             self._swept = now
+            self._gone = {key: at for key, at in [*self._gone.items()] if now - at < SWEEP}
 
     def _sweep(self, db: apsw.Connection, now: float) -> None:
         db.execute("delete from answers where number in (select number from keys where until<=?)", (now,))
         db.execute("delete from keys where until<=?", (now,))
+        db.execute("delete from dropped where until<=?", (now,))
         oldest = db.execute("select number from keys order by number desc limit 1 offset ?", (self._capacity,)).fetchall()
         for table in ("answers", "keys") if oldest else ():
             db.execute(f"delete from {table} where number<=?", oldest[0])  # noqa: S608  the tables are named above
@@ -126,6 +168,18 @@ class SqliteCache:
     def close(self) -> None:
         """Close the file. What was put and not flushed is not in it."""
         self._database.close()
+
+
+def _drop(db: apsw.Connection, gone: Mapping[bytes, float]) -> None:
+    held: list[Any] = db.execute("select number, key, until from keys").fetchall()
+    until = dict(gone)
+    for number, key, ends in held:
+        if key in gone:
+            until[key] = max(until[key], ends)
+            db.execute("delete from answers where number=?", (number,))
+            db.execute("delete from keys where number=?", (number,))
+    rows = [(key, at, until[key] + REMEMBERED) for key, at in gone.items()]
+    db.executemany("insert into dropped(key, at, until) values(?, ?, ?)", rows)
 
 
 def _insert(db: apsw.Connection, new: list[tuple[bytes, float, float, bytes]]) -> None:
