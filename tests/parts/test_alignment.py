@@ -61,6 +61,17 @@ def test_a_denial_is_less_borne_than_what_it_denies():
     assert score("Shoes can be returned.", page) > score("Shoes can not be returned.", page)
 
 
+def test_an_opposite_is_worse_than_any_other_word():
+    """`increased` beside `decreased` is no mere gap."""
+    claim, rest = "The price of the house increased in May.", "in May. It rained."
+    assert score(claim, f"The price of the house decreased {rest}") < score(claim, f"The price of the house wobbled {rest}")
+
+
+def test_in_a_script_without_spaces_a_part_of_a_sentence_is_found():
+    """Where no spaces are, a stretch of the page is not one long word."""
+    assert score("周日不营业。", PAGES["zh"]) > 0.5 > score("汽车必须停放在街上。", PAGES["zh"])
+
+
 @pytest.mark.parametrize("language", PAGES)
 def test_in_any_script_a_pages_own_sentence_is_borne_and_a_strangers_is_not(language: str):
     """Numbers, names and words count in every language, also where no spaces stand between them."""
