@@ -181,6 +181,16 @@ async def test_what_cannot_be_fetched_is_what_the_file_says(opens, tmp_path, sta
         assert "cannot be looked up" in asked(app)[-1]
 
 
+async def test_a_fact_that_would_take_all_the_time_is_done_without(opens):
+    """However long a slot may take, half of the call's time is left for a model that can do without it."""
+    hangs = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+    slot = f'[grounding.slots.s]\nsql = "{hangs}"\ntype = "number"\ntimeout = "20s"\nstale = "drop"'
+    app = opens(settings("It is well."), feature(slot).replace('"3s"', '"1s"'))
+    for _ in range(3):
+        answer = await app.run("answers", question="Is it?")
+        assert (answer.status, answer.text) == ("answered", "It is well.")
+
+
 async def test_a_statement_that_hangs_costs_its_time_and_not_the_call(opens):
     """The slowest slot bounds the wait, all slots are fetched at once, and the call is answered without the model."""
     hangs = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n where i > :question"

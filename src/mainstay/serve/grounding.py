@@ -34,6 +34,7 @@ async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     facts = None if caching.shares(trace) else asyncio.ensure_future(slots.fetch(trace))  # else they were fetched for the key
     try:
         evidence, missing = await _searched(trace, watch, until)
+        watch.until(trace.deadline)  # facts keep to their share of the time by themselves
         fetched = trace.slots if facts is None else await facts
     finally:
         if facts is not None:
