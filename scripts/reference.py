@@ -278,6 +278,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.price": lambda: keys(project.Price),
     "settings.sources": lambda: keys(project.SourceSpec),
     "settings.databases": lambda: keys(project.Service, without=["name", "model", "url", "key", "timeout", "options"]),
+    "settings.services": lambda: keys(project.Service, without=["name"]),
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(
@@ -296,7 +297,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"rung.{r.kind}": (lambda kind=r.kind: rung(kind)) for r in feature.RUNGS},
     "rung.steps.step": lambda: keys(feature.PromptStep),
     "rules": lambda: keys(rules.Rule),
-    **{f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name)) for name in points_of("guards")},
+    **{
+        f"guards.{name.replace('_', '-')}": (lambda name=name: options_of("guards", name))
+        for name in points_of("guards")
+        if options_of("guards", name)
+    },
     "scorers.cost": lambda: keys(cost.Options),
     "scorers.judged": lambda: keys(judged.Options),
     "scorers.latency": lambda: keys(latency.Options),

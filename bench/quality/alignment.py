@@ -28,7 +28,17 @@ import numpy as np
 
 from bench.quality.table import Row, auroc, learned, read
 from mainstay.core.evidence import Evidence, Passage
-from mainstay.parts.alignment import Alignment, Card, Regression, Weights, claim_features, slots_of, weigher, word_features
+from mainstay.parts.alignment import (
+    CLOSELY,
+    Alignment,
+    Card,
+    Regression,
+    Weights,
+    claim_features,
+    slots_of,
+    weigher,
+    word_features,
+)
 from mainstay.parts.matching import Compared, Ground, words_of
 
 WEIGHTS = Path(__file__).parents[2] / "src/mainstay/parts/weights/alignment.json"
@@ -36,7 +46,8 @@ SIZE = 8192  # places in each half of the table of common stems
 RARE = 3  # texts in which a stem has to stand to be in the table
 L2_WORD, L2_CLAIM = 3.0, 10.0
 MADE = 2  # sentences of a page that are taken and changed
-WEIGH = {"wice": 1.0, "q2": 0.5, "made": 0.1}
+WEIGH = {"wice": 1.0, "q2": 0.5, "made": 0.05}
+WEIGH_CLOSE = {"wice": 1.0, "q2": 0.5, "made": 0.5}  # among sentences in the evidence's own words
 FALSE_ALARMS = 0.05
 CITES = 5  # sentences that are taken for a claim
 CITING = {
@@ -207,18 +218,21 @@ def fit(data: Data) -> Weights:
     common = _common(data)
     weigh = weigher(common)
     word = _fit_words(data.tokens, weigh)
-    rows, labels, weights = [], [], []
-    counts = Counter((c.of, c.borne) for c in data.claims if c.of == "made")
-    for claim in data.claims:
-        rows.append(features(claim, weigh, word))
-        labels.append(claim.borne)
-        balance = 1.0 if claim.of != "made" else sum(counts.values()) / 2 / counts["made", claim.borne]
-        weights.append(WEIGH[claim.of] * balance)
-    names = list(rows[0])
-    table = np.array([list(row.values()) for row in rows])
-    regression = _regression(names, table, np.array(labels, float), np.array(weights), L2_CLAIM)
+    seen = [(features(claim, weigh, word), claim) for claim in data.claims]
+    near = [(row, claim) for row, claim in seen if row["in stretches"] >= CLOSELY]
     card = Card(name="alignment", data=(), licence="", date="", figures={}, limits=())
-    return Weights(card=card, common=common, word=word, claim=regression)
+    return Weights(card=card, common=common, word=word, claim=_fit_claims(seen, WEIGH), close=_fit_claims(near, WEIGH_CLOSE))
+
+
+def _fit_claims(seen: Sequence[tuple[dict[str, float], Claim]], weigh: dict[str, float]) -> Regression:
+    """The weights of one kind of sentences; of the made ones, those that are borne count as much as those that are not."""
+    counts = Counter(claim.borne for _, claim in seen if claim.of == "made")
+    weights = [
+        weigh[claim.of] * (1.0 if claim.of != "made" else sum(counts.values()) / 2 / counts[claim.borne]) for _, claim in seen
+    ]
+    table = np.array([list(row.values()) for row, _ in seen])
+    labels = np.array([claim.borne for _, claim in seen], float)
+    return _regression(list(seen[0][0]), table, labels, np.array(weights), L2_CLAIM)
 
 
 def features(claim: Claim, weigh: Callable[[str], float], word: Regression) -> dict[str, float]:

@@ -1,8 +1,9 @@
 """Does the scorer `citations` tell supported sentences from others, by words alone and with the trained classifier?
 
-The claims of WiCE, each cited to the evidence that people chose for it (any of their choices may support it), and the responses
-of dialogue systems in Q2, cited to the knowledge that they were given. All rows are English. Words alone were fitted to nothing;
-the classifier judges no claim whose page it was fitted on. Nobody has published figures for this.
+The claims of WiCE, each cited to the evidence that people chose for it (any of their choices may support it); the responses of
+dialogue systems in Q2, cited to the knowledge that they were given; and sentences of the pages that WiCE's claims cite, as they
+stand and changed (`bench/quality/alignment.py`). All rows are English. Words alone were fitted to nothing; the classifier judges
+no claim whose page it was fitted on. Nobody has published figures for this.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.quality.alignment import ORACLE, Q2, Claim, fit, groups, load
+from bench.quality.alignment import FULL, ORACLE, Q2, Claim, fit, groups, load
 from bench.quality.table import Row, learned
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
@@ -81,9 +82,8 @@ def rows(fit_on: Path, data: Path) -> Iterator[Row]:
     judged: list[Judged] = []
     for training, test in learned(known, known, same=same, group=str):
         aligner = Alignment(fit(mine.only(set(training).__contains__)))
-        asked = [c for c in theirs.only(set(test).__contains__).claims if c.of != "made"]
-        judged += asyncio.run(_judged(asked, aligner))
-    for file, of in ((ORACLE, "wice"), (Q2, "q2")):
+        judged += asyncio.run(_judged(theirs.only(set(test).__contains__).claims, aligner))
+    for file, of in ((ORACLE, "wice"), (Q2, "q2"), (FULL, "made")):
         own = [j for j in judged if j.claim.of == of]
         yield from _rows(file, "words alone", [(j.by_words, j.claim.borne) for j in own])
         yield from _rows(file, "with the classifier", [(j.with_classifier, j.claim.borne) for j in own])

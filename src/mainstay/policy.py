@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mainstay.core.feature import Feature, GuardSpec
+from mainstay.parts.guards import grounded
 from mainstay.spec.places import Place
 
 GROUNDED, RISKS, CURATED = LAYERS = ("grounded", "risks", "curated")
-AT_LEAST: Mapping[str, float] = {"normal": 0.35, "high": 0.6}
+AT_LEAST: Mapping[str, float] = {"normal": grounded.AT_LEAST, "high": 0.6}
 """How far evidence has to bear every sentence, as a probability, by the feature's stakes."""
 
 

@@ -132,7 +132,7 @@ message = "Sorry."
 [confidence]
 file = "sure.json"
 """
-SETTINGS = '[sources.guide]\nkind = "markdown"\npath = "guide"\n'
+SETTINGS = '[sources.guide]\nkind = "folder"\npath = "guide"\n'
 
 
 def test_the_command_learns_from_users_scores(project):

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from bench.quality import alignment as bench
+from bench.quality.table import auroc, folds
 
 from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.parts.alignment import Alignment, shared, shipped
@@ -57,6 +59,17 @@ def test_a_denial_is_less_borne_than_what_it_denies():
     page = "Gift cards cannot be returned. Shoes can be returned."
     assert score("Gift cards cannot be returned.", page) > score("Gift cards can be returned.", page)
     assert score("Shoes can be returned.", page) > score("Shoes can not be returned.", page)
+
+
+def test_an_opposite_is_worse_than_any_other_word():
+    """`increased` beside `decreased` is no mere gap."""
+    claim, rest = "The price of the house increased in May.", "in May. It rained."
+    assert score(claim, f"The price of the house decreased {rest}") < score(claim, f"The price of the house wobbled {rest}")
+
+
+def test_in_a_script_without_spaces_a_part_of_a_sentence_is_found():
+    """Where no spaces are, a stretch of the page is not one long word."""
+    assert score("周日不营业。", PAGES["zh"]) > 0.5 > score("汽车必须停放在街上。", PAGES["zh"])
 
 
 @pytest.mark.parametrize("language", PAGES)
@@ -143,14 +156,13 @@ def test_the_weights_bring_their_card():
     assert card.data and card.licence and card.date and card.figures and card.limits
 
 
+@pytest.mark.slow
 def test_on_public_claims_it_beats_words_alone(data: Path):
-    """Fitted on four fifths of the pages and asked of the rest, it is well above the share of words covered (0.726)."""
-    from bench.quality import alignment as bench
-    from bench.quality.table import auroc, learned
-
+    """Fitted on one half of the pages and asked of the other, and the other way round, it is above chance by far."""
     found = bench.load(data)
-    claims = [claim for claim in found.claims if claim.of == "wice"]
-    training, test = next(iter(learned(bench.groups(found), bench.groups(found), same=True, group=str)))
-    aligner = Alignment(bench.fit(found.only(set(training).__contains__)))
-    asked = [claim for claim in claims if claim.group in set(test)]
-    assert auroc([bench.score(aligner, claim) for claim in asked], [claim.borne for claim in asked]) > 0.7
+    told = []
+    for training, test in folds(bench.groups(found), str, 2):
+        aligner = Alignment(bench.fit(found.only(set(training).__contains__)))
+        claims = [claim for claim in found.only(set(test).__contains__).claims if claim.of == "wice"]
+        told += [(bench.score(aligner, claim), claim.borne) for claim in claims]
+    assert auroc([score for score, _ in told], [borne for _, borne in told]) > 0.72

@@ -145,6 +145,7 @@ async def test_texts_in_data_are_held_to_the_evidence_too():
         ("Sure, the refund is free.", True),
         ("It is free.", True),
         ("Yes, 5 euros.", True),
+        ("I hope that 5 euros help.", True),
         ("The guide is not available in German.", True),
         ("The documents do not say it, but it is free.", True),
         ("I'm sorry, but the shop is closed.", True),

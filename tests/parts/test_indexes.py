@@ -129,9 +129,12 @@ def test_hidden_documents_leave_no_trace(index: Index):
     mine = [entry(f"{i}.md", f"{NORWAY} {RETURNS} Number {i}.", "The opera is closed.", tenants=("acme",)) for i in range(5)]
     viewer = Viewer(tenant="acme")
     index.write(mine)
-    alone = index.search("customs Norway number", b"", limit=9, viewer=viewer)
+    question = (
+        "customs parcels Norway week number 3 opera"  # no passage has all of it: its score is a share, by how rare words are
+    )
+    alone = index.search(question, b"", limit=9, viewer=viewer)
     index.write([entry(f"other{i}.md", "Customs customs Norway.", tenants=("beta",)) for i in range(200)])
-    assert index.search("customs Norway number", b"", limit=9, viewer=viewer) == alone
+    assert alone and alone[0].score < 1 and index.search(question, b"", limit=9, viewer=viewer) == alone
     assert len(ids(index, "customs Norway", viewer=Viewer(tenant="beta"))) == 9
 
 

@@ -11,7 +11,9 @@ from mainstay.core.evidence import Evidence, Passage
 from mainstay.parts.alignment import shared
 from mainstay.serve.citing import cite
 
-PAGE = "We open at nine, e.g. in Dr. Lee's Street 3.5. Returns are free within 30 days of delivery.\n\nGift cards are not taken back."
+PAGE = """We open at nine, e.g. in Dr. Lee's Street 3.5. Returns are free within 30 days of delivery.
+
+Gift cards are not taken back."""
 OTHER = "Das Geschäft öffnet um neun Uhr. Der Versand kostet 4,90 Euro.\n商店九点开门。退货免费。"
 EVIDENCE = Evidence(
     searched=True,
@@ -45,7 +47,7 @@ MARKED = {
     ),
     "Chinese": ("商店九点开门。[2]退货免费[1]。", [("商店九点开门。", "b"), ("退货免费", "a")]),
     "no passage has that number": ("It opens [3], [0] and [99].", []),
-    "code": ("Take `list[1]`.\n```\nlist[1]\n```\nIt opens [1].", [("It opens", "a")]),
+    "code": ("Take `list[1]`.\n~~~\nlist [1]\n~~~\nIt opens [1].", [("It opens", "a")]),
 }
 
 

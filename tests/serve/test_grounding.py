@@ -87,6 +87,10 @@ async def test_a_follow_up_is_answered_and_a_new_subject_is_not_confused(opened)
     app = opened(SETTINGS, FEATURE, HELP)
     history = [{"role": "user", "text": "How long do parcels to Norway take?"}, {"role": "assistant", "text": "Nine days."}]
     assert "two days" in (await app.run("answers", question="And to Sweden?", history=history)).text
+    sweden = [{"role": "user", "text": "How long do parcels to Sweden take?"}]
+    for before, passage in ((history, "shipping.md#parcels-to-norway"), (sweden, "shipping.md#parcels-to-sweden")):
+        answer = await app.run("answers", question="How many days is it?", history=before)
+        assert answer.citations[0].passage == passage
     assert "opens at seven" in (await app.run("answers", question="When does the opera in Vienna open?", history=history)).text
     unknown = await app.run("answers", question="Who repairs broken bicycle chains?", history=history)
     assert (unknown.status, unknown.reason) == ("refused", "no_evidence")

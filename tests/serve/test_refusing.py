@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from found_pages import settings
 
+from mainstay import policy
 from mainstay.core.answer import Text
 from mainstay.core.draft import ALLOW, Verdict, note, refuse
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
+from mainstay.parts.guards.grounded import Grounded
 from mainstay.serve import languages
 from mainstay.serve.refusing import chosen, sentence, sentences
 
@@ -219,6 +221,13 @@ async def test_high_stakes_bring_their_guards_with_them(opened):
     assert (answer.status, answer.text) == ("answered", RIGHT)
     answer = await app.run("answers", question="When does it arrive?")
     assert (answer.status, answer.reason) == ("refused", "ungrounded")
+
+
+async def test_at_normal_stakes_grounded_asks_for_what_its_table_says(opened):
+    """The default that the guard documents is the one in force: the policy puts no other in its place."""
+    app = opened(settings(RIGHT), FEATURE + '[guards]\noutput = ["grounded"]\n')
+    [named] = policy.output_guards(app.features.ready["answers"].feature)
+    assert named.spec == {"grounded": {"at_least": Grounded.options().at_least}}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from mainstay.parts.matching import OPPOSITES, Compared, Ground, denies
 
 GROUNDS, SENTENCES = 64, 4096  # evidence that is remembered as it was read, and what was said of sentences beside it
 CLOSE, FAR = 4, 30  # places within which two words stand together, and beyond which they do not belong to each other
+CLOSELY = 0.8  # the share of words in stretches of three or more, from which a sentence is in the evidence's own words
 HARDLY = 0.6  # the share of a sentence's weight, below which next to nothing of it is covered
 
 
@@ -55,12 +56,22 @@ class Regression(Struct, frozen=True, kw_only=True):
 
 
 class Weights(Struct, frozen=True, kw_only=True):
-    """What is fitted. `common` tells in ten steps how rare stems are, by their hashes: 0 is in most texts, 9 in hardly any."""
+    """What is fitted: of words, of sentences, and of those that are close to the evidence's own words.
+
+    `common` tells in ten steps how rare stems are, by their hashes: 0 is in most texts, 9 in hardly any.
+    """
 
     card: Card
     common: str
     word: Regression
     claim: Regression
+    close: Regression
+
+    def probability(self, features: Mapping[str, float]) -> float:
+        """That the evidence bears a sentence with these features. Of one in its own words, two regressions are heard equally: the
+        one knows what a changed word does to it, the other that a sentence may well be put otherwise."""
+        claim = self.claim.probability(features)
+        return claim if features["in stretches"] < CLOSELY else (claim + self.close.probability(features)) / 2
 
 
 def weigher(common: str) -> Callable[[str], float]:
@@ -123,16 +134,18 @@ def claim_features(seen: Compared, doubts: Sequence[float], gaps: Sequence[int |
     words, found, content, weights = seen.words, seen.found, seen.content, seen.weights
     missing = [i for i in content if not found[i]]
     runs = seen.runs()
-    stretched = sum(run >= 3 for run in runs) / (len(words) or 1)
+    stretched = _in_stretches(runs) / (len(words) or 1)
     most = max(doubts, default=0.0)
     doubt = -sum(math.log(max(1e-6, 1 - p)) for p in doubts)
+    apart = sum(gap is None or gap > CLOSE for gap in gaps) / (1 + len(gaps))
+    negated, opposite = _negated_otherwise(seen), float(_opposite(seen))
     return {
         "covered": seen.covered,
         "covered in a row": seen.weight(seen.window) / seen.total,
         "missing weight": math.log1p(sum(weights[i] for i in missing)),
         "missing numbers": float(min(2, sum(words[i].kind == "number" for i in missing))),
         "missing names": float(min(3, sum(words[i].kind == "name" for i in missing))),
-        "words apart": sum(gap is None or gap > CLOSE for gap in gaps) / (1 + len(gaps)),
+        "words apart": apart,
         "worst clause": _worst_clause(seen),
         "length": math.log1p(len(content)),
         "longest stretch": max(runs, default=0) / (len(words) or 1),
@@ -142,9 +155,13 @@ def claim_features(seen: Compared, doubts: Sequence[float], gaps: Sequence[int |
         "most doubt": most,
         "mean doubt": sum(doubts) / (len(doubts) or 1),
         "hardly covered": max(0.0, HARDLY - seen.covered),
+        "negated otherwise": negated,
+        "opposite": opposite,
         "doubt in stretches": stretched * most,
-        "negated otherwise": _negated_otherwise(seen),
-        "opposite": float(_opposite(seen)),
+        "replaced": float(min(2, seen.replaced())),
+        "apart in stretches": stretched * apart,
+        "all but negated": negated**4,
+        "opposite in stretches": stretched * opposite,
     }
 
 
@@ -156,6 +173,16 @@ def _worst_clause(seen: Compared) -> float:
         whole[0] += seen.weights[i]
         whole[1] += seen.weights[i] * (not seen.found[i])
     return max([missing / weight for weight, missing in clauses.values() if weight > 0.8], default=0.0)
+
+
+def _in_stretches(runs: Sequence[int]) -> int:
+    """How many words belong to a run of three or more."""
+    count = last = 0
+    for i, run in enumerate(runs):
+        if run >= 3:
+            count += i + 1 - max(last, i + 1 - run)
+            last = i + 1
+    return count
 
 
 def _longest(found: Sequence[int]) -> int:
@@ -204,7 +231,7 @@ class Alignment:
     def _support(self, sentence: str, ground: Ground, passages: int) -> Support:
         seen = Compared(sentence, ground, self._weigh)
         gaps = seen.gaps()
-        score = self.weights.claim.probability(claim_features(seen, self._doubts(seen, gaps), gaps)) if seen.content else 0.0
+        score = self.weights.probability(claim_features(seen, self._doubts(seen, gaps), gaps)) if seen.content else 0.0
         best = seen.best[0] if seen.best else None
         at = None if seen.row is None or ground.passage[seen.row] != best else ground.starts[seen.row]
         return Support(score=score, passage=best if best is not None and best < passages else None, at=at)

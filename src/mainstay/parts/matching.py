@@ -361,6 +361,17 @@ class Compared:
         found, places = self.found, self.places
         return [_gap(places[a], places[b]) if found[a] and found[b] else None for a, b in pairwise(self.content)]
 
+    def replaced(self) -> int:
+        """How many words of weight stand where the evidence has another one between the same neighbours."""
+        around: list[set[int]] = [set(), set(), *map(set, self.places), set(), set()]
+        count = 0
+        for i in self.content:
+            before, first, here, last, behind = around[i : i + 5]
+            count += any(
+                place + 2 in last and place + 1 not in here and (place - 1 in before or place + 3 in behind) for place in first
+            )
+        return count
+
     def runs(self) -> list[int]:
         """For each word, how many of the words up to it stand there one behind the other."""
         lengths, before = [], dict[int, int]()

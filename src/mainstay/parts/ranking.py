@@ -23,6 +23,7 @@ from msgspec import Struct
 from mainstay.parts.terms import Question
 
 LOOKED_AT = 3  # sections that may be evidence
+SHARING = 20  # candidates that are compared by pieces of words
 NEAR = 0.5  # of the best one's relevance, that a passage has to have
 MUCH = 30  # passages of knowledge, in which a word that is missing says something about the question
 BM25, COVERED, IN_HEADING, IN_SENTENCE, HEADED = 0.5, 1.0, 0.5, 0.5, 1.0  # weights of the ranking's parts
@@ -55,9 +56,15 @@ class Ranking:
         self._unknown = sum([word.weight for word in self._words if word.term not in known])
 
     def relevance(self, candidates: Sequence[Candidate]) -> list[float]:
-        """How well each of them answers: comparable among these, and about the question's weight for a perfect one."""
-        shared = self._sharing(candidates)
-        return [self._covering(candidate) + more for candidate, more in zip(candidates, shared, strict=True)]
+        """How well each of them answers: comparable among these, and about the question's weight for a perfect one.
+
+        Pieces of words are compared for those only that cover most of the question, because that takes longest.
+        """
+        covering = [self._covering(candidate) for candidate in candidates]
+        first = sorted(range(len(candidates)), key=lambda i: -covering[i])[:SHARING]
+        for i, shared in zip(first, self._sharing([candidates[i] for i in first]), strict=True):
+            covering[i] += shared
+        return covering
 
     def covered(self, lines: Sequence[str]) -> float:
         """The share of the question that stands in a passage."""

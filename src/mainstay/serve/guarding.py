@@ -126,6 +126,7 @@ async def check(draft: Draft, guards: Sequence[ReadyGuard], trace: Trace, rung: 
             least = verdict.support if least is None else min(least, verdict.support)
         if _passes(verdict, guard, draft, trace, rung):
             continue
+        trace.guard(guard.name, draft.stage, verdict, rung)
         if verdict.action != "replace":
             return Checked(draft.text, draft.data, verdict, least)
         draft = replaced(draft, verdict)

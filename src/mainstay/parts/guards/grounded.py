@@ -34,7 +34,7 @@ from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
 from mainstay.parts.statements import MARK, states
 
-AT_LEAST = 0.35
+AT_LEAST = 0.45
 TOLD, LONGEST = 3, 160  # sentences that a remark names, and the characters of one
 JUDGED = 1_000  # verdicts of a judge that are remembered
 _ENDS = re.compile(r"[.!?…؟。！？｡।\n]")
@@ -80,7 +80,7 @@ class Grounded:
         *,
         at_least: float = AT_LEAST,
         judge: str = "",
-        unsure: tuple[float, float] = (0.15, 0.65),
+        unsure: tuple[float, float] = (0.2, 0.7),
         within: float = 2.0,
         aligner: Aligner | None = None,
     ) -> None:

@@ -34,7 +34,7 @@ from mainstay.parts.alignment import shared
 from mainstay.parts.numerals import numerals
 from mainstay.parts.scorers.reading import folded, language_of, only_true, quoted, refused
 
-BORNE = 0.3  # the least probability that the passages bear a sentence
+BORNE = 0.2  # the least probability that the passages bear a sentence
 SUPPORTED = 0.5  # the least share of a sentence's words that its passages have to hold
 CAPITALS = 0.25  # the share of words with a capital, above which one says nothing
 FAULTS_TOLD = 3
