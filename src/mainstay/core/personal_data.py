@@ -1,5 +1,5 @@
 """Recognises personal data by shape, check digit and the words beside it: e-mail addresses, URLs that carry somebody's data,
-account, card and telephone numbers, IP addresses, national identity and tax numbers of some twenty countries, passports, driving
+account, card and telephone numbers, IP addresses, national identity and tax numbers of fifteen countries, passports, driving
 licences, dates of birth, and postal addresses of a street and a number.
 
 What it does not know: names, addresses without a word for a street, and telephone numbers that look like any other number (those

@@ -1,7 +1,7 @@
 """`secrets`: keys, tokens and passwords that must neither reach a model nor get out.
 
 Options: `action`: `redact` (default: `[secret]` in its place, on input too), `retry`, or `refuse`; `keep`, values that are
-none, such as those of your documentation. It knows the keys of some forty services by their shape, JSON Web Tokens, private
+none, such as those of your documentation. It knows the keys of some thirty services by their shape, JSON Web Tokens, private
 keys, passwords in connection strings and in `Authorization`, and whatever of letters and digits stands behind a word such as
 `password` or `api_key`. A private key, and a secret in a tool's arguments, stop the draft whatever `action` says.
 
