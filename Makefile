@@ -27,7 +27,7 @@ demo: install     ## Serve the bundled example on PORT (7070)
 	PORT=$(PORT) $(BIN)/mainstay demo
 
 test: install check  ## The whole suite, after `make check`
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 check: install    ## Style, types, and the direction of the floors
 	$(BIN)/ruff format --check .

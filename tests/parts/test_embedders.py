@@ -29,10 +29,14 @@ class Answering:
         self.delay = 0.0
 
     async def start(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -44,10 +48,16 @@ class Answering:
                 data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(data), data))
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._tasks.discard(task)
             writer.close()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ async def server() -> AsyncIterator[Answering]:
     made = Answering()
     await made.start()
     yield made
-    made.stop()
+    await made.stop()
 
 
 @pytest.fixture

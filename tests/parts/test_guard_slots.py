@@ -159,7 +159,7 @@ def test_an_ambiguous_date_is_read_by_the_locale():
 
 def test_what_the_team_wrote_itself_is_not_looked_at():
     """A fixed message may name a telephone number that no passage has."""
-    assert said("Call 0800 555 0199.", own=True) is ALLOW
+    assert said("Call 0800 555 0199.", author="team") is ALLOW
     assert said("Call 0800 555 0199.").reason == Reason.SLOT_MISMATCH
 
 

@@ -218,10 +218,10 @@ async def test_columns_that_are_not_on_the_list_are_not_read(shop, columns):
 
 async def test_the_fixed_message_is_no_statement_and_a_rule_s_is(guard):
     """The last rung may say that there is no answer; a rule into which a caller writes is confined like a model."""
-    assert (await said(guard, "Sorry, I have no answer to that.", own=True)).action == "allow"
+    assert (await said(guard, "Sorry, I have no answer to that.", author="team")).action == "allow"
     assert (await said(guard, "Sorry, I have no answer to that.")).action != "allow"
     assert (
-        await said(guard, "select * from orders where id = '' union select k, v, 1, 2 from secrets --'", own=True)
+        await said(guard, "select * from orders where id = '' union select k, v, 1, 2 from secrets --'", author="team")
     ).action == "refuse"
 
 
