@@ -156,7 +156,7 @@ async def test_a_reader_who_leaves_leaves_no_name(opened):
         ({"question": f"I am {ANN}", "history": [{"role": "user", "text": ANN}] * 9}, '["personal_data"]', "input_invalid"),
         ({"question": f"{ANN} " * 9}, '[{ size = { max = 20 } }, "personal_data"]', "input_invalid"),
         ({"question": f"I am {ANN}"}, '[{ personal_data = "refuse" }]', "unsafe_input"),
-        ({"question": f"I am {ANN}"}, '["parts:Fails", "personal_data"]', "unsafe_input"),
+        ({"question": f"I am {ANN}"}, '["failing_parts:Fails", "personal_data"]', "unsafe_input"),
     ],
 )
 async def test_what_ends_before_it_was_screened_is_recorded_without_its_texts(opened, caplog, asked_with, input, reason):
@@ -168,7 +168,7 @@ async def test_what_ends_before_it_was_screened_is_recorded_without_its_texts(op
             async def check(self, draft):
                 raise ValueError(f"cannot read {draft.call.input}")
     """
-    app = opened(small(), feature(input=input), {**PROMPT, "parts.py": part})
+    app = opened(small(), feature(input=input), {**PROMPT, "failing_parts.py": part})
     answer = await app.run("answers", **asked_with)
     assert (answer.status, answer.reason) == ("refused", reason)
     assert (await app.record(answer.id)).outcome.answer.reason == reason

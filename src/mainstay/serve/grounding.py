@@ -28,6 +28,8 @@ SHARE_OF_TIME = 0.5  # of what is left, at most, may be spent on searching
 
 async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
     """What the sources hold for this call, and why they could not be asked if they could not."""
+    if not trace.ready.sources and trace.ready.slots is None:
+        return NOTHING, None
     now = time.monotonic()
     until = now + (trace.deadline - now) * SHARE_OF_TIME
     watch.until(until)
@@ -36,6 +38,10 @@ async def ground(trace: Trace, watch: Watch) -> tuple[Evidence, Reason | None]:
         evidence, missing = await _searched(trace, watch, until)
         watch.until(trace.deadline)  # facts keep to their share of the time by themselves
         fetched = trace.slots if facts is None else await facts
+    except asyncio.CancelledError:
+        if not watch.fired():
+            raise
+        return NOTHING, Reason.OVER_DEADLINE
     finally:
         if facts is not None:
             facts.cancel()
