@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -12,6 +12,7 @@ import msgspec
 from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest, ConfigError, nearest
 from mainstay.core.feature import Feature, Input
+from mainstay.core.texts import texts_in
 
 ReadInput = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -68,15 +69,7 @@ def nothing(kind: str) -> Any:
 
 def text_of(values: Mapping[str, Any], names: Iterable[str]) -> str:
     """All texts of these fields together, a line each, however deep they are nested."""
-    return "\n".join(text for name in names for text in _texts(values.get(name)))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)
+    return "\n".join(text for name in names for text in texts_in(values.get(name)))
 
 
 def spoken(call: Call, feature: Feature) -> Call:

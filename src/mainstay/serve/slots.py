@@ -25,6 +25,7 @@ from msgspec import Struct
 from mainstay.core.errors import MainstayError, SourceError
 from mainstay.core.evidence import Slot
 from mainstay.core.feature import SlotSpec
+from mainstay.serve.placeholders import restored
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.slots")
@@ -147,7 +148,7 @@ async def fetch(trace: Trace) -> tuple[Slot, ...]:
         return ()
     call = trace.call
     shown = {**trace.ready.read_input(call.input), "user": call.user, "tenant": call.tenant}
-    values = {name: _restored(value, trace.placeholders) for name, value in shown.items()}
+    values = restored(shown, trace.placeholders)  # no system of record knows our placeholders
     return await slots.fetch(values, shown, seconds=max(0.0, (trace.deadline - time.monotonic()) * SHARE_OF_TIME))
 
 
@@ -187,14 +188,6 @@ def _without_unseen(said: dict[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _restored(value: Any, placeholders: Mapping[str, str]) -> Any:
-    """A parameter as the caller gave it: no system of record knows our placeholders for personal data."""
-    if isinstance(value, str):
-        for placeholder, original in placeholders.items():
-            value = value.replace(placeholder, original)
-    return value
 
 
 def typed(raw: Any, spec: SlotSpec) -> str:

@@ -16,8 +16,7 @@ the source says. In data every text is a sentence; numbers alone are not compare
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -26,6 +25,7 @@ from mainstay.core.evidence import Passage
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Aligner, Hold
 from mainstay.core.sentences import sentences
+from mainstay.core.texts import texts_in
 from mainstay.parts.statements import MARK, states
 
 NAMED = 3  # passages that a detail names
@@ -98,16 +98,4 @@ def _claims(draft: Draft) -> Iterator[str]:
         stated = (MARK.sub("", sentence.text).strip() for sentence in sentences(draft.text) if states(sentence))
         yield from (text for text in stated if draft.author != "source" or not text.startswith(_FROM))
     else:
-        yield from _texts(draft.data)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if value.strip():
-            yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
+        yield from filter(str.strip, texts_in(draft.data))

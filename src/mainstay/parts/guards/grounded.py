@@ -18,8 +18,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -30,6 +30,7 @@ from mainstay.core.evidence import Evidence
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.seams import Aligner, Hold
 from mainstay.core.sentences import Sentence, sentences, settled
+from mainstay.core.texts import texts_in
 from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
 from mainstay.parts.statements import MARK, states
@@ -96,7 +97,7 @@ class Grounded:
         if draft.stage == "input" or draft.author != "model" or not (evidence.passages or evidence.slots):
             return ALLOW
         if draft.data is not None:
-            found = [sentence for text in _texts(draft.data) for sentence in sentences(text)]
+            found = [sentence for text in texts_in(draft.data) for sentence in sentences(text)]
         else:
             found = _whole(draft)
         stated = [sentence for sentence in found if states(sentence)]
@@ -178,18 +179,6 @@ def _shown(evidence: Evidence) -> str:
     """The evidence as a judge reads it."""
     slots = [f"{slot.name}: {slot.value} {slot.unit}".strip() for slot in evidence.slots if slot.value]
     return "\n\n".join([*(passage.text for passage in evidence.passages), *slots])
-
-
-def _texts(data: Any) -> Iterator[str]:
-    """Every text in data, however deep."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, dict):
-        for inner in data.values():
-            yield from _texts(inner)
-    elif isinstance(data, list | tuple):
-        for inner in data:
-            yield from _texts(inner)
 
 
 def _remark(faults: list[str]) -> str:

@@ -33,6 +33,7 @@ from mainstay.core.call import Call
 from mainstay.core.draft import ALLOW, Draft, Verdict, note, refuse
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold, TextClassifier
+from mainstay.core.texts import texts_in
 
 Action = Literal["refuse", "only_curated", "note", "pass"]
 SEVERITY: tuple[Action, ...] = ("pass", "note", "only_curated", "refuse")
@@ -158,7 +159,7 @@ def _said(call: Call) -> Iterator[str]:
 def _written(draft: Draft) -> Iterator[str]:
     """What of a draft is to be looked at: as far as its sentences have ended, or all of it."""
     if draft.data is not None:
-        yield from _texts(draft.data)
+        yield from texts_in(draft.data)
     for call in draft.tool_calls:
         yield call.arguments
     end = len(draft.text)
@@ -168,17 +169,6 @@ def _written(draft: Draft) -> Iterator[str]:
     start = max(0, draft.shown - LOOK_BACK)
     if end > draft.shown or draft.complete:
         yield draft.text[start:end]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def folded(text: str) -> str:
