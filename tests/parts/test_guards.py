@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from guarding import on_input, said
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -106,21 +107,6 @@ TEXTS = (
     "```sql\nselect a, count(*) from t group by a\n```",
     "A\u200bcme\u00adCo and AcmeC\u0308o and ＡｃｍｅＣｏ! acmeco\u200b\u200b\u200b\u200bx AcmeCo\u0301",
 )
-
-
-def said(guard: Any, text: str = "", **draft: Any) -> Verdict:
-    """What a guard says at once."""
-    checking = guard.check(Draft(**{"call": Call(id="t", feature="f"), "text": text, **draft}))
-    try:
-        checking.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("the guard waits for something")
-
-
-def on_input(guard: Any, *, history: tuple[Turn, ...] = (), request: ModelRequest | None = None, **fields: Any) -> Verdict:
-    """What a guard says of an input."""
-    return said(guard, call=Call(id="t", feature="f", input=fields, history=history, request=request), stage="input")
 
 
 # The seam
