@@ -27,6 +27,7 @@ import msgspec
 from mainstay import registry
 from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
+from mainstay.core.limits import Caps
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
 from mainstay.learn.adversarial import KINDS
@@ -41,7 +42,16 @@ from mainstay.spec.schemas import feature_schema, settings_schema
 
 ROOT = Path(__file__).parents[1]
 _MARKED = re.compile(r"(<!-- generated:([a-z.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", Seconds: "duration", Usd: "money", dict: "table"}
+_WORDS = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Seconds: "duration",
+    Usd: "money",
+    Caps: "cap",
+    dict: "table",
+}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

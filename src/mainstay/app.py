@@ -37,12 +37,15 @@ from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
 from mainstay.parts.stores.sqlite_cache import SqliteCache
+from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.flights import Flights
+from mainstay.serve.limiting import Limiting
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
+from mainstay.serve.spending import Account, Purse
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
@@ -94,6 +97,8 @@ class Mainstay:
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
+        self._counters = SqliteCounters(self.state / "counters.db")
+        self._limiting = Limiting(Purse(self._counters), settings)
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
         self.parts = Parts(
@@ -105,6 +110,7 @@ class Mainstay:
             without_secrets=self._without_secrets,
             off=self._off,
             ask=self._ask,
+            account=self._limiting.account,
             aligner=shared(),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
@@ -182,12 +188,14 @@ class Mainstay:
             return serve(call, ready, self.parts)
         return self.trials.serve(call, ready, canary, shadow)
 
-    async def _ask(self, asking: Call, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
-        """What another feature says, asked by a guard of that call: for its tenant, in its time, and one deep."""
+    async def _ask(self, asking: Call, account: Account, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
+        """What another feature says, asked by a guard of that call: for its tenant, on its account, in its time, and one deep."""
         if asking.parent is not None:
             raise BadRequest(f"{asking.feature} was itself asked by a call, and calls within calls are one deep")
         call = self._call(feature, input, tenant=asking.tenant, origin="judge", deadline=seconds)
-        async with contextlib.aclosing(self.serve(msgspec.structs.replace(call, parent=asking.id, stream=False))) as events:
+        call = msgspec.structs.replace(call, parent=asking.id, stream=False)
+        self._check_process()
+        async with contextlib.aclosing(serve(call, self.release_of(call), self.parts, account)) as events:
             return fold([event async for event in events])
 
     def release_of(self, call: Call) -> Ready:
@@ -311,6 +319,7 @@ class Mainstay:
         with self._following:
             self.features = self._load(settings)
             self.settings = settings
+            self._limiting.take_up(settings)
 
     def follow(self) -> None:
         """Take up the changes of what is served that were made since, here or by another process."""
@@ -343,7 +352,8 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings})
 
     def tend(self) -> None:
-        """Judge the canaries, and take back what has expired: in one of all processes at a time."""
+        """Judge the canaries, and take back what has expired: in one of all processes at a time. Give back unspent slices."""
+        self._limiting.purse.tend()
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
         if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
@@ -420,6 +430,9 @@ class Mainstay:
             self._thread.close(self._http.close())
         self._spool.close()
         self._cache.close()
+        with contextlib.suppress(StoreError):  # what was borrowed ahead stays spent until its window ends
+            self._limiting.purse.close()
+        self._counters.close()
         self._ledger.close()
         self.releases.close()
         self.loader.sources.close()

@@ -50,6 +50,7 @@ from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, rungs
 from mainstay.serve.guarding import replaced
+from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
@@ -67,6 +68,8 @@ EXAMPLES = {
     "texts": ["text"],
     "image": "https://example.com/image.png",
 }  # what templates are tried on at load
+NO_PRICE = "what {} costs is not known, and it is limited here: money that cannot be counted cannot be limited"
+ADD_PRICE = '[models.{}.price] in mainstay.toml, with input = "… USD" and output = "… USD" per million tokens'
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
 Lent = Mapping[str, Mapping[str, Any]]
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
@@ -75,7 +78,7 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
     and databases that guards may name, by the option that names them. `aligner` compares drafts with evidence; `http` is the
-    client that all parts share.
+    client that all parts share; `capped` says that money is limited for all that call a model.
     """
 
     root: Path
@@ -86,6 +89,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     lent: Lent = {}
     aligner: Aligner | None = None
     http: Any = None
+    capped: bool = False
 
 
 def ready(folder: Folder, project: Project) -> Ready:
@@ -256,6 +260,9 @@ class _Assembly:
     def _check_model(self, name: str, place: Place) -> None:
         if name not in self._project.models and name not in self._project.asleep:
             raise self._no_such("model", name, [*self._project.models, *self._project.asleep], place)
+        model = self._project.models.get(name)
+        if model is not None and model.price is None and (self._project.capped or has_money_cap(self._feature.limits)):
+            raise self._document.error(place, NO_PRICE.format(name), next=ADD_PRICE.format(name))
 
     def _no_such(self, kind: str, name: str, known: Iterable[str], place: Place) -> ConfigError:
         hint = nearest(name, known)
@@ -614,7 +621,10 @@ def _identity(model: Model) -> list[Any]:
 
 
 def plain(model: ServingModel, rules: Plain, identity: Model, document: Document, lent: Lent) -> Ready:
-    """A feature around one model that is called by its own name: guards, cache, limits and record apply, a ladder does not."""
+    """A feature around one model that is called by its own name: guards, cache, limits and record apply, a ladder does not.
+
+    Raises `ConfigError`.
+    """
     spec = ModelRung(model=model.name, prompt="", tries=rules.tries)
     feature = Feature(
         name=model.name,
@@ -625,6 +635,7 @@ def plain(model: ServingModel, rules: Plain, identity: Model, document: Document
         ladder=(spec,),
         guards=rules.guards,
         cache=rules.cache,
+        limits=rules.limits,
     )
     digest = hashlib.sha256(msgspec.json.encode([VERSION, _identity(identity), rules], enc_hook=str)).hexdigest()
     rung = ReadyRung(

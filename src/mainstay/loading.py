@@ -21,6 +21,7 @@ from mainstay.learn.trials import OnTrial
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
+from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready, ServingModel
 from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
@@ -181,11 +182,20 @@ class Loader:
             },
             http=self._http,
             aligner=shared(),
+            capped=has_money_cap(settings.limits, *settings.tenants.values()),
         )
+        self._check_prices(models, settings, document)
         plain = {
             name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()
         }
         return Features(ready={}, plain=plain, project=project)
+
+    def _check_prices(self, models: Mapping[str, ServingModel], settings: Settings, document: Document) -> None:
+        if has_money_cap(settings.limits, settings.plain.limits, *settings.tenants.values()):
+            for name, model in models.items():
+                if model.price is None:
+                    what, next = assembling.NO_PRICE.format(name), assembling.ADD_PRICE.format(name)
+                    raise document.error(("models", name), what, next=next)
 
     def _named_once(self, features: Features) -> Features:
         for name in features.project.settings:

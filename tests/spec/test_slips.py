@@ -841,15 +841,6 @@ NOT_YET = [
     feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
     feature("batch", "deadline", 'priority = "batch"\ndeadline', f'{F}:2 priority: priority = "batch" {EARLY}'),
     added("near", '[cache]\nnear = "auto"\n', f'{F}:14 cache.near: near = "auto" {EARLY}'),
-    *[
-        added(key, f"[limits]\n{key} = {value}\n", f"{F}:14 limits.{key}: `{key}` {EARLY}")
-        for key, value in [
-            ("per_call", '"0.02 USD"'),
-            ("tenant_per_day", '"5 USD"'),
-            ("tenant_per_minute", 60),
-            ("feature_per_day", '"9 USD"'),
-        ]
-    ],
     settings(
         "near of plain models",
         "[sources",

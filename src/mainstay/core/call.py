@@ -26,8 +26,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a
     caller may shorten the feature's, never lengthen it. `cohort` is set where the call takes part in a trial: the trial's id
     and `canary`, `control` or `shadow`. `roles` are what the application says its user may see
-    (`staff`, `editor`, …). `parent` is the call that this one was made for. `stream` says that somebody reads the
-    words as they come, `progress` that they want `step` events too.
+    (`staff`, `editor`, …). `key` is the public id of the key that it came with, `parent` the call that this one was made for.
+    `stream` says that somebody reads the words as they come, `progress` that they want `step` events too.
     `request` is set for a plain model only, and then `input` is empty.
     """
 
@@ -36,6 +36,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     input: dict[str, Any] = {}
     history: tuple[Turn, ...] = ()
     tenant: str = "default"
+    key: str | None = None
     user: str | None = None
     roles: tuple[str, ...] = ()
     session: str | None = None

@@ -17,6 +17,7 @@
         ├── Overloaded       the provider failed (5xx, 529)
         ├── Unreachable      no connection, or it broke before the answer began
         ├── Tripped          our circuit breaker for this model is open; nothing was sent
+        ├── OverLimit        a limit of ours on money, calls or tokens would be passed; nothing was sent
         ├── TooSlow          a limit of the attempt passed
         ├── Garbled          the answer is not what the wire promises
         ├── CutOff           the stream ended before its end mark
@@ -30,6 +31,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from mainstay.core.reasons import Reason
 
 
 class MainstayError(Exception):
@@ -153,6 +156,14 @@ class Tripped(ModelError):
     """Our circuit breaker for this model is open; nothing was sent."""
 
     kind = "breaker_open"
+
+
+class OverLimit(ModelError):
+    """A limit on what may be spent or asked would be passed; nothing was sent. `reason` is what the answer gives for it."""
+
+    def __init__(self, what: str, reason: Reason) -> None:
+        super().__init__(what)
+        self.reason, self.kind = reason, reason.value
 
 
 class TooSlow(ModelError):

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from mainstay.core.draft import Author
 from mainstay.core.evidence import SlotType
+from mainstay.core.limits import Caps
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
@@ -34,10 +35,6 @@ NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("delivery",), "reviewed"),
     (("priority",), "batch"),
     (("cache", "near"), "auto"),
-    (("limits", "per_call"), None),
-    (("limits", "tenant_per_day"), None),
-    (("limits", "tenant_per_minute"), None),
-    (("limits", "feature_per_day"), None),
 )
 
 
@@ -288,12 +285,29 @@ class CacheRules(Spec, frozen=True, kw_only=True):
 
 
 class Limits(Spec, frozen=True, kw_only=True):
-    """What may be spent and asked."""
+    """What may be spent and asked: a window's cap is money (`"5 USD"`), calls (`60`), tokens (`"100000 tokens"`), or a list."""
 
-    per_call: Annotated[Usd | None, Meta(description="The most one call may cost.")] = None
-    tenant_per_day: Annotated[Usd | None, Meta(description="The most one tenant may spend a day.")] = None
-    tenant_per_minute: Annotated[Positive | None, Meta(description="The most calls of one tenant a minute.")] = None
-    feature_per_day: Annotated[Usd | None, Meta(description="The most this feature may spend a day.")] = None
+    per_call: Annotated[Usd | None, Meta(description="The most that one call may cost, over all its attempts.")] = None
+    feature_per_minute: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a minute.")] = None
+    feature_per_hour: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a hour.")] = None
+    feature_per_day: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a day.")] = None
+    feature_per_month: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a month.")] = None
+    tenant_per_minute: Annotated[
+        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a minute.")
+    ] = None
+    tenant_per_hour: Annotated[
+        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a hour.")
+    ] = None
+    tenant_per_day: Annotated[
+        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a day.")
+    ] = None
+    tenant_per_month: Annotated[
+        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a month.")
+    ] = None
+    feature_at_once: Annotated[Positive | None, Meta(description="The most calls of this feature at one moment.")] = None
+    tenant_at_once: Annotated[
+        Positive | None, Meta(description="The most calls of one tenant with this feature at one moment.")
+    ] = None
 
 
 ScorerSpec = str | dict[str, Any]

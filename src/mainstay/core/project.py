@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from mainstay.core.feature import GIVEN, CacheRules, Guards, Positive, Spec
+from mainstay.core.feature import GIVEN, CacheRules, Guards, Limits, Positive, Spec
+from mainstay.core.limits import Caps
 from mainstay.core.record import LogPolicy
 from mainstay.core.units import Seconds, Usd
 
@@ -118,6 +119,41 @@ class Plain(Spec, frozen=True, kw_only=True):
         input=({"size": {"max": 1_000_000, "total": 2_000_000}},)
     )
     cache: Annotated[CacheRules, Meta(description="Whether answers are kept.")] = CacheRules()
+    limits: Annotated[Limits, Meta(description="What may be spent and asked with each model.")] = Limits()
+
+
+class ProjectLimits(Spec, frozen=True, kw_only=True):
+    """What may be spent and asked over all features. Caps are written as in a feature's `[limits]`."""
+
+    project_per_minute: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a minute.")] = (
+        None
+    )
+    project_per_hour: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a hour.")] = None
+    project_per_day: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a day.")] = None
+    project_per_month: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a month.")] = (
+        None
+    )
+    project_at_once: Annotated[Positive | None, Meta(description="The most calls of the whole project at one moment.")] = None
+    tenant_per_minute: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a minute.")] = None
+    tenant_per_hour: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a hour.")] = None
+    tenant_per_day: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a day.")] = None
+    tenant_per_month: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a month.")] = None
+    tenant_at_once: Annotated[Positive | None, Meta(description="The most calls of one tenant at one moment.")] = None
+    key_per_minute: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a minute.")] = None
+    key_per_hour: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a hour.")] = None
+    key_per_day: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a day.")] = None
+    key_per_month: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a month.")] = None
+    key_at_once: Annotated[Positive | None, Meta(description="The most calls of one key at one moment.")] = None
+
+
+class TenantSpec(Spec, frozen=True, kw_only=True):
+    """What one tenant may spend and ask, in the place of what `[limits]` says of every tenant."""
+
+    per_minute: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a minute.")] = None
+    per_hour: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a hour.")] = None
+    per_day: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a day.")] = None
+    per_month: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a month.")] = None
+    at_once: Annotated[Positive | None, Meta(description="The most calls of this tenant at one moment.")] = None
 
 
 class Settings(Spec, frozen=True, kw_only=True):
@@ -139,4 +175,6 @@ class Settings(Spec, frozen=True, kw_only=True):
     classifiers: Annotated[dict[str, Service], Meta(description="Trained classifiers, by the names that guards use.")] = {}
     server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = field(default_factory=Server)
     plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = field(default_factory=Plain)
+    limits: Annotated[ProjectLimits, Meta(description="What may be spent and asked over all features.")] = ProjectLimits()
+    tenants: Annotated[dict[str, TenantSpec], Meta(description="What single tenants may spend and ask, by name.")] = {}
     observers: Annotated[tuple[str, ...], Meta(description="What watches sealed records.")] = ("prometheus",)

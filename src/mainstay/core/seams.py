@@ -279,6 +279,58 @@ class Cache(Protocol):
         ...
 
 
+AHEAD = 8  # what is taken ahead of the need is at most this part of what is left
+
+
+class Take(Struct, frozen=True):
+    """So much of a counter whose cap is `most`: `need` at least, and up to `want`, but ahead of the need only a part of the rest.
+
+    `ends` is the moment (seconds since 1970) after which nobody asks for the counter any more. Where it is None, what was taken
+    is given back by whoever took it, and by `tend` once that process is dead.
+    """
+
+    counter: str
+    need: int
+    want: int
+    most: int
+    ends: int | None
+
+    def granted(self, taken: int) -> int | None:
+        """How much is given where so much has been taken; None where the need would pass the cap."""
+        left = self.most - taken
+        return None if self.need > left else max(self.need, min(self.want, left // AHEAD))
+
+
+class Lacking(Struct, frozen=True):
+    """A counter from which the need could not be taken, and what had been taken of it before."""
+
+    counter: str
+    taken: int
+
+
+class Counters(Protocol):
+    """Counts that all processes of a project share. No counter ever passes its cap, whoever takes and whoever dies.
+
+    What was taken of a counter with an end is spent for good, unless it is given back before. Blocking.
+    """
+
+    def take(self, takes: Sequence[Take]) -> tuple[int, ...] | Lacking:
+        """Take from all of these, in one step: how much of each, at least its need; or nothing at all."""
+        ...
+
+    def give(self, back: Mapping[str, int]) -> None:
+        """Give back what was taken here and not used."""
+        ...
+
+    def taken(self, counters: Sequence[str]) -> tuple[int, ...]:
+        """How much was taken of each, by all processes together."""
+        ...
+
+    def tend(self) -> None:
+        """Say that this process lives, and clear up after those that have not said so for a while."""
+        ...
+
+
 class LedgerRow(Struct, frozen=True):
     """What is written at once: both halves of a record, or a score, as the bytes that the spool holds."""
 

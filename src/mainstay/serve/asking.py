@@ -10,7 +10,7 @@ from typing import Any
 
 from mainstay.core.answer import Citation
 from mainstay.core.call import Call
-from mainstay.core.errors import Empty, ModelError, TooSlow, Tripped
+from mainstay.core.errors import Empty, ModelError, OverLimit, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
 from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
 from mainstay.core.project import Price
@@ -18,6 +18,7 @@ from mainstay.core.reasons import Finish, Reason
 from mainstay.core.record import Attempt
 from mainstay.serve.ready import Parts, ServingModel
 from mainstay.serve.redaction import text_for_log
+from mainstay.serve.spending import Held, Reserved, Short
 from mainstay.serve.tracing import AttemptNotes, Trace
 from mainstay.serve.watch import Watch
 
@@ -142,8 +143,13 @@ async def attempt(
     first_word: float | None = None,
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
+    reserved = await _reserved(model, request, ask, rung)
     now = time.monotonic()
-    ticket = _ticket(model, ask, rung, now)
+    try:
+        ticket = _ticket(model, ask, rung, now)
+    except Tripped:
+        reserved.settle(cost=0, tokens=0)
+        raise
     notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
@@ -170,7 +176,9 @@ async def attempt(
     finally:
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
-        _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
+        done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
+        used = done.usage or Usage()
+        reserved.settle(cost=done.cost_nano_usd or 0, tokens=used.input + used.output)
         if outcome not in UNSAID and ask.call.origin != "drill":
             said = text_for_log(ask.parts.without_secrets(detail), ask.trace.ready.feature.log)
             ask.parts.complaints.about(model.name, outcome, said)
@@ -260,29 +268,56 @@ def _close(
     outcome: str,
     status: int | None,
     detail: str,
-) -> None:
+) -> Attempt:
+    """Put the attempt on the record. What was cut off costs, as far as anybody knows, what it could have cost."""
     now = time.monotonic()
     trace.running = None
     trace.provider_s += notes.waited
     usage, estimated = notes.usage, False
     if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
-        written = notes.bytes_out if outcome in ("ok", "cut_off") or notes.first is not None else request.max_output or 0
+        most = model.max_output if request.max_output is None else request.max_output
+        written = min(notes.bytes_out, most) if outcome == "ok" else most
         usage, estimated = Usage(input=_upper_bound(request), output=written), True
-    trace.attempts.append(
-        Attempt(
-            rung=notes.rung,
-            outcome=outcome,
-            model=model.name,
-            at_us=trace.since_start(notes.at),
-            took_us=int((now - notes.at) * 1e6),
-            first_word_us=None if notes.first is None else int((notes.first - notes.at) * 1e6),
-            usage=usage,
-            cost_nano_usd=None if usage is None else cost(model.price, usage),
-            estimated=estimated,
-            http_status=status,
-            detail=detail[:500],
-        )
+    done = Attempt(
+        rung=notes.rung,
+        outcome=outcome,
+        model=model.name,
+        at_us=trace.since_start(notes.at),
+        took_us=int((now - notes.at) * 1e6),
+        first_word_us=None if notes.first is None else int((notes.first - notes.at) * 1e6),
+        usage=usage,
+        cost_nano_usd=None if usage is None else cost(model.price, usage),
+        estimated=estimated,
+        http_status=status,
+        detail=detail[:500],
     )
+    trace.attempts.append(done)
+    return done
+
+
+async def _reserved(model: ServingModel, request: ModelRequest, ask: Ask, rung: str) -> Reserved:
+    """The worst case of this attempt, held. Raises `OverLimit` where it would pass a limit, or has no price to be held by."""
+    account = ask.trace.account
+    if not account.bounded:
+        return Reserved(account, Held([]), 0)
+    read, written = _upper_bound(request), model.max_output if request.max_output is None else request.max_output
+    held: Reserved | Short | None = None
+    if model.price is not None or not account.pays:
+        held = await account.reserve(cost=worst(model.price, read, written), tokens=read + written)
+    if isinstance(held, Reserved):
+        return held
+    what = f"{model.name} has no price, and what it costs is limited" if held is None else held.what
+    reason = Reason.OVER_BUDGET if held is None else held.reason
+    ask.trace.skipped(rung, reason, what)
+    raise OverLimit(what, reason)
+
+
+def worst(price: Price | None, read: int, written: int) -> int:
+    """The most nano-dollars that so many tokens may cost; 0 without a price."""
+    if price is None:
+        return 0
+    dearest = max(price.input, price.cached_input or 0, price.cache_write or 0)
+    return -(-(read * dearest + written * price.output) // MILLION)
 
 
 def cost(price: Price | None, usage: Usage) -> int | None:

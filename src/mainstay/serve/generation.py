@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import MainstayError, ModelError, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
+from mainstay.core.errors import MainstayError, ModelError, OverLimit, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
@@ -93,7 +93,7 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(place, trace)
-        blocked = obstacle(rung, limit, off=trace.off, unknown=unknown)
+        blocked = obstacle(rung, limit, off=trace.off, short=trace.short, unknown=unknown)
         if blocked is not None:
             trace.skipped(rung.name, *blocked[1:])
             cause = cause or blocked[0]
@@ -255,7 +255,7 @@ def _reason_of(error: ModelError) -> Reason:
         return Reason.MODEL_REFUSED
     if isinstance(error, NotRecorded):
         return Reason.NOT_RECORDED
-    if isinstance(error, Unusable):
+    if isinstance(error, Unusable | OverLimit):
         return error.reason
     return Reason.MODEL_UNAVAILABLE
 

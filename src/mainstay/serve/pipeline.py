@@ -28,19 +28,21 @@ from mainstay.serve.guarding import screen
 from mainstay.serve.placeholders import Restoring
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.refusing import ending, last_resort
+from mainstay.serve.spending import Account
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
 
 log = logging.getLogger("mainstay.serve")
 
 
-async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event, None]:
+async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None = None) -> AsyncGenerator[Event, None]:
     """Answer one call: yields events, the last of which is its `Answer`, and leaves one record.
 
     Never raises for anything that a model, a source, a guard or a caller did: those are statuses and reasons. A reader that
-    stops iterating, or is cancelled, ends the call as `interrupted`, `reader_left`.
+    stops iterating, or is cancelled, ends the call as `interrupted`, `reader_left`. It spends from its own account, or from that
+    of the call that it is made for.
     """
-    trace = Trace(call, ready, parts.ask)
+    trace = Trace(call, ready, parts.ask, account or parts.account(call, ready))
     sealing = _Sealing(trace, parts)
     try:
         yield Started(call.id, call.feature, ready.digest)
@@ -79,6 +81,8 @@ async def serve(call: Call, ready: Ready, parts: Parts) -> AsyncGenerator[Event,
         # 7. Seal the record; then the answer is complete.
         yield reader_sees.answer(await sealing.seal(answer))
     finally:
+        if account is None:
+            trace.account.leave()
         await sealing.reader_left()
 
 
@@ -88,6 +92,7 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
     with Watch() as watch:
         watch.until(trace.deadline)
         try:
+            trace.short = await trace.account.enter()
             answer = await screen(trace)
             trace.step("screen")
             if answer is None and caching.shares(trace):

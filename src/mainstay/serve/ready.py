@@ -19,6 +19,7 @@ from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Sourc
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
 from mainstay.serve.pace import Pace
+from mainstay.serve.spending import Account
 
 SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
 WHOLE = 2**62
@@ -121,9 +122,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """Everything with a life of its own that the steps use.
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
-    switch that a call is off by. `ask` runs another feature for a call, in so many
-    seconds. `aligner` says how far evidence bears
-    what is written.
+    switch that a call is off by, `account` what it may spend. `ask` runs another feature for a call, on its account and in so
+    many seconds. `aligner` says how far evidence bears what is written.
     """
 
     spool: Spool
@@ -134,7 +134,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     complaints: Complaints = field(default_factory=Complaints)
     without_secrets: Callable[[str], str] = str
     off: Callable[[Call], Switched | None] = lambda call: None
-    ask: Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
+    ask: Callable[[Call, Account, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
+    account: Callable[[Call, Ready], Account] = lambda call, ready: Account()
     aligner: Aligner | None = None
 
 

@@ -13,6 +13,7 @@ from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
 from mainstay.serve.ready import ReadyRung
+from mainstay.serve.spending import Short
 from mainstay.serve.tracing import Trace
 
 LITTLE = 0.02  # seconds for a rung that asks nobody
@@ -61,15 +62,20 @@ def limit_of(place: int, trace: Trace) -> float:
     return now + max(left - below, left * own / (own + below))
 
 
-def obstacle(rung: ReadyRung, limit: float, *, off: bool, unknown: Slot | None) -> tuple[Reason, str, str] | None:
+def obstacle(
+    rung: ReadyRung, limit: float, *, off: bool, short: Short | None, unknown: Slot | None
+) -> tuple[Reason, str, str] | None:
     """Why this rung is not even tried now; None lets it go.
 
-    `off` says that what needs a model is switched off, `unknown` is a fact that a model would have to be told and nobody knows.
+    `off` says that what needs a model is switched off, `short` names the limit that the call would pass with one, and `unknown`
+    is a fact that a model would have to be told and nobody knows.
     """
     if isinstance(rung.spec, MessageRung):
         return None
     if off and rung.spec.needs_model:
         return Reason.SWITCHED_OFF, "switched_off", ""
+    if short is not None and rung.spec.needs_model:
+        return short.reason, short.reason.value, short.what
     if unknown is not None and rung.spec.needs_model:
         return Reason.RUNG_FAILED, "no_slot", f"the slot {unknown.name}: {unknown.missing}"
     available = limit - time.monotonic()

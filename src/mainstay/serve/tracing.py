@@ -21,8 +21,9 @@ from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
 from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy
 from mainstay.serve.ready import Ready
+from mainstay.serve.spending import Account, Short
 
-Lend = Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]]
+Lend = Callable[[Call, Account, float, str, Mapping[str, Any]], Awaitable[Answer]]
 
 
 class AttemptNotes:
@@ -55,11 +56,13 @@ class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
-    guard has raised them. `next` is what a guard tells the user to do instead.
+    guard has raised them. `account` is what it may spend, and `short` the limit for which it may ask no model. `next` is what a
+    guard tells the user to do instead.
     """
 
     __slots__ = (
         "_mark",
+        "account",
         "at",
         "attempts",
         "bare",
@@ -79,14 +82,15 @@ class Trace:
         "provider_s",
         "ready",
         "running",
+        "short",
         "signals",
         "slots",
         "start",
         "steps",
     )
 
-    def __init__(self, call: Call, ready: Ready, lend: Lend | None = None) -> None:
-        self.call, self.ready, self.lend = call, ready, lend
+    def __init__(self, call: Call, ready: Ready, lend: Lend | None = None, account: Account | None = None) -> None:
+        self.call, self.ready, self.lend, self.account = call, ready, lend, account or Account()
         self.at = time.time()
         self.start = self._mark = time.monotonic()
         feature = ready.feature
@@ -100,6 +104,7 @@ class Trace:
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = False
+        self.short: Short | None = None
         self.high = feature.stakes == "high"
         self.next: str | dict[str, str] = ""
         self.slots: tuple[Slot, ...] = ()
@@ -110,7 +115,8 @@ class Trace:
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
-        fork = Trace(self.call, self.ready, self.lend)
+        fork = Trace(self.call, self.ready, self.lend, self.account)
+        fork.short = self.short
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork
@@ -153,7 +159,7 @@ class Trace:
         """What another feature says to this, for this call and in the time that it has left."""
         if self.lend is None:
             raise NotFound("there is no other feature to ask here")
-        return await self.lend(self.call, max(0.0, self.deadline - time.monotonic()), feature, input)
+        return await self.lend(self.call, self.account, max(0.0, self.deadline - time.monotonic()), feature, input)
 
     def found(self, evidence: Evidence) -> None:
         """This is what the call is given to rest on."""

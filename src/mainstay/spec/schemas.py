@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from mainstay.core.feature import NOT_YET, POSITIVE_TIMES, RESERVED, RUNGS, Feature, InputType, RuleFile
+from mainstay.core.limits import COUNTED, Caps
 from mainstay.core.project import Model, Settings, SourceSpec
 from mainstay.core.units import DURATION, MONEY, Seconds, Usd
 from mainstay.spec.settings_file import ADDRESS, KEY
@@ -30,6 +31,10 @@ def hook(kind: type) -> Json:
         return {"type": "string", "pattern": f"^{DURATION}$", "examples": ["500ms", "8s", "7d"]}
     if kind is Usd:
         return {"type": "string", "pattern": f"^{MONEY}$", "examples": ["0.02 USD"]}
+    if kind is Caps:
+        amount = {"type": "string", "pattern": f"^(?:{MONEY}|{COUNTED})$", "examples": ["5 USD", "100000 tokens"]}
+        one = [{"type": "integer", "minimum": 0}, amount]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
     raise NotImplementedError(kind)
 
 

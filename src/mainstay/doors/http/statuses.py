@@ -5,6 +5,8 @@
 | `refused`     | `input_invalid` | 422, the answer  | 400, an error with `param`                 |
 | `refused`     | any other       | 200, the answer  | 200, `message.refusal`, `content_filter`   |
 | `unavailable` | `rate_limited`  | 503, the answer  | 429, an error                              |
+| `unavailable` | `over_budget`   | 503, the answer  | 429, an error                              |
+| `unavailable` | `retry_loop`    | 503, the answer  | 429, an error                              |
 | `unavailable` | `model_refused` | 503, the answer  | 400, an error                              |
 | `unavailable` | `over_deadline` | 503, the answer  | 504, an error                              |
 | `unavailable` | any other       | 503, the answer  | 503, an error                              |
@@ -24,7 +26,13 @@ from __future__ import annotations
 from mainstay.core.answer import Answer
 from mainstay.core.reasons import Finish, Reason, Status
 
-_FAILED = {Reason.RATE_LIMITED: 429, Reason.MODEL_REFUSED: 400, Reason.OVER_DEADLINE: 504}
+_FAILED = {
+    Reason.OVER_BUDGET: 429,
+    Reason.RATE_LIMITED: 429,
+    Reason.RETRY_LOOP: 429,
+    Reason.MODEL_REFUSED: 400,
+    Reason.OVER_DEADLINE: 504,
+}
 
 
 def of_feature(answer: Answer) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from mainstay.core.record import Begun, Outcome, Record, Score, check_search
-from mainstay.core.seams import LedgerRow
+from mainstay.core.seams import Lacking, LedgerRow, Take
 
 CAPACITY = 10_000
 
@@ -113,3 +113,39 @@ def _matches(record: Record, where: Mapping[str, Any]) -> bool:
         "cohort": call.cohort,
     }
     return all(columns[name] == value for name, value in where.items())
+
+
+class MemoryCounters:
+    """Counters of this process alone. Any thread may use them."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, tuple[int, int | None]] = {}
+        self._using = threading.Lock()
+
+    def take(self, takes: Sequence[Take]) -> tuple[int, ...] | Lacking:
+        with self._using:
+            given = []
+            for take in takes:
+                taken = self._taken.get(take.counter, (0, None))[0]
+                amount = take.granted(taken)
+                if amount is None:
+                    return Lacking(take.counter, taken)
+                given.append(amount)
+            for take, amount in zip(takes, given, strict=True):
+                self._taken[take.counter] = self._taken.get(take.counter, (0, None))[0] + amount, take.ends
+            return tuple(given)
+
+    def give(self, back: Mapping[str, int]) -> None:
+        with self._using:
+            for counter, amount in back.items():
+                taken, ends = self._taken.get(counter, (0, None))
+                self._taken[counter] = max(0, taken - amount), ends
+
+    def taken(self, counters: Sequence[str]) -> tuple[int, ...]:
+        with self._using:
+            return tuple([self._taken.get(counter, (0, None))[0] for counter in counters])
+
+    def tend(self) -> None:
+        now = time.time()
+        with self._using:
+            self._taken = {name: held for name, held in self._taken.items() if held[1] is None or held[1] > now}
