@@ -5,11 +5,12 @@ PORT ?= 7070
 DATA ?= ../shared/data
 FIT ?= ../shared/data
 KEEP ?=
+SECONDS ?= 900
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check bench bench-clients bench-evals bench-gate bench-peers bench-wire bench-handbook bench-quality weights \
-	docs lock prices clean
+	soak docs lock prices clean
 
 help:             ## What there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,9 +39,12 @@ check: install    ## Style, types, and the direction of the floors
 bench: install    ## Every benchmark that runs on this machine alone
 	$(BIN)/python -m bench
 
-bench-peers: install  ## The same beside two Rust gateways from the registry, which it installs under bench/out
+bench-peers: install  ## A call with everything on, beside other gateways from the registries, which it installs under bench/out
 	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.everything
+
+soak: install     ## A steady load for SECONDS (900): does memory stay flat?
+	$(BIN)/python -m bench.soak $(SECONDS)
 
 bench-clients: install  ## A pass-through with our HTTP client, aiohttp and httpx
 	$(BIN)/python -m bench.clients

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.bare import CLIENTS
-from bench.everything import ROUNDS, UPSTREAM, Side, load, measured, process, wait_for
+from bench.everything import ROUNDS, UPSTREAM
+from bench.processes import PYTHON, Side, load, measured, process, wait_for
 
 FOLDER = Path(__file__).parent / "out" / "clients"
 NEEDED = ["aiohttp==3.14.5", "httpx==0.28.1", "h11", "uvicorn", "httptools", "uvloop", "msgspec"]
@@ -32,13 +33,13 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", FOLDER], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *NEEDED], check=True)
     with ExitStack() as stack:
-        stack.enter_context(process(1, "-m", "bench.upstream", str(UPSTREAM)))
+        stack.enter_context(process(1, PYTHON, "-m", "bench.upstream", str(UPSTREAM)))
         wait_for(UPSTREAM)
         sides: dict[str, Side] = {}
         for port, name in enumerate(CLIENTS, PORT):
-            command = ("-m", "bench.bare", str(port), str(UPSTREAM), name)
-            own = sys.executable if name == "mainstay" else python
-            sides[name] = Side(port, stack.enter_context(process(0, *command, python=own, env={"PYTHONPATH": str(root)})))
+            own = PYTHON if name == "mainstay" else str(python)
+            command = (own, "-m", "bench.bare", str(port), str(UPSTREAM), name)
+            sides[name] = Side(port=port, pid=stack.enter_context(process(0, *command, env={"PYTHONPATH": str(root)})))
             wait_for(port, "/")
             load(sides[name], 300, 16)
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in sides}

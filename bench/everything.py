@@ -1,202 +1,175 @@
-"""What a call costs with everything on, beside a bare pass-through and the direct call, in one run.
+"""What a call costs with everything on, beside a bare pass-through, other gateways and the direct call, in one run.
 
-"Everything": the chat door, unique bodies, a key, guards `size` and `terms` on what comes in and goes out, cache miss and write,
-the spool, the ledger drained behind it, metrics. No retrieval. Server on core 0, upstream and load on core 1; rounds are
-interleaved, figures are medians. CPU is user and system of the server's whole process.
+"Everything": the chat door, unique bodies, a key, three limit windows on money, calls and tokens, guards `size` and `terms` on
+what comes in and goes out, cache miss and write, the spool, the ledger drained behind it, metrics. No retrieval. The others pass
+requests through with nothing on. Server on core 0, upstream and load on core 1; in each round each server is started, measured
+and stopped, one after the other, and figures are medians of the rounds. CPU is user and system of the whole process tree.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
-from bench import peers
+from bench import peers, plot
+from bench.processes import PYTHON, Side, cpu, first_answer, load, measured, memory, process, wait_for
 
 ROUNDS = 3
 KEY = "bench-key"
-UPSTREAM, BARE, MAINSTAY, PEER = 9711, 9712, 9713, 9714
-NAMES = {"bare": "bare pass-through", "mainstay": "Mainstay, everything on"}
+UPSTREAM, PORT = 9711, 9712
+PATIENCE = 6.0  # seconds for one kind of load, where a gateway is slow
 OUT = Path(__file__).parent / "out"
-PROJECT = f"""
-[models.mock]
+MODEL = """
+[models.{name}]
 provider = "openai"
-url = "http://127.0.0.1:{UPSTREAM}/v1"
-model = "mock"
+url = "http://127.0.0.1:{port}/v1"
+model = "{name}"
 price = {{ input = "0.25 USD", output = "2 USD" }}
-[models.mock-c10]
-provider = "openai"
-url = "http://127.0.0.1:{UPSTREAM}/v1"
-model = "mock-c10"
-price = {{ input = "0.25 USD", output = "2 USD" }}
-[plain]
-guards = {{ input = ["size"], output = ["size", {{ terms = ["AcmeCo", "OtherCo", "the best in the world"] }}] }}
-cache = {{ keep = "1h" }}
 """
+RULES = """
+[limits]
+project_per_month = "100000 USD"
+tenant_per_day = ["10000 USD", "100000000000 tokens"]
+key_per_minute = 10000000
+tenant_per_minute = 10000000
+[plain]
+guards = { input = ["size"], output = ["size", { terms = ["AcmeCo", "OtherCo", "the best in the world"] }] }
+cache = { keep = "1h" }
+"""
+COLUMNS = (
+    ("CPU ms a call", "call_cpu_ms", 3),
+    ("CPU ms a stream of 50 chunks", "stream_cpu_ms", 3),
+    ("calls a second on one core", "call_rps", 0),
+    ("memory idle MB", "idle_mb", 0),
+    ("memory after load MB", "busy_mb", 0),
+    ("cold start s", "cold_s", 2),
+)
+ADDED = (
+    ("added p50 ms, one connection", "one_latency_p50_us"),
+    ("added p99 ms, one connection", "one_latency_p99_us"),
+    ("first word later, p50 ms", "slow_late_p50_us"),
+    ("first word later, p99 ms", "slow_late_p99_us"),
+)
+
+Figures = dict[str, dict[str, float]]
 
 
-class Side(Struct, frozen=True):
-    """One server that is measured; `direct` has no process of its own."""
+class Contender(Struct, frozen=True, kw_only=True):
+    """A server to be started, measured and stopped."""
 
-    port: int
-    pid: int | None = None
-    key: str = ""
-    path: str = "/v1/chat/completions"
-    model: str = "{}"
-
-
-@contextmanager
-def process(core: int, *command: str, env: dict[str, str] | None = None, python: str | Path = sys.executable) -> Iterator[int]:
-    """A child process on that core; ended at the end."""
-    pinned = ["taskset", "-c", str(core)] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
-    start = [*pinned, python, *command]
-    child = subprocess.Popen(start, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield child.pid
-    finally:
-        child.terminate()
-        child.wait(timeout=30)
+    name: str
+    shown: str
+    command: Callable[[int, int], Sequence[str]]
+    side: Side
+    env: dict[str, str] = {}
+    said: Path | None = None
 
 
-def wait_for(port: int, path: str = "/healthz", limit: float = 15) -> float:
-    """Seconds until something answers there."""
-    began = time.monotonic()
-    while time.monotonic() - began < limit:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1)
-            return time.monotonic() - began
-        except urllib.error.HTTPError:
-            return time.monotonic() - began
-        except OSError:
-            time.sleep(0.005)
-    raise SystemExit(f"nothing answers at port {port}")
+def contenders(folder: str) -> list[Contender]:
+    """The bare pass-through, Mainstay, and the peers that are installed."""
+    project = "".join(MODEL.format(name=name, port=UPSTREAM) for name in peers.MODELS) + RULES
+    Path(folder, "features").mkdir()
+    Path(folder, "mainstay.toml").write_text(project)
+    serve = (PYTHON, "-m", "mainstay", "serve", "-C", folder, "--port", str(PORT))
+    own = Side(port=PORT, headers={"authorization": f"Bearer {KEY}"})
+    found = [
+        Contender(
+            name="bare",
+            shown="bare pass-through",
+            command=lambda upstream, port: (PYTHON, "-m", "bench.bare", str(port), str(upstream)),
+            side=Side(port=PORT),
+        ),
+        Contender(
+            name="mainstay",
+            shown="Mainstay, everything on",
+            command=lambda upstream, port: serve,
+            side=own,
+            env={"MAINSTAY_API_KEY": KEY},
+        ),
+    ]
+    for peer in peers.installed(UPSTREAM):
+        side = Side(port=PORT, path=peer.path, model=peer.model, headers=peer.headers)
+        shown = peer.shown if peer.name == "nginx" else f"{peer.shown}, nothing on"
+        found.append(Contender(name=peer.name, shown=shown, command=peer.command, side=side, env=dict(peer.env), said=peer.said))
+    return found
 
 
-def cpu(pid: int) -> float:
-    """Seconds of processor time that the process has used, all threads."""
-    return time.clock_gettime((~pid << 3) | 2)
+def one_round(contender: Contender) -> dict[str, float]:
+    """Start it, measure it, stop it."""
+    with ExitStack() as stack:
+        began = time.monotonic()
+        pid = stack.enter_context(process(0, *contender.command(UPSTREAM, PORT), env=contender.env))
+        port = PORT if contender.said is None else _said(contender.said)
+        side = Side(port=port, pid=pid, path=contender.side.path, model=contender.side.model, headers=contender.side.headers)
+        first_answer(side)
+        figures = {"cold_s": time.monotonic() - began, "idle_mb": memory(pid)}
+        before = cpu(pid)
+        time.sleep(1)
+        figures["idle_cpu_percent"] = (cpu(pid) - before) * 100
+        load(side, 200, 8)
+        figures |= measured(side, PATIENCE)
+        figures["busy_mb"] = memory(pid)
+        return figures
 
 
-def memory(pid: int) -> float:
-    """Resident megabytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def load(side: Side, calls: int, connections: int, model: str = "mock", stream: bool = False) -> dict[str, Any]:
-    shape = "stream" if stream else "whole"
-    asked = (str(side.port), side.path, str(calls), str(connections), side.model.format(model), shape, side.key)
-    pinned = ["taskset", "-c", "1"] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
-    command = [*pinned, sys.executable, "-m", "bench.load", *asked]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def measured(side: Side) -> dict[str, float]:
-    """One round of one server."""
-    figures: dict[str, float] = {}
-    for name, calls, connections, model, stream in (
-        ("call", 3000, 32, "mock", False),
-        ("stream", 600, 16, "mock", True),
-        ("one", 600, 1, "mock", False),
-        ("slow", 60, 4, "mock-c10", True),
-    ):
-        before = cpu(side.pid) if side.pid else 0.0
-        seen = load(side, calls, connections, model, stream)
-        if seen["errors"]:
-            raise SystemExit(f"{name} at port {side.port}: {seen['error']}")
-        if side.pid:
-            figures[f"{name}_cpu_ms"] = (cpu(side.pid) - before) / calls * 1000
-        figures |= {f"{name}_{key}": value for key, value in seen.items() if key.endswith("us") and value is not None}
-        figures[f"{name}_rps"] = seen["rps"]
-    return figures
-
-
-def started(peer: peers.Peer, stack: ExitStack) -> Side:
-    """A peer, once it answers."""
-    alone = peer.command[0].startswith("/")
-    command = peer.command[1:] if alone else peer.command
-    pid = stack.enter_context(process(0, *command, python=peer.command[0] if alone else peer.python))
-    port, until = peer.port, time.monotonic() + 30
-    while peer.said is not None and not port and time.monotonic() < until:
-        time.sleep(0.1)
-        port = int(peer.said.read_text().split(":")[2].split("/")[0]) if peer.said.exists() and peer.said.stat().st_size else 0
-    wait_for(port, "/health")
-    return Side(port, pid, path=peer.path, model=peer.model)
+def _said(file: Path) -> int:
+    """The port of a server that chooses one itself."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if file.exists() and (address := file.read_text()):
+            return int(address.split(":")[2].split("/")[0])
+        time.sleep(0.05)
+    raise TimeoutError("it did not say where it listens")
 
 
 def main() -> None:
+    """Measure, print the table, write it and the plot to bench/out."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        Path(folder, "features").mkdir()
-        Path(folder, "mainstay.toml").write_text(PROJECT)
-        env = {"MAINSTAY_API_KEY": KEY}
-        stack.enter_context(process(1, "-m", "bench.upstream", str(UPSTREAM)))
+        stack.enter_context(process(1, PYTHON, "-m", "bench.upstream", str(UPSTREAM)))
         wait_for(UPSTREAM)
-        sides = {"direct": Side(UPSTREAM)}
-        sides["bare"] = Side(BARE, stack.enter_context(process(0, "-m", "bench.bare", str(BARE), str(UPSTREAM))))
-        wait_for(BARE, "/")
-        began = time.monotonic()
-        serve = ("-m", "mainstay", "serve", "-C", folder, "--port", str(MAINSTAY))
-        ours = sides["mainstay"] = Side(MAINSTAY, stack.enter_context(process(0, *serve, env=env)), key=KEY)
-        wait_for(MAINSTAY)
-        load(ours, 1, 1)
-        cold = time.monotonic() - began
-        idle_mb, before = memory(ours.pid), cpu(ours.pid)
-        time.sleep(3)
-        idle_cpu = (cpu(ours.pid) - before) / 3 * 100
-        sides |= {peer.name: started(peer, stack) for peer in peers.installed(UPSTREAM, PEER)}
-        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-        for side in sides.values():
-            load(side, 300, 16)
+        direct = Side(port=UPSTREAM)
+        measuring = contenders(folder)
+        rounds: dict[str, list[dict[str, float]]] = {"direct": []} | {each.name: [] for each in measuring}
         for number in range(ROUNDS):
-            for name, side in sides.items():
-                print(f"round {number + 1} of {ROUNDS}: {name}", file=sys.stderr)
-                rounds[name].append(measured(side))
-        busy_mb = memory(ours.pid)
-    figures = {name: {k: statistics.median(r[k] for r in rs) for k in rs[0]} for name, rs in rounds.items()}
-    figures["mainstay"] |= {"cold_s": cold, "idle_mb": idle_mb, "busy_mb": busy_mb, "idle_cpu_percent": idle_cpu}
+            rounds["direct"].append(measured(direct))
+            for contender in measuring:
+                print(f"round {number + 1} of {ROUNDS}: {contender.shown}", file=sys.stderr, flush=True)
+                try:
+                    rounds[contender.name].append(one_round(contender))
+                except (RuntimeError, TimeoutError) as error:
+                    print(f"{contender.shown} is left out of this round: {error}", file=sys.stderr)
+    figures = {name: {k: statistics.median(r[k] for r in rs) for k in rs[0]} for name, rs in rounds.items() if rs}
     OUT.mkdir(exist_ok=True)
     (OUT / "everything.json").write_text(json.dumps(figures, indent=1))
-    report(figures)
+    names = {each.name: each.shown for each in measuring}
+    report(figures, names)
+    bars = {names[name]: side["call_cpu_ms"] for name, side in figures.items() if name in names}
+    (OUT / "everything.svg").write_text(plot.bars("Processor time of a call, ms (logarithmic)", bars))
+    print(f"\nwritten to {OUT / 'everything.json'} and {OUT / 'everything.svg'}")
 
 
-def report(figures: dict[str, dict[str, float]]) -> None:
+def report(figures: Figures, names: dict[str, str]) -> None:
+    """The table, the cheapest first."""
     direct, ours = figures["direct"], figures["mainstay"]
-    columns = (("CPU ms a call", "call_cpu_ms"), ("CPU ms a stream of 50 chunks", "stream_cpu_ms"))
-    added = (
-        ("added p50 ms, one connection", "one_latency_p50_us"),
-        ("added p99 ms, one connection", "one_latency_p99_us"),
-        ("first word later, p50 ms", "slow_late_p50_us"),
-        ("first word later, p99 ms", "slow_late_p99_us"),
-    )
-    heads = [*(what for what, _ in columns), "calls a second on one core", *(what for what, _ in added)]
+    heads = [*(what for what, _, _ in COLUMNS), *(what for what, _ in ADDED)]
     print("| | " + " | ".join(heads) + " |\n|" + "---|" * (len(heads) + 1))
-    for name, side in figures.items():
-        if name == "direct":
-            continue
-        cells = [f"{side[key]:.3f} ({ours[key] / side[key]:.2f})" for _, key in columns]
-        cells += [f"{side['call_rps']:.0f}", *(f"{(side[key] - direct[key]) / 1000:.2f}" for _, key in added)]
-        print(f"| {NAMES.get(name, name)} | " + " | ".join(cells) + " |")
-    print("\nIn brackets: how many times that Mainstay uses.")
-    print(
-        f"\nCold start to the first served call {ours['cold_s']:.2f} s; memory idle {ours['idle_mb']:.0f} MB, "
-        f"after load {ours['busy_mb']:.0f} MB; idle CPU {ours['idle_cpu_percent']:.2f} %"
-    )
+    for name, side in sorted(((n, f) for n, f in figures.items() if n in names), key=lambda pair: pair[1]["call_cpu_ms"]):
+        cells = [f"{side[key]:.{places}f}" for _, key, places in COLUMNS]
+        for i in (0, 1):
+            cells[i] += f" ({side[COLUMNS[i][1]] / ours[COLUMNS[i][1]]:.2f})"
+        cells += [f"{(side[key] - direct[key]) / 1000:.2f}" if key in side else "" for _, key in ADDED]
+        print(f"| {names[name]} | " + " | ".join(cells) + " |")
+    print("\nIn brackets: how many times what Mainstay uses.")
+    print(f"Mainstay's idle CPU: {ours['idle_cpu_percent']:.2f} %")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A closed loop of requests over kept-alive connections, and what it measured.
 
-    python -m bench.load PORT PATH CALLS CONNECTIONS [MODEL] [stream] [key]
+    python -m bench.load PORT PATH CALLS CONNECTIONS MODEL whole|stream HEADERS
+
+HEADERS is a JSON object.
 
 Every body is unique. Prints one JSON object: calls a second, latency and first word in microseconds (p50, p99), errors.
 """
@@ -12,6 +14,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Mapping
 
 import uvloop
 
@@ -27,7 +30,7 @@ QUESTION = (
 )
 
 
-def request(path: str, model: str, stream: bool, key: str) -> bytes:
+def request(path: str, model: str, stream: bool, headers: Mapping[str, str]) -> bytes:
     messages = [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": QUESTION},
@@ -38,10 +41,8 @@ def request(path: str, model: str, stream: bool, key: str) -> bytes:
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     data = json.dumps(body).encode()
-    auth = f"authorization: Bearer {key}\r\n" if key else ""
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{auth}content-length: {len(data)}\r\n\r\n"
-    )
+    fields = {"host": "127.0.0.1", "content-type": "application/json", **headers, "content-length": str(len(data))}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
     return head.encode() + data
 
 
@@ -113,8 +114,8 @@ def quantile(values: list[float], share: float) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1e6, 1) if ordered else None
 
 
-async def main(port: int, path: str, calls: int, connections: int, model: str, stream: bool, key: str) -> None:
-    run = Run(request(path, model, stream, key), calls, connections, stream)
+async def main(port: int, path: str, calls: int, connections: int, model: str, stream: bool, headers: Mapping[str, str]) -> None:
+    run = Run(request(path, model, stream, headers), calls, connections, stream)
     began = time.monotonic()
     loop = asyncio.get_running_loop()
     for _ in range(connections):
@@ -133,6 +134,5 @@ async def main(port: int, path: str, calls: int, connections: int, model: str, s
 
 
 if __name__ == "__main__":
-    port, path, calls, connections, *rest = sys.argv[1:]
-    model = rest[0] if rest else "mock"
-    uvloop.run(main(int(port), path, int(calls), int(connections), model, "stream" in rest[1:], rest[2] if len(rest) > 2 else ""))
+    port, path, calls, connections, model, shape, headers = sys.argv[1:]
+    uvloop.run(main(int(port), path, int(calls), int(connections), model, shape == "stream", json.loads(headers)))

@@ -32,7 +32,7 @@ cache = { keep = "1h" }
 
 
 async def measure(folder: str) -> tuple[dict[str, list[int]], float, float]:
-    body = request("/", "mock", False, "").partition(b"\r\n\r\n")[2]
+    body = request("/", "mock", False, {}).partition(b"\r\n\r\n")[2]
     async with mainstay.open(folder, environ={}, dev=True) as app:
 
         async def one(number: int) -> None:
