@@ -71,6 +71,13 @@ async def test_it_keeps_the_seams_promises():
     await check_guard(Holding(), [*BORNE, *NOT_BORNE, " ".join((*BORNE, *NOT_BORNE)), "\n\n".join(BORNE)])
 
 
+@pytest.mark.parametrize("stop", ["۔", "॥", "։", "።", "。", "…"])
+async def test_the_full_stop_of_any_script_ends_what_may_leave(stop: str):
+    """A sentence that a stream lets go of was looked at before, whatever sign it ends with."""
+    text = f"Boats may be rented in Lisbon{stop} And then some more of it follows"
+    assert (await said(text, complete=False)).action == "retry"
+
+
 @pytest.mark.parametrize("text", BORNE)
 async def test_what_the_evidence_bears_passes(text: str):
     """Sentences in the passages' words, and those that state nothing, are not in anybody's way."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
@@ -29,7 +28,7 @@ from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import Evidence
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.seams import Aligner, Hold
-from mainstay.core.sentences import Sentence, sentences, settled
+from mainstay.core.sentences import Sentence, may_end, sentences, settled
 from mainstay.core.texts import texts_in
 from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
@@ -38,7 +37,6 @@ from mainstay.parts.statements import MARK, states
 AT_LEAST = 0.45
 TOLD, LONGEST = 3, 160  # sentences that a remark names, and the characters of one
 JUDGED = 1_000  # verdicts of a judge that are remembered
-_ENDS = re.compile(r"[.!?…؟。！？｡।\n]")
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -154,7 +152,7 @@ def _whole(draft: Draft) -> list[Sentence]:
     text = draft.text
     if draft.complete:
         return sentences(text)
-    if not _ENDS.search(text, draft.shown):
+    if not may_end(text, draft.shown):
         return []
     start = _paragraph(text, draft.shown)
     end = settled(text, start)
