@@ -71,7 +71,7 @@ async def test_it_keeps_the_seams_promises():
     await check_guard(Holding(), [*BORNE, *NOT_BORNE, " ".join((*BORNE, *NOT_BORNE)), "\n\n".join(BORNE)])
 
 
-@pytest.mark.parametrize("stop", ["۔", "॥", "։", "።", "。", "…"])
+@pytest.mark.parametrize("stop", ["۔", "॥", "։", "።", "။", "。", "…"])
 async def test_the_full_stop_of_any_script_ends_what_may_leave(stop: str):
     """A sentence that a stream lets go of was looked at before, whatever sign it ends with."""
     text = f"Boats may be rented in Lisbon{stop} And then some more of it follows"

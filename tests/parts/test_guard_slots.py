@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -224,6 +225,31 @@ async def test_sentences_leave_as_they_are_borne():
         stop = await screening.add(piece)
     assert "".join(released) == "It costs 1299 EUR. It weighs 2.5 kg."
     assert stop is not None and stop.reason == Reason.SLOT_MISMATCH
+
+
+def test_a_fault_stays_one_until_another_try_is_made():
+    """What was looked at is not looked at again; a text that goes on after its fault still has it, and another text has not."""
+    guard = Slots()
+    growing = {"complete": False, "guard": guard}
+    assert said("It costs 1299 EUR. And then", **growing) is ALLOW
+    wrong = "It costs 1299 EUR. It weighs 3 kg. And then"
+    assert said(wrong, **growing) == said(wrong + " it goes on and on.", **growing)
+    assert "differs from weight" in said(wrong + " it goes on and on.", guard=guard).remark
+    assert said(wrong, **growing).reason == Reason.SLOT_MISMATCH
+    assert said("It costs 1299 EUR. It weighs 2.5 kg. And then", **growing) is ALLOW
+
+
+def test_a_growing_text_costs_little_more_than_the_whole():
+    """Only what is new is looked at, also where something is wrong with what came before: each word's cost is not the text's."""
+    text = " ".join([*BORNE[:13], "It weighs 3 kg."] * 8)
+    guard = Slots()
+    began = time.process_time()
+    said(text)
+    whole = time.process_time() - began
+    began = time.process_time()
+    for end in range(0, len(text), 20):
+        said(text[:end], guard=guard, complete=False)
+    assert time.process_time() - began < 8 * whole + 0.1
 
 
 SETTINGS = """

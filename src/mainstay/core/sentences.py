@@ -23,11 +23,11 @@ ENOUGH = 24  # characters of the next sentence that settle where the last one en
 LOOKED_AT = 60  # characters behind a full stop
 
 _STOPS = "。！？｡"  # no space has to follow
-_DOTS = ".!?…؟۔।॥։።"  # one has
+_DOTS = ".!?…؟۔।॥։።။"  # one has
 _CLOSERS = "\"'”’»«)\\]}」』）】*_`"
 _MAY_END = re.compile(rf"[{_DOTS}{_STOPS}\n]")
 _MARKED = r"((?:[ \t]*\[\d{1,3}\])*)"
-_END = re.compile(rf"(?:([.!?…؟۔।॥։።။]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
+_END = re.compile(rf"(?:([{_DOTS}]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
 _MARKS = re.compile(r"(?:\s*\[\d{1,3}\])+\s*$")
 _LEAD = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–‣◦·]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+")

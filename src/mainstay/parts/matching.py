@@ -267,6 +267,7 @@ class Compared:
         self.ground = ground
         self.weights = [FAINT if word.kind == "small" else weigh(word.key) for word in self.words]
         self.total = sum(self.weights) or 1.0
+        self._weighed: dict[int, float] = {}
         self.content = [i for i, word in enumerate(self.words) if word.kind != "small"]
         self.order = list(accumulate((word.kind != "small" for word in self.words), initial=0))
         self.found: list[int] = []
@@ -275,8 +276,7 @@ class Compared:
             state, places = _look_up(word, ground)
             self.found.append(state)
             self.places.append(places)
-        self._keep_best()
-        self.rows = self._rows()
+        self.rows = self._keep_best(self._rows())
         self.row = max(
             self.rows, key=lambda row: (ground.passage[row] == self.best[0], self.weight(self.rows[row])), default=None
         )
@@ -285,11 +285,15 @@ class Compared:
 
     def weight(self, mask: int) -> float:
         """The weight of the words whose bits are set."""
-        total, weights = 0.0, self.weights
-        while mask:
-            low = mask & -mask
+        known = self._weighed.get(mask)
+        if known is not None:
+            return known
+        total, weights, left = 0.0, self.weights, mask
+        while left:
+            low = left & -left
             total += weights[low.bit_length() - 1]
-            mask ^= low
+            left ^= low
+        self._weighed[mask] = total
         return total
 
     def _rows(self) -> dict[int, int]:
@@ -303,11 +307,11 @@ class Compared:
                 rows[row] = rows.get(row, 0) | bit
         return rows
 
-    def _keep_best(self) -> None:
-        """Forget what stands in other passages than the best one, and the one that adds most to it."""
+    def _keep_best(self, rows: dict[int, int]) -> dict[int, int]:
+        """Forget what stands in other passages than the best one, and the one that adds most to it. Gives the rows of these."""
         ground = self.ground
         masks = [0] * len(ground.titles)
-        for row, mask in self._rows().items():
+        for row, mask in rows.items():
             masks[ground.passage[row]] |= mask
         for number, title in enumerate(ground.titles):
             if title:
@@ -329,6 +333,7 @@ class Compared:
                 self.found[i] = 0
             elif not self.found[i]:
                 self.found[i] = 2  # in a heading
+        return {row: mask for row, mask in rows.items() if passage[row] in kept}
 
     def _window(self) -> int:
         rows, passage = self.rows, self.ground.passage
