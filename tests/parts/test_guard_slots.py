@@ -393,6 +393,15 @@ def test_any_text_can_be_read(text):
     assert said(text) == said(text)
 
 
+def test_a_range_that_ends_a_sentence_is_read():
+    """`1.8.` may be a day or a number at the end of a sentence; beside a unit the guard reads it, and does not fall over it."""
+    last = facts("It fell from 4.7 kg to 1.8.")[-1]
+    assert ("mass", Decimal(1800)) in last.keys
+    evidence = Evidence(slots=(Slot(name="range", type="text", value="4.7 kg to 1.8 kg", at=1.0),))
+    assert said("It fell from 4.7 kg to 1.8.", evidence=evidence) is ALLOW
+    assert said("It fell from 4.7 kg to 1.9.", evidence=evidence).reason == Reason.SLOT_MISMATCH
+
+
 # Mutations
 
 
