@@ -84,6 +84,10 @@ BORNE = [
     "## Shipping Options\n\n**Price:** 1299 EUR",
     "Is there anything else? See https://example.com/a12b34 or mail a.b@example.com.",
     "No passage says so [7].",
+    "¿Qué precio tiene? ¡Llega el 21 de noviembre!",
+    "Estimated Delivery: 21 November 2026.",
+    "Despite Bob Carter it is out. According to Carter it has 4 ports.",
+    "Ansprechpartnerin ist Ann Miller.",
 ]
 NOT_BORNE = [
     ("The X200 costs 1,298.00 EUR.", "1,298.00 EUR"),
@@ -113,6 +117,11 @@ NOT_BORNE = [
     ("Bob Miller is away.", "Bob Miller"),
     ("Ann Stone can help you.", "Ann Stone"),
     ("Ihr Ansprechpartner ist Bob Stone.", "Bob Stone"),
+    ("Mirjam Costa will send it to you.", "Mirjam Costa"),
+    ("Mirjam Release is in charge of it.", "Mirjam Release"),
+    ("Tom Carter tested it in March 2024.", "Tom Carter"),
+    ("It was tested by Bob Costa.", "Bob Costa"),
+    ("The manager is Costa.", "manager is Ann Miller, and not 'Costa'"),
     ("The rating is 4.5 stars.", "4.5"),
     ("You can buy 2 for 2598 EUR.", "2598 EUR"),
     ("It lasts two years.", "two years"),

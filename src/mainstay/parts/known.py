@@ -187,7 +187,7 @@ class Known:
     """All that bears an answer to one call.
 
     `told` are the slots with a value, `counts` says that one of them counts something, `people` are the words of those that
-    are names. `asked` are the words of the question.
+    are names, `labels` the words by which sentences speak of them all. `asked` are the words of the question.
     """
 
     def __init__(self, call: Call, evidence: Evidence) -> None:
@@ -196,6 +196,7 @@ class Known:
         self.question = Pool("\n".join(_asked(call)))
         self.passages = [_passage(passage) for passage in evidence.passages]
         self.people = frozenset(word for told in self.told if told.slot.type == "name" for word in words(told.slot.value or ""))
+        self.labels = frozenset(word for told in self.told for word in told.labels)
         self.counts = any(told.slot.type == "number" and not any(unit for unit, _ in told.keys) for told in self.told)
         self.asked = self.question.words
         self.order: DayOrder = _order(call.locale or "")

@@ -104,11 +104,11 @@ def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
                 yield fault
     if sentence.kind in ("text", "row"):
         for run in runs(text, found) if known.people or text[1:] != text[1:].lower() else ():
-            name = unborne(run, pools, known.people, speaks=speaks)
+            name = unborne(run, pools, known, speaks=speaks)
             if name:
                 yield f"the name {name!r} stands in no fact and no passage"
             for told in known.told if known.people else ():
-                if told.slot.type == "name" and renamed(text, run, told):
+                if told.slot.type == "name" and renamed(text, run, told, speaks=speaks):
                     yield f"{told.name} is {told.shown}, and not {run[-1].written!r}"
 
 
