@@ -169,7 +169,7 @@ def _beside(run: Sequence[Token], unknown: Sequence[bool], ordinary: Sequence[bo
 
 
 def _is_ordinary(word: str, speaks: Callable[[], str]) -> bool:
-    """Whether a word may have a capital without being a name: a day, a title, what slots are called in the sentence's language."""
+    """Whether a word may have a capital without being a name: a day, a title, what slots are called in that language."""
     return word in _ORDINARY or (word in _CALLED and word in SPEAKING.get(speaks(), _CALLED))
 
 

@@ -74,7 +74,10 @@ _SMALL = (
     "sua para em com "
     "por e mas não sim se"
 )
-_NOT = re.compile(r"(?i)\b(?:not|nicht|kein\w*|pas|niet|geen|não)\b|n[’']t\b|\b(?:no|non)\b(?!,)")
+_NOT = re.compile(
+    r"(?i)\b(?:not|cannot|never|nicht|kein\w*|nie|niemals|pas|jamais|nunca|niet|geen|nooit|não)\b|n[’']t\b|"
+    r"\b(?:no|non)\b(?!,|\.? ?\d)"
+)
 _SPOKEN = {
     "en": "the is and of to it for with your you are this that costs",
     "de": "der die das und ist sind noch auf hat haben kann wird werden nicht ein eine für mit auf sie wir ihr ihre zu "
@@ -143,7 +146,9 @@ def language_of(sentence: str, otherwise: str = "") -> str:
     >>> language_of("Der Preis ist gut.")
     'de'
     """
-    counts = Counter(language for word in _WORD.findall(sentence.casefold()) for language in _SPEAKERS.get(word, ()))
+    found = _WORD.findall(sentence)
+    plain = [word.casefold() for i, word in enumerate(found) if not i or not word[0].isupper()]  # a name is of no language
+    counts = Counter(language for word in plain for language in _SPEAKERS.get(word, ()))
     leading = counts.most_common(2)
     if not leading or (len(leading) == 2 and leading[0][1] == leading[1][1]):
         return otherwise

@@ -32,6 +32,8 @@ from mainstay.core.sentences import Sentence, may_end, sentences, settled
 from mainstay.core.texts import texts_in
 from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
+from mainstay.parts.known import Known
+from mainstay.parts.stated import with_slots
 from mainstay.parts.statements import MARK, states
 
 AT_LEAST = 0.45
@@ -98,10 +100,10 @@ class Grounded:
             found = [sentence for text in texts_in(draft.data) for sentence in sentences(text)]
         else:
             found = _whole(draft)
-        stated = [sentence for sentence in found if states(sentence)]
-        if not stated:
+        found = [sentence for sentence in found if states(sentence)]
+        if not found:
             return ALLOW
-        borne = await self._borne(stated, draft)
+        borne = await self._borne(found, draft)
         least = min(one.score for one in borne)
         faults = [one.text for one in borne if one.score < self._at_least]
         notes = "; ".join(dict.fromkeys([one.note for one in borne if one.note]))
@@ -112,12 +114,14 @@ class Grounded:
             return Verdict(action="refuse", reason=Reason.UNGROUNDED, detail=_joined(remark, notes), support=least)
         return Verdict(action="retry", reason=Reason.UNGROUNDED, remark=remark, detail=_joined(remark, notes), support=least)
 
-    async def _borne(self, stated: Iterable[Sentence], draft: Draft) -> list[_Borne]:
+    async def _borne(self, found: Iterable[Sentence], draft: Draft) -> list[_Borne]:
         borne = []
-        for sentence in stated:
+        known = Known(draft.call, draft.evidence) if any(slot.value for slot in draft.evidence.slots) else None
+        for sentence in found:
             text = MARK.sub("", sentence.text).strip()
             evidence = _cited(sentence.text, draft.evidence)
-            one = _Borne(text, self._aligner.support([text], evidence)[0].score)
+            said = evidence if known is None else with_slots(text, evidence, known)
+            one = _Borne(text, self._aligner.support([text], said)[0].score)
             if self._judge and draft.ask is not None and self._unsure[0] <= one.score < self._unsure[1]:
                 one = await self._asked(one, evidence, draft)
             borne.append(one)
