@@ -15,6 +15,7 @@ from functools import cached_property
 from mainstay.core.call import Call
 from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.parts.facts import DayOrder, Fact, Key, code, facts
+from mainstay.parts.matching import DEGREES, NEGATIONS
 from mainstay.parts.units import CURRENCIES, ORDER, dimension
 from mainstay.parts.vocabulary import folded, labels, language_of, words
 
@@ -202,6 +203,14 @@ class Known:
         self.order: DayOrder = _order(call.locale or "")
         self.language = (call.locale or "")[:2].lower() or language_of(self.question.text)
         self._by_name = {_plain(told.name): told for told in self.told}
+
+    @cached_property
+    def named_before(self) -> frozenset[str]:
+        """What the user may have called the thing that is spoken of: the words and figures of the question, and what those are in
+        the languages of `vocabulary`; without what denies something.
+        """
+        said = frozenset(re.findall(r"[^\W_]+", folded(self.question.text)))
+        return (said | labels(self.question.text)) - NEGATIONS - DEGREES
 
     def named(self, path: str) -> Told | None:
         """The slot that a field of a structured answer is called like."""

@@ -33,7 +33,7 @@ from mainstay.core.texts import texts_in
 from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
 from mainstay.parts.known import Known
-from mainstay.parts.stated import with_slots
+from mainstay.parts.stated import claims
 from mainstay.parts.statements import MARK, states
 
 AT_LEAST = 0.45
@@ -120,8 +120,8 @@ class Grounded:
         for sentence in found:
             text = MARK.sub("", sentence.text).strip()
             evidence = _cited(sentence.text, draft.evidence)
-            said = evidence if known is None else with_slots(text, evidence, known)
-            one = _Borne(text, self._aligner.support([text], said)[0].score)
+            said = [(text, evidence)] if known is None else claims(text, evidence, known)
+            one = _Borne(text, min(self._aligner.support([claim], bearing)[0].score for claim, bearing in said))
             if self._judge and draft.ask is not None and self._unsure[0] <= one.score < self._unsure[1]:
                 one = await self._asked(one, evidence, draft)
             borne.append(one)
