@@ -1,7 +1,8 @@
 """Names in a sentence: runs of words that begin with a capital letter.
 
-Limits: scripts without capitals have none that are found. A word at the beginning of a sentence has its capital from there; in
-German every noun has one, so there only what stands beside another unknown word, or behind a title, counts.
+Limits: scripts without capitals have none that are found. A word at the beginning of a sentence has its capital from there, and
+counts with a name behind it only; in German every noun has one, so there only what stands beside another unknown word, or behind
+a title, counts.
 """
 
 from __future__ import annotations

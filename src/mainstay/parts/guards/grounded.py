@@ -4,7 +4,8 @@ A small classifier says how probably that is so (docs/cards/alignment.md), witho
 has the model asked again, with a remark that names it, before the first word is shown; later the draft is refused. The reason is
 `ungrounded`. Questions, greetings, headings, code, and what the answer says of the evidence itself state nothing; what a team
 wrote (rules, functions, the fixed message) and what is quoted is not looked at, and where nothing was found there is nothing
-to hold an answer to. In structured data every text is looked at. Facts fetched for the call (slots) bear sentences like passages.
+to hold an answer to. In structured data every text is looked at. Facts fetched for the call (slots) bear
+sentences in the sentences' own words (`parts/stated.py`).
 
 With `judge`, another feature is asked of the sentences that the classifier is unsure of: their probability lies in `unsure`.
 It is given `sentence` and `evidence`, texts, and answers with the data `{"supported": true}`. If it cannot answer `within`
