@@ -109,7 +109,7 @@ def test_a_fact_bears_a_sentence_and_is_no_passage():
 
 def test_evidence_with_a_text_more_is_as_if_read_at_once():
     """What is read once and added to later says the same of every sentence as what is read anew, and stays what it was."""
-    texts = [("", text) for text in PAGES.values()]
+    texts = [("", text) for text in (*PAGES.values(), "It is not the unworn shoe of Anna.")]
     added = whole = Ground(texts[:3])
     for _, text in texts[3:]:
         added = added.also(text)
