@@ -107,6 +107,15 @@ def test_a_fact_bears_a_sentence_and_is_no_passage():
     assert found[0].score > 0.5 and found[0].passage is None
 
 
+def test_evidence_with_a_text_more_is_as_if_read_at_once():
+    """What is read once and added to later says the same of every sentence as what is read anew, and stays what it was."""
+    texts = [("", text) for text in (*PAGES.values(), "It is not the unworn shoe of Anna.")]
+    added = whole = Ground(texts[:3])
+    for _, text in texts[3:]:
+        added = added.also(text)
+    assert vars(added) == vars(Ground(texts)) and vars(whole) == vars(Ground(texts[:3]))
+
+
 def test_without_evidence_nothing_is_borne():
     """No evidence is no support, for any sentence."""
     assert [s.score for s in shared().support(["It is.", ""], Evidence(searched=True))] == [0.0, 0.0]

@@ -71,6 +71,13 @@ async def test_it_keeps_the_seams_promises():
     await check_guard(Holding(), [*BORNE, *NOT_BORNE, " ".join((*BORNE, *NOT_BORNE)), "\n\n".join(BORNE)])
 
 
+@pytest.mark.parametrize("stop", ["۔", "॥", "։", "።", "။", "。", "…"])
+async def test_the_full_stop_of_any_script_ends_what_may_leave(stop: str):
+    """A sentence that a stream lets go of was looked at before, whatever sign it ends with."""
+    text = f"Boats may be rented in Lisbon{stop} And then some more of it follows"
+    assert (await said(text, complete=False)).action == "retry"
+
+
 @pytest.mark.parametrize("text", BORNE)
 async def test_what_the_evidence_bears_passes(text: str):
     """Sentences in the passages' words, and those that state nothing, are not in anybody's way."""
@@ -131,6 +138,61 @@ async def test_a_fact_that_was_fetched_bears_a_sentence():
     evidence = Evidence(slots=(slot,), searched=True)
     assert (await said("The unit price is 1299 EUR.", evidence=evidence)).action == "allow"
     assert (await said("The unit price is 999 EUR.", evidence=evidence)).action == "retry"
+
+
+FACTS = (
+    Slot(name="unit_price", type="money", value="1299.00", unit="EUR"),
+    Slot(name="stock", type="number", value="12"),
+    Slot(name="delivery_date", type="date", value="2027-03-03"),
+    Slot(name="sku", type="code", value="KX-7489-D"),
+    Slot(name="contact", type="name", value="Ann Miller"),
+    Slot(name="opening", type="text", value="not on Sundays"),
+)
+ASKED = "When will my order 4711 of the red Nord kettle come, and is it free?"
+STATED = (
+    "The price is 1,299.00 EUR.",
+    "It costs €1,299.",
+    "Der Preis beträgt 1.299 Euro.",
+    "Le prix est de 1 299,00 €.",
+    "Il prezzo è 1.299 euro e arriva il 3 marzo 2027.",
+    "Your order 4711 will be delivered on 3 March.",
+    "The red Nord kettle costs 1299 EUR.",
+    "Ihre Bestellung 4711 wird am 03.03.2027 geliefert.",
+    "The item KX-7489-D costs 1,299 EUR, arrives on 3 March 2027, and Ann Miller is in charge of it; there are 12 in stock.",
+    "Ann Miller will send it on 2027-03-03.",
+    "It is not open on Sundays.",
+    "It costs 1299 EUR and can be returned within 30 days.",
+)
+NOT_STATED = (
+    "The price is 1,399.00 EUR.",
+    "The price is not 1,299.00 EUR.",
+    "It never costs 1299 EUR.",
+    "Der Preis beträgt nicht 1.299 Euro.",
+    "Your order 4711 will be delivered on 4 March.",
+    "Your order 4712 will be delivered on 3 March.",
+    "It costs 1299 EUR and is waterproof.",
+    "It costs 1299 EUR and shipping is included.",
+    "The stock is 1299 boats in Lisbon.",
+    "Bob Stone will send it on 2027-03-03.",
+    "Ann Miller founded the company in Rome with her brother.",
+    "It costs 1299 EUR and can be returned within 60 days.",
+)
+
+
+@pytest.mark.parametrize("text", STATED)
+async def test_a_sentence_that_states_facts_is_borne_however_it_is_written(text: str):
+    """The values of slots in any of seven languages, beside few plain words, what the user called the thing, or a passage."""
+    evidence = msgspec.structs.replace(EVIDENCE, slots=FACTS)
+    call = Call(id="t", feature="f", input={"question": ASKED})
+    assert (await said(text, evidence=evidence, call=call)).action == "allow"
+
+
+@pytest.mark.parametrize("text", NOT_STATED)
+async def test_a_fact_bears_nothing_but_itself(text: str):
+    """Another value, a denial, or a claim beside a true value is not let through by the value, nor by what the user asked."""
+    evidence = msgspec.structs.replace(EVIDENCE, slots=FACTS)
+    call = Call(id="t", feature="f", input={"question": ASKED})
+    assert (await said(text, evidence=evidence, call=call)).action == "retry"
 
 
 async def test_texts_in_data_are_held_to_the_evidence_too():

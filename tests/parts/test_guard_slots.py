@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -83,6 +84,10 @@ BORNE = [
     "## Shipping Options\n\n**Price:** 1299 EUR",
     "Is there anything else? See https://example.com/a12b34 or mail a.b@example.com.",
     "No passage says so [7].",
+    "¿Qué precio tiene? ¡Llega el 21 de noviembre!",
+    "Estimated Delivery: 21 November 2026.",
+    "Despite Bob Carter it is out. According to Carter it has 4 ports.",
+    "Ansprechpartnerin ist Ann Miller.",
 ]
 NOT_BORNE = [
     ("The X200 costs 1,298.00 EUR.", "1,298.00 EUR"),
@@ -112,6 +117,11 @@ NOT_BORNE = [
     ("Bob Miller is away.", "Bob Miller"),
     ("Ann Stone can help you.", "Ann Stone"),
     ("Ihr Ansprechpartner ist Bob Stone.", "Bob Stone"),
+    ("Mirjam Costa will send it to you.", "Mirjam Costa"),
+    ("Mirjam Release is in charge of it.", "Mirjam Release"),
+    ("Tom Carter tested it in March 2024.", "Tom Carter"),
+    ("It was tested by Bob Costa.", "Bob Costa"),
+    ("The manager is Costa.", "manager is Ann Miller, and not 'Costa'"),
     ("The rating is 4.5 stars.", "4.5"),
     ("You can buy 2 for 2598 EUR.", "2598 EUR"),
     ("It lasts two years.", "two years"),
@@ -224,6 +234,31 @@ async def test_sentences_leave_as_they_are_borne():
         stop = await screening.add(piece)
     assert "".join(released) == "It costs 1299 EUR. It weighs 2.5 kg."
     assert stop is not None and stop.reason == Reason.SLOT_MISMATCH
+
+
+def test_a_fault_stays_one_until_another_try_is_made():
+    """What was looked at is not looked at again; a text that goes on after its fault still has it, and another text has not."""
+    guard = Slots()
+    growing = {"complete": False, "guard": guard}
+    assert said("It costs 1299 EUR. And then", **growing) is ALLOW
+    wrong = "It costs 1299 EUR. It weighs 3 kg. And then"
+    assert said(wrong, **growing) == said(wrong + " it goes on and on.", **growing)
+    assert "differs from weight" in said(wrong + " it goes on and on.", guard=guard).remark
+    assert said(wrong, **growing).reason == Reason.SLOT_MISMATCH
+    assert said("It costs 1299 EUR. It weighs 2.5 kg. And then", **growing) is ALLOW
+
+
+def test_a_growing_text_costs_little_more_than_the_whole():
+    """Only what is new is looked at, also where something is wrong with what came before: each word's cost is not the text's."""
+    text = " ".join([*BORNE[:13], "It weighs 3 kg."] * 8)
+    guard = Slots()
+    began = time.process_time()
+    said(text)
+    whole = time.process_time() - began
+    began = time.process_time()
+    for end in range(0, len(text), 20):
+        said(text[:end], guard=guard, complete=False)
+    assert time.process_time() - began < 8 * whole + 0.1
 
 
 SETTINGS = """
@@ -365,6 +400,15 @@ def test_a_date_is_the_same_in_every_form(day, data):
 def test_any_text_can_be_read(text):
     """Whatever a model writes is judged, and judged the same twice."""
     assert said(text) == said(text)
+
+
+def test_a_range_that_ends_a_sentence_is_read():
+    """`1.8.` may be a day or a number at the end of a sentence; beside a unit the guard reads it, and does not fall over it."""
+    last = facts("It fell from 4.7 kg to 1.8.")[-1]
+    assert ("mass", Decimal(1800)) in last.keys
+    evidence = Evidence(slots=(Slot(name="range", type="text", value="4.7 kg to 1.8 kg", at=1.0),))
+    assert said("It fell from 4.7 kg to 1.8.", evidence=evidence) is ALLOW
+    assert said("It fell from 4.7 kg to 1.9.", evidence=evidence).reason == Reason.SLOT_MISMATCH
 
 
 # Mutations

@@ -23,9 +23,11 @@ ENOUGH = 24  # characters of the next sentence that settle where the last one en
 LOOKED_AT = 60  # characters behind a full stop
 
 _STOPS = "。！？｡"  # no space has to follow
+_DOTS = ".!?…؟۔।॥։።။"  # one has
 _CLOSERS = "\"'”’»«)\\]}」』）】*_`"
+_MAY_END = re.compile(rf"[{_DOTS}{_STOPS}\n]")
 _MARKED = r"((?:[ \t]*\[\d{1,3}\])*)"
-_END = re.compile(rf"(?:([.!?…؟۔।॥։።။]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
+_END = re.compile(rf"(?:([{_DOTS}]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
 _MARKS = re.compile(r"(?:\s*\[\d{1,3}\])+\s*$")
 _LEAD = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–‣◦·]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+")
@@ -101,11 +103,18 @@ def sentences(text: str, start: int = 0) -> list[Sentence]:
     return found
 
 
+def may_end(text: str, start: int) -> bool:
+    """Whether anything behind `start` looks like the end of a sentence: a quick look, before a text is split."""
+    return _MAY_END.search(text, start) is not None
+
+
 def settled(text: str, start: int = 0) -> int:
     """How much of a growing text is in sentences that no more text can change; `start` is a place that this gave before.
 
     The last sentence is never settled, and the one before it only once the first word behind it is complete.
     """
+    if not may_end(text, start):
+        return start
     found = sentences(text, start)
     for last, sentence in zip(reversed(found[:-1]), reversed(found[1:]), strict=True):
         if _begun(text, sentence):

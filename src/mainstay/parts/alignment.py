@@ -211,7 +211,7 @@ class Alignment:
     def __init__(self, weights: Weights | None = None) -> None:
         self.weights = shipped() if weights is None else weights
         self._weigh = weigher(self.weights.common)
-        self._read = functools.lru_cache(GROUNDS)(_ground)
+        self._read = functools.lru_cache(GROUNDS)(self._ground)
         self._say = functools.lru_cache(SENTENCES)(self._support)
 
     def support(self, sentences: Sequence[str], evidence: Evidence) -> list[Support]:
@@ -236,14 +236,16 @@ class Alignment:
         at = None if seen.row is None or ground.passage[seen.row] != best else ground.starts[seen.row]
         return Support(score=score, passage=best if best is not None and best < passages else None, at=at)
 
+    def _ground(self, passages: tuple[Passage, ...], slots: tuple[str, ...]) -> Ground:
+        """What was read of the same passages is read no second time for a slot more."""
+        if slots:
+            return self._read(passages, slots[:-1]).also(slots[-1])
+        return Ground([(" ".join((*passage.heading, passage.document)), passage.text) for passage in passages])
+
     def _doubts(self, seen: Compared, gaps: Sequence[int | None]) -> list[float]:
         near = seen.beside(gaps)
         regression = self.weights.word
         return [regression.probability(word_features(seen, i, near[i])) for i in range(len(seen.words))]
-
-
-def _ground(passages: tuple[Passage, ...], slots: tuple[str, ...]) -> Ground:
-    return Ground([*((" ".join((*p.heading, p.document)), p.text) for p in passages), *(("", slot) for slot in slots)])
 
 
 def _told(slot: Slot) -> str:

@@ -350,7 +350,7 @@ def _shared(found: list[Fact], text: str) -> list[Fact]:
             continue
         one, other = (first, second) if first.bare else (second, first)
         units = {_size(key, other) for key in other.keys}
-        values = [value for _, value in one.keys]
+        values = [value for dimension, value in one.keys if not dimension]
         keys = one.keys | {(dimension, value * size) for dimension, size in units for value in values}
         found[i if first.bare else i + 1] = one._replace(keys=frozenset(keys))
     return found

@@ -15,6 +15,7 @@ from functools import cached_property
 from mainstay.core.call import Call
 from mainstay.core.evidence import Evidence, Passage, Slot
 from mainstay.parts.facts import DayOrder, Fact, Key, code, facts
+from mainstay.parts.matching import DEGREES, NEGATIONS
 from mainstay.parts.units import CURRENCIES, ORDER, dimension
 from mainstay.parts.vocabulary import folded, labels, language_of, words
 
@@ -187,7 +188,7 @@ class Known:
     """All that bears an answer to one call.
 
     `told` are the slots with a value, `counts` says that one of them counts something, `people` are the words of those that
-    are names. `asked` are the words of the question.
+    are names, `labels` the words by which sentences speak of them all. `asked` are the words of the question.
     """
 
     def __init__(self, call: Call, evidence: Evidence) -> None:
@@ -196,11 +197,20 @@ class Known:
         self.question = Pool("\n".join(_asked(call)))
         self.passages = [_passage(passage) for passage in evidence.passages]
         self.people = frozenset(word for told in self.told if told.slot.type == "name" for word in words(told.slot.value or ""))
+        self.labels = frozenset(word for told in self.told for word in told.labels)
         self.counts = any(told.slot.type == "number" and not any(unit for unit, _ in told.keys) for told in self.told)
         self.asked = self.question.words
         self.order: DayOrder = _order(call.locale or "")
         self.language = (call.locale or "")[:2].lower() or language_of(self.question.text)
         self._by_name = {_plain(told.name): told for told in self.told}
+
+    @cached_property
+    def named_before(self) -> frozenset[str]:
+        """What the user may have called the thing that is spoken of: the words and figures of the question, and what those are in
+        the languages of `vocabulary`; without what denies something.
+        """
+        said = frozenset(re.findall(r"[^\W_]+", folded(self.question.text)))
+        return (said | labels(self.question.text)) - NEGATIONS - DEGREES
 
     def named(self, path: str) -> Told | None:
         """The slot that a field of a structured answer is called like."""

@@ -9,6 +9,7 @@ and Spanish; the stemming of endings is light, and made for English.
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import unicodedata
@@ -147,6 +148,22 @@ class Ground:
         for place, key in enumerate(flat, first):
             places[key].append(place)
 
+    def also(self, text: str) -> Ground:
+        """This evidence with a passage more, for a fraction of what reading it anew would cost."""
+        other, whole = Ground([("", text)]), copy.copy(self)
+        places, rows = len(self.sentence), len(self.passage)
+        whole.places, whole._near = self.places.copy(), self._near.copy()
+        for key, own in other.places.items():
+            if key not in self.places and len(key) >= NEAR:
+                whole._near[key[:NEAR]] = [*whole._near.get(key[:NEAR], ()), key]
+            whole.places[key] = [*self.places.get(key, ()), *(place + places for place in own)]
+        whole.sentence = [*self.sentence, *(row + rows for row in other.sentence)]
+        whole.passage = [*self.passage, *([len(self.titles)] * len(other.passage))]
+        whole.starts = [*self.starts, *other.starts]
+        whole.negated = self.negated | {row + rows for row in other.negated}
+        whole.titles = [*self.titles, *other.titles]
+        return whole
+
     def near(self, key: str) -> list[str]:
         """The stems of the evidence that are nearly this one: another form of it, or a slip."""
         return [
@@ -267,6 +284,7 @@ class Compared:
         self.ground = ground
         self.weights = [FAINT if word.kind == "small" else weigh(word.key) for word in self.words]
         self.total = sum(self.weights) or 1.0
+        self._weighed: dict[int, float] = {}
         self.content = [i for i, word in enumerate(self.words) if word.kind != "small"]
         self.order = list(accumulate((word.kind != "small" for word in self.words), initial=0))
         self.found: list[int] = []
@@ -275,8 +293,7 @@ class Compared:
             state, places = _look_up(word, ground)
             self.found.append(state)
             self.places.append(places)
-        self._keep_best()
-        self.rows = self._rows()
+        self.rows = self._keep_best(self._rows())
         self.row = max(
             self.rows, key=lambda row: (ground.passage[row] == self.best[0], self.weight(self.rows[row])), default=None
         )
@@ -285,11 +302,15 @@ class Compared:
 
     def weight(self, mask: int) -> float:
         """The weight of the words whose bits are set."""
-        total, weights = 0.0, self.weights
-        while mask:
-            low = mask & -mask
+        known = self._weighed.get(mask)
+        if known is not None:
+            return known
+        total, weights, left = 0.0, self.weights, mask
+        while left:
+            low = left & -left
             total += weights[low.bit_length() - 1]
-            mask ^= low
+            left ^= low
+        self._weighed[mask] = total
         return total
 
     def _rows(self) -> dict[int, int]:
@@ -303,11 +324,11 @@ class Compared:
                 rows[row] = rows.get(row, 0) | bit
         return rows
 
-    def _keep_best(self) -> None:
-        """Forget what stands in other passages than the best one, and the one that adds most to it."""
+    def _keep_best(self, rows: dict[int, int]) -> dict[int, int]:
+        """Forget what stands in other passages than the best one, and the one that adds most to it. Gives the rows of these."""
         ground = self.ground
         masks = [0] * len(ground.titles)
-        for row, mask in self._rows().items():
+        for row, mask in rows.items():
             masks[ground.passage[row]] |= mask
         for number, title in enumerate(ground.titles):
             if title:
@@ -329,6 +350,7 @@ class Compared:
                 self.found[i] = 0
             elif not self.found[i]:
                 self.found[i] = 2  # in a heading
+        return {row: mask for row, mask in rows.items() if passage[row] in kept}
 
     def _window(self) -> int:
         rows, passage = self.rows, self.ground.passage

@@ -12,35 +12,38 @@ from collections import Counter
 
 _WORD = re.compile(r"[^\W\d_]+")
 
-# What slots are usually called, and the words for it in answers.
+# What slots are usually called, and the words for it in answers, in each language.
+_LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 _LABELS = (
-    "price prices priced cost costs costing pay preis preise kostet kosten kostete prix coûte coûtent coût tarif precio "
-    "precios cuesta "
-    "cuestan costo coste prezzo prezzi costa costano prijs prijzen kost preço preços custa custam custo",
-    "total sum amount summe gesamtbetrag gesamt betrag somme montant importe suma importo totale bedrag totaal valor",
-    "stock available availability inventory bestand lager lagernd vorrätig verfügbar disponible disponibles stock "
-    "existencias disponibile "
-    "disponibili giacenza magazzino voorraad beschikbaar estoque disponível disponíveis",
-    "quantity count number menge anzahl quantité nombre cantidad número quantità numero aantal hoeveelheid quantidade",
-    "weight weighs weigh gewicht wiegt poids pèse peso pesa pesan weegt",
-    "delivery delivered comes kommt komt chega arrive arrives arrival lieferung geliefert liefertermin lieferdatum "
-    "zugestellt livraison livré "
-    "livrée arrive "
-    "entrega entregado entregada llega consegna consegnato consegnata arriva levering geleverd bezorgd entregue chega",
-    "due deadline fällig fälligkeit frist échéance vence vencimiento scade scadenza vervaldatum vervalt vencimento",
-    "order ordered bestellung bestellt commande commandé pedido ordine ordinato bestelling besteld encomenda",
-    "version release fassung versión versione versie versão",
-    "balance saldo kontostand guthaben solde",
-    "discount rabatt nachlass remise réduction descuento sconto korting desconto",
-    "warranty guarantee garantie gewährleistung garantía garanzia garantia",
-    "manager contact agent advisor ansprechpartner ansprechpartnerin berater beraterin betreuer contact conseiller "
-    "conseillère contacto "
-    "asesor asesora referente consulente contactpersoon adviseur contato gerente",
-    "date datum tag day data fecha jour",
-    "rate interest zins zinssatz zinsen taux tasa tasso rente taxa",
-    "length long länge lang longueur longitud lunghezza lengte comprimento",
-    "height high höhe hoch hauteur altura altezza hoogte",
-    "width wide breite breit largeur anchura larghezza breedte largura",
+    "price prices priced cost costs costing pay | preis preise kostet kosten kostete | prix coûte coûtent coût tarif | "
+    "precio precios cuesta cuestan costo coste | prezzo prezzi costa costano costo | prijs prijzen kost kosten | "
+    "preço preços custa custam custo",
+    "total sum amount | summe gesamtbetrag gesamt betrag | somme montant total | importe suma total | importo totale | "
+    "bedrag totaal | valor total",
+    "stock available availability inventory | bestand lager lagernd vorrätig verfügbar | stock disponible disponibles | "
+    "stock existencias disponible disponibles | disponibile disponibili giacenza magazzino | voorraad beschikbaar | "
+    "estoque disponível disponíveis",
+    "quantity count number | menge anzahl | quantité nombre | cantidad número | quantità numero | aantal hoeveelheid | "
+    "quantidade número",
+    "weight weighs weigh | gewicht wiegt | poids pèse | peso pesa pesan | peso pesa | gewicht weegt | peso pesa",
+    "delivery delivered comes arrive arrives arrival | kommt lieferung geliefert liefertermin lieferdatum zugestellt | "
+    "arrive livraison livré livrée | entrega entregado entregada llega | arriva consegna consegnato consegnata | "
+    "komt levering geleverd bezorgd | entrega entregue chega",
+    "due deadline | fällig fälligkeit frist | échéance | vence vencimiento | scade scadenza | vervaldatum vervalt | "
+    "vence vencimento",
+    "order ordered | bestellung bestellt | commande commandé | pedido | ordine ordinato | bestelling besteld | encomenda pedido",
+    "version release | version fassung | version | versión | versione | versie | versão",
+    "balance | saldo kontostand guthaben | solde | saldo | saldo | saldo | saldo",
+    "discount | rabatt nachlass | remise réduction | descuento | sconto | korting | desconto",
+    "warranty guarantee | garantie gewährleistung | garantie | garantía | garanzia | garantie | garantia",
+    "manager contact agent advisor | ansprechpartner ansprechpartnerin berater beraterin betreuer | "
+    "contact conseiller conseillère | contacto asesor asesora gerente | referente consulente | "
+    "contact contactpersoon adviseur | contato gerente",
+    "date day | datum tag | date jour | fecha | data | datum | data",
+    "rate interest | zins zinssatz zinsen | taux | tasa | tasso | rente | taxa",
+    "length long | länge lang | longueur long | longitud | lunghezza | lengte lang | comprimento",
+    "height high | höhe hoch | hauteur | altura | altezza | hoogte | altura",
+    "width wide | breite breit | largeur | anchura | larghezza | breedte | largura",
 )
 # Amounts of money that are not the price of the thing itself, and the past.
 _ELSE = frozenset(
@@ -71,7 +74,10 @@ _SMALL = (
     "sua para em com "
     "por e mas não sim se"
 )
-_NOT = re.compile(r"(?i)\b(?:not|nicht|kein\w*|pas|niet|geen|não)\b|n[’']t\b|\b(?:no|non)\b(?!,)")
+_NOT = re.compile(
+    r"(?i)\b(?:not|cannot|never|nicht|kein\w*|nie|niemals|pas|jamais|nunca|niet|geen|nooit|não)\b|n[’']t\b|"
+    r"\b(?:no|non)\b(?!,|\.? ?\d)"
+)
 _SPOKEN = {
     "en": "the is and of to it for with your you are this that costs",
     "de": "der die das und ist sind noch auf hat haben kann wird werden nicht ein eine für mit auf sie wir ihr ihre zu "
@@ -106,7 +112,10 @@ def words(text: str) -> list[str]:
 
 
 LABELS = tuple([frozenset(words(line)) for line in _LABELS])
-SPEAKING = frozenset().union(*LABELS)
+SPEAKING = {
+    language: frozenset(word for line in _LABELS for word in words(line.split("|")[place]))
+    for place, language in enumerate(_LANGUAGES)
+}
 SMALL = frozenset(words(_SMALL))
 ELSE = frozenset(words(" ".join(_ELSE)))
 
@@ -137,7 +146,9 @@ def language_of(sentence: str, otherwise: str = "") -> str:
     >>> language_of("Der Preis ist gut.")
     'de'
     """
-    counts = Counter(language for word in _WORD.findall(sentence.casefold()) for language in _SPEAKERS.get(word, ()))
+    found = _WORD.findall(sentence)
+    plain = [word.casefold() for i, word in enumerate(found) if not i or not word[0].isupper()]  # a name is of no language
+    counts = Counter(language for word in plain for language in _SPEAKERS.get(word, ()))
     leading = counts.most_common(2)
     if not leading or (len(leading) == 2 and leading[0][1] == leading[1][1]):
         return otherwise

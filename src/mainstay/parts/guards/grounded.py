@@ -4,7 +4,8 @@ A small classifier says how probably that is so (docs/cards/alignment.md), witho
 has the model asked again, with a remark that names it, before the first word is shown; later the draft is refused. The reason is
 `ungrounded`. Questions, greetings, headings, code, and what the answer says of the evidence itself state nothing; what a team
 wrote (rules, functions, the fixed message) and what is quoted is not looked at, and where nothing was found there is nothing
-to hold an answer to. In structured data every text is looked at. Facts fetched for the call (slots) bear sentences like passages.
+to hold an answer to. In structured data every text is looked at. Facts fetched for the call (slots) bear
+sentences in the sentences' own words (`parts/stated.py`).
 
 With `judge`, another feature is asked of the sentences that the classifier is unsure of: their probability lies in `unsure`.
 It is given `sentence` and `evidence`, texts, and answers with the data `{"supported": true}`. If it cannot answer `within`
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
@@ -29,16 +29,17 @@ from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import Evidence
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.seams import Aligner, Hold
-from mainstay.core.sentences import Sentence, sentences, settled
+from mainstay.core.sentences import Sentence, may_end, sentences, settled
 from mainstay.core.texts import texts_in
 from mainstay.core.units import Seconds
 from mainstay.parts.alignment import shared
+from mainstay.parts.known import Known
+from mainstay.parts.stated import claims
 from mainstay.parts.statements import MARK, states
 
 AT_LEAST = 0.45
 TOLD, LONGEST = 3, 160  # sentences that a remark names, and the characters of one
 JUDGED = 1_000  # verdicts of a judge that are remembered
-_ENDS = re.compile(r"[.!?…؟。！？｡।\n]")
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -100,10 +101,10 @@ class Grounded:
             found = [sentence for text in texts_in(draft.data) for sentence in sentences(text)]
         else:
             found = _whole(draft)
-        stated = [sentence for sentence in found if states(sentence)]
-        if not stated:
+        found = [sentence for sentence in found if states(sentence)]
+        if not found:
             return ALLOW
-        borne = await self._borne(stated, draft)
+        borne = await self._borne(found, draft)
         least = min(one.score for one in borne)
         faults = [one.text for one in borne if one.score < self._at_least]
         notes = "; ".join(dict.fromkeys([one.note for one in borne if one.note]))
@@ -114,12 +115,14 @@ class Grounded:
             return Verdict(action="refuse", reason=Reason.UNGROUNDED, detail=_joined(remark, notes), support=least)
         return Verdict(action="retry", reason=Reason.UNGROUNDED, remark=remark, detail=_joined(remark, notes), support=least)
 
-    async def _borne(self, stated: Iterable[Sentence], draft: Draft) -> list[_Borne]:
+    async def _borne(self, found: Iterable[Sentence], draft: Draft) -> list[_Borne]:
         borne = []
-        for sentence in stated:
+        known = Known(draft.call, draft.evidence) if any(slot.value for slot in draft.evidence.slots) else None
+        for sentence in found:
             text = MARK.sub("", sentence.text).strip()
             evidence = _cited(sentence.text, draft.evidence)
-            one = _Borne(text, self._aligner.support([text], evidence)[0].score)
+            said = [(text, evidence)] if known is None else claims(text, evidence, known)
+            one = _Borne(text, min(self._aligner.support([claim], bearing)[0].score for claim, bearing in said))
             if self._judge and draft.ask is not None and self._unsure[0] <= one.score < self._unsure[1]:
                 one = await self._asked(one, evidence, draft)
             borne.append(one)
@@ -154,7 +157,7 @@ def _whole(draft: Draft) -> list[Sentence]:
     text = draft.text
     if draft.complete:
         return sentences(text)
-    if not _ENDS.search(text, draft.shown):
+    if not may_end(text, draft.shown):
         return []
     start = _paragraph(text, draft.shown)
     end = settled(text, start)

@@ -54,29 +54,30 @@ class Slots:
             return ALLOW
         growing = self._growing.pop(draft.call.id, None)
         if growing is None or growing.evidence is not draft.evidence:
-            growing = _Growing(draft.evidence, Known(draft.call, draft.evidence), "")
+            growing = _Growing(draft.evidence, Known(draft.call, draft.evidence))
         if draft.data is not None:
             return _verdict(list(_in_data(draft.data, growing.known)))
-        start = len(growing.text) if draft.text.startswith(growing.text) else 0
+        if not draft.text.startswith(growing.text):  # another try
+            growing = growing._replace(text="", faults=())
+        start, faults = len(growing.text), list(growing.faults)
         end = len(draft.text) if draft.complete else settled(draft.text, start)
-        faults: list[str] = []
         for sentence in sentences(draft.text, start) if end > start else ():
             if sentence.end <= end:
                 faults += _in_sentence(sentence, growing.known)
-        if faults or draft.complete:
-            return _verdict(faults)
-        self._growing[draft.call.id] = growing._replace(text=draft.text[:end])
-        if len(self._growing) > CALLS:
-            self._growing.popitem(last=False)
-        return ALLOW
+        if not draft.complete:
+            self._growing[draft.call.id] = growing._replace(text=draft.text[:end], faults=tuple(faults))
+            if len(self._growing) > CALLS:
+                self._growing.popitem(last=False)
+        return _verdict(faults)
 
 
 class _Growing(NamedTuple):
-    """What is known for a call, and how much of its text was found to be borne."""
+    """What is known for a call, how much of its text was looked at, and what was wrong with that."""
 
     evidence: Evidence
     known: Known
-    text: str
+    text: str = ""
+    faults: tuple[str, ...] = ()
 
 
 def _verdict(faults: Sequence[str]) -> Verdict:
@@ -103,11 +104,11 @@ def _in_sentence(sentence: Sentence, known: Known) -> Iterator[str]:
                 yield fault
     if sentence.kind in ("text", "row"):
         for run in runs(text, found) if known.people or text[1:] != text[1:].lower() else ():
-            name = unborne(run, pools, known.people, speaks=speaks)
+            name = unborne(run, pools, known, speaks=speaks)
             if name:
                 yield f"the name {name!r} stands in no fact and no passage"
             for told in known.told if known.people else ():
-                if told.slot.type == "name" and renamed(text, run, told):
+                if told.slot.type == "name" and renamed(text, run, told, speaks=speaks):
                     yield f"{told.name} is {told.shown}, and not {run[-1].written!r}"
 
 
