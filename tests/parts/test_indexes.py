@@ -173,7 +173,7 @@ postings = st.builds(
 def test_words_count_the_same_beside_vectors(lists, wanted, held):
     """With numpy, words are added up as they are without it, beside vectors that say nothing, and where some have none."""
     vectors = Vectors([(1, number, vector(0, 0)) for number in range(1, held)], {1: held - 1})
-    shares, near = vectors.likeness(vector(0, 0), [1]).joined(lists, alone=wanted, together=wanted)
+    shares, near = vectors.likeness(vector(0, 0), [1]).joined(lists, words=wanted, near=wanted, both=wanted)
     sums = summed(lists)
     first = best(sums, wanted)
     assert list(shares)[: len(first)] == first

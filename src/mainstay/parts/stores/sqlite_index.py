@@ -55,9 +55,9 @@ MIGRATIONS = [
     create index vectors_by_audience on vectors(audience);
     """
 ]
-CANDIDATES = 30  # passages that are ranked where there are words alone: those that share most
-ALONE, TOGETHER = 5, 40  # and with vectors: the best by words or by vectors alone, and the best by both
-MORE = 10  # at least beyond those that are wanted
+CANDIDATES = 30  # passages that are ranked: those that share most words
+NEAREST, TOGETHER = 15, 40  # and with vectors those that are nearest, and the best by words and vectors together
+MORE = 10  # of each at least beyond those that are wanted
 POSTINGS = 15_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -275,7 +275,7 @@ class _Search:
             highest = sums[numbers[0]] if numbers else 1.0
             shares = {number: sums[number] / highest for number in numbers}
         else:
-            shares, near = self.near.joined(lists, alone=ALONE, together=max(TOGETHER, least))
+            shares, near = self.near.joined(lists, words=max(CANDIDATES, least), near=max(NEAREST, least), both=max(TOGETHER, least))
             numbers = list(shares)
         sql = "select number, section, lines from lines where number in (select value from json_each(?))"
         rows = _rows(self._db, sql, (_array(numbers),))

@@ -63,7 +63,7 @@ class Likeness:
     def __init__(self, numbers: Any, row: Any, near: Any, parts: list[tuple[int, int]]) -> None:
         self._numbers, self._row, self._near, self._parts = numbers, row, near, parts
 
-    def joined(self, lists: Sequence[Postings], *, alone: int, together: int) -> tuple[dict[int, float], dict[int, float]]:
+    def joined(self, lists: Sequence[Postings], *, words: int, near: int, both: int) -> tuple[dict[int, float], dict[int, float]]:
         """What terms are worth (`postings.summed`) as shares of the highest, and how near those are that have a vector: both by
         number, of so many that are best by words alone, by vectors alone, and by the sum of the two.
         """
@@ -72,17 +72,18 @@ class Likeness:
         sums = numpy.zeros(max([len(self._row), *[int(numbers[-1]) + 1 for numbers in found]]))
         for postings, numbers in zip(lists, found, strict=True):
             sums[numbers] += postings.weight * numpy.frombuffer(postings.impacts, dtype="u1")
-        nearest = self._nearest(together)  # who has no term can only be one of these
+        nearest = self._nearest(max(near, both))  # who has no term can only be one of these
         numbers = numpy.sort(numpy.concatenate([*found, nearest]))
         numbers = numbers[numpy.diff(numbers, prepend=HIGHEST) != 0]
-        words, near = sums[numbers], self._of(numbers)
-        words /= words.max(initial=0.0) or 1.0
-        both = words + numpy.where(near > HIDDEN, near, 0.0)
-        some = [_highest(words, alone, above=0.0), _highest(near, alone, above=HIDDEN), _highest(both, together, above=HIDDEN)]
+        worth, like = sums[numbers], self._of(numbers)
+        worth /= worth.max(initial=0.0) or 1.0
+        together = worth + numpy.where(like > HIDDEN, like, 0.0)
+        some = [_highest(worth, words, above=0.0), _highest(like, near, above=HIDDEN), _highest(together, both, above=HIDDEN)]
         chosen = list(dict.fromkeys(itertools.chain.from_iterable(places.tolist() for places in some)))
-        names, likeness = numbers[chosen].tolist(), near[chosen].tolist()
-        return dict(zip(names, words[chosen].tolist(), strict=True)), {
-            name: like for name, like in zip(names, likeness, strict=True) if like > HIDDEN
+        names = numbers[chosen].tolist()
+        likeness = zip(names, like[chosen].tolist(), strict=True)
+        return dict(zip(names, worth[chosen].tolist(), strict=True)), {
+            name: cosine for name, cosine in likeness if cosine > HIDDEN
         }
 
     def _nearest(self, count: int) -> Any:
