@@ -275,7 +275,8 @@ class _Search:
             highest = sums[numbers[0]] if numbers else 1.0
             shares = {number: sums[number] / highest for number in numbers}
         else:
-            shares, near = self.near.joined(lists, words=max(CANDIDATES, least), near=max(NEAREST, least), both=max(TOGETHER, least))
+            words, nearest, both = [max(usual, least) for usual in (CANDIDATES, NEAREST, TOGETHER)]
+            shares, near = self.near.joined(lists, words=words, near=nearest, both=both)
             numbers = list(shares)
         sql = "select number, section, lines from lines where number in (select value from json_each(?))"
         rows = _rows(self._db, sql, (_array(numbers),))
