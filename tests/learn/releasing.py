@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,3 +109,10 @@ def working(root: Path) -> mainstay.Mainstay:
 def production(root: Path) -> mainstay.Mainstay:
     """What is released, as a server would open it."""
     return mainstay.open(root, environ={})
+
+
+async def idle(app: mainstay.Mainstay) -> None:
+    """Wait until all that follows the answers of a trial is done."""
+    async with asyncio.timeout(60):
+        while app.trials._tasks:
+            await asyncio.sleep(0.01)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from mainstay.core.errors import StoreError
 from mainstay.core.evidence import Viewer
 from mainstay.core.seams import Index
 from mainstay.parts.sources.indexed import Indexed
+from mainstay.parts.stores.postings import Postings, best, summed
 from mainstay.parts.stores.sqlite_index import SqliteIndex
+from mainstay.parts.stores.vectors import Vectors
 
 ANYBODY = Viewer()
 NORWAY = "Customs may add a week to parcels for Norway."
@@ -147,6 +150,35 @@ def test_the_nearest_is_found_among_those_that_answer(index: Index):
     assert ids(index, "customs Norway", near=vector(0, 0, 1))[0] == "3.md#0"
     assert ids(index, "customs Norway", near=vector(0, 1, 0))[0] == "2.md#0"
     assert ids(index, "customs Norway")[0] == "1.md#0"
+
+
+def test_good_by_both_beats_best_by_one(index: Index):
+    """Among many that have the words and many whose vectors are near, the one passage that has both is found, and is first."""
+    words = [entry(f"words{i}.md", "Customs, customs, Norway.", vectors=[vector(-1, 0)]) for i in range(60)]
+    near = [entry(f"near{i}.md", "Opera tickets sell here.", vectors=[vector(1, 0)]) for i in range(60)]
+    both = entry("both.md", "Customs for parcels to Norway may take a week and some patience.", vectors=[vector(9, 1)])
+    index.write([*words, both, *near], embedder="e")
+    assert ids(index, "customs Norway", near=vector(1, 0), limit=1) == ["both.md#0"]
+
+
+postings = st.builds(
+    lambda weight, worth: Postings(weight, array("I", sorted(worth)).tobytes(), bytes(worth[number] for number in sorted(worth))),
+    st.floats(0.01, 9),
+    st.dictionaries(st.integers(1, 40), st.integers(1, 220), min_size=1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lists=st.lists(postings, max_size=5), wanted=st.integers(1, 20), held=st.integers(2, 60))
+def test_words_count_the_same_beside_vectors(lists, wanted, held):
+    """With numpy, words are added up as they are without it, beside vectors that say nothing, and where some have none."""
+    vectors = Vectors([(1, number, vector(0, 0)) for number in range(1, held)], {1: held - 1})
+    shares, near = vectors.likeness(vector(0, 0), [1]).joined(lists, words=wanted, near=wanted, both=wanted)
+    sums = summed(lists)
+    first = best(sums, wanted)
+    assert list(shares)[: len(first)] == first
+    assert shares == {number: sums.get(number, 0.0) / (max(sums.values(), default=0.0) or 1.0) for number in shares}
+    assert near == {number: 0.0 for number in shares if number < held}
 
 
 def test_a_near_vector_is_no_evidence(index: Index):

@@ -93,6 +93,7 @@ class Risks:
             raise ValueError(f"there is no category {unknown[0]!r}; there are {', '.join(taxonomy.category)}")
         chosen = {name: taxonomy.category[name] for name in categories or taxonomy.category}
         self._risks = [_Risk(name, category, taxonomy.words) for name, category in chosen.items()]
+        self._patterns = _Patterns({risk.name: risk.patterns for risk in self._risks})
         self._classifier, self._at_least = classifier, at_least
         self.hold = Hold.WHOLE if classifier is not None else Hold.SENTENCE
 
@@ -102,10 +103,20 @@ class Risks:
             return ALLOW
         texts = list(_said(draft.call) if draft.stage == "input" else _written(draft))
         plain = [folded(text) for text in texts]
-        found = [risk for risk in self._risks if risk.action(draft.stage) != "pass" and any(map(risk.found, plain))]
+        seen = {name for text in plain for name in self._seen(text)}
+        found = [risk for risk in self._risks if risk.name in seen and risk.action(draft.stage) != "pass"]
         if self._classifier is not None and draft.complete:
             found += [risk for risk in await self._classified(texts, draft.stage) if risk not in found]
         return self._verdict(found, draft.stage) if found else ALLOW
+
+    def _seen(self, text: str) -> set[str]:
+        """The categories that a pattern finds in the folded text, once the exceptions are taken out of it."""
+        seen = self._patterns.found(text)
+        return {risk.name for risk in self._risks if risk.name in seen and risk.name in self._still(risk, text)} if seen else seen
+
+    def _still(self, risk: _Risk, text: str) -> set[str]:
+        plain = risk.without_exceptions(text)
+        return {risk.name} if plain is text else self._patterns.found(plain)
 
     async def _classified(self, texts: list[str], stage: str) -> list[_Risk]:
         """What the classifier sees in any of the texts."""
@@ -133,19 +144,34 @@ class _Risk:
     def __init__(self, name: str, category: Category, words: Mapping[str, Mapping[str, str]]) -> None:
         self.name, self.category = name, category
         self.labels = frozenset({name, *category.labels})
-        self._patterns = [_compiled(name, language, some, words) for language, some in category.patterns.items() if some]
-        self._unless = [_compiled(name, language, some, words) for language, some in category.unless.items() if some]
+        self.patterns = [pattern for some in _written_out(name, category.patterns, words) for pattern in some]
+        self._unless = [re2.compile("|".join(some), _options()) for some in _written_out(name, category.unless, words) if some]
 
     def action(self, stage: str) -> Action:
         return self.category.input if stage == "input" else self.category.output
 
-    def found(self, text: str) -> bool:
-        """Whether a pattern matches the folded text, once the exceptions are taken out of it."""
-        if not any(pattern.search(text) for pattern in self._patterns):
-            return False
+    def without_exceptions(self, text: str) -> str:
+        """The folded text without what an exception matches; the same object where there are none."""
         for pattern in self._unless:
             text = pattern.sub(" _ ", text)
-        return any(pattern.search(text) for pattern in self._patterns)
+        return text
+
+
+class _Patterns:
+    """All patterns of all categories, tried in one pass: only those are run whose words stand in the text."""
+
+    def __init__(self, patterns: Mapping[str, list[str]]) -> None:
+        self._names = [name for name, some in patterns.items() for _ in some]
+        self._filter = re2.Filter()
+        for some in patterns.values():
+            for pattern in some:
+                self._filter.Add(pattern, _options())
+        if self._names:
+            self._filter.Compile()
+
+    def found(self, text: str) -> set[str]:
+        """The categories that a pattern finds in the folded text."""
+        return {self._names[number] for number in self._filter.Match(text) or ()} if self._names else set()
 
 
 def _said(call: Call) -> Iterator[str]:
@@ -212,23 +238,28 @@ def _laid_over(below: Any, above: Any) -> Any:
     return {**below, **{key: _laid_over(below[key], value) if key in below else value for key, value in above.items()}}
 
 
-def _compiled(name: str, language: str, patterns: list[str], words: Mapping[str, Mapping[str, str]]) -> Any:
-    """One pattern for all of one language."""
+def _written_out(name: str, patterns: Mapping[str, list[str]], words: Mapping[str, Mapping[str, str]]) -> Iterator[list[str]]:
+    """The patterns of each language, with the words that stand in them as names."""
+    for language, some in patterns.items():
 
-    def word(match: re.Match[str]) -> str:
-        known = words.get(match[1], {}).get(language)
-        if known is None:
-            raise ValueError(f"category {name}: there are no words {match[0]} in the language {language}")
-        return f"(?:{known})"
+        def word(match: re.Match[str], language: str = language) -> str:
+            known = words.get(match[1], {}).get(language)
+            if known is None:
+                raise ValueError(f"category {name}: there are no words {match[0]} in the language {language}")
+            return f"(?:{known})"
 
+        whole = [f"(?:{_unaccented(_WORD.sub(word, pattern))})" for pattern in some]
+        for pattern, given in zip(whole, some, strict=True):
+            try:
+                re2.compile(pattern, _options())
+            except re2.error as error:
+                raise ValueError(f"category {name}: the pattern {given!r} is not one: {error}") from None
+        yield whole
+
+
+def _options() -> Any:
     options = re2.Options()
     options.log_errors = False
     options.case_sensitive = False
     options.max_mem = 64 << 20
-    for pattern in patterns:
-        try:
-            re2.compile(_unaccented(_WORD.sub(word, pattern)), options)
-        except re2.error as error:
-            raise ValueError(f"category {name}: the pattern {pattern!r} is not one: {error}") from None
-    whole = "|".join(f"(?:{_WORD.sub(word, pattern)})" for pattern in patterns)
-    return re2.compile(_unaccented(whole), options)
+    return options

@@ -13,13 +13,11 @@ Limits: a term's list is written anew when a document that has it changes. That 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import math
 import threading
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from operator import neg
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +29,7 @@ from mainstay.core.errors import StoreError
 from mainstay.core.evidence import Passage, Viewer
 from mainstay.core.seams import Entry
 from mainstay.parts.ranking import LOOKED_AT, NEAR, Candidate, Ranking
+from mainstay.parts.stores.postings import Postings, best, summed
 from mainstay.parts.stores.sqlite import Database
 from mainstay.parts.stores.vectors import Likeness, Vectors
 from mainstay.parts.terms import Style, analysed, asked
@@ -56,7 +55,8 @@ MIGRATIONS = [
     create index vectors_by_audience on vectors(audience);
     """
 ]
-CANDIDATES, NEAREST = 30, 15  # passages that are ranked: those that share most words, and those whose vectors are nearest
+CANDIDATES = 30  # passages that are ranked: those that share most words
+NEAREST, TOGETHER = 15, 40  # and with vectors those that are nearest, and the best by words and vectors together
 MORE = 10  # of each at least beyond those that are wanted
 POSTINGS = 15_000  # that a search adds up at most; the commonest of a question's terms are left out before
 LENGTH = 90  # terms of a usual passage
@@ -235,13 +235,15 @@ class _Search:
         self._audiences = [audience.number for audience in seen]
         self._size = sum(audience.passages for audience in seen)
         self._question = asked(query, {style for audience in seen for style in audience.styles} or {"stems"})
+        self._terms = {unit.term for unit in self._question.units}
+        self._known: dict[str, int] = {}  # terms whose frequency was looked up, with those that stand nowhere
         self._sections: dict[int, str] = {}  # of each candidate
         self.near: Likeness | None = None
 
     def found(self, limit: int) -> Ranked:
         """The best passages, and whether any of them is evidence."""
         candidates = self._candidates(limit + MORE)
-        terms = {unit.term for unit in self._question.units}
+        terms = self._terms
         headings = [set(candidate.lines[0].split()) for candidate in candidates]
         known = self._frequencies(terms.union(*[heading for heading in headings if not heading.isdisjoint(terms)]))
         ranking = Ranking(self._question, known, self._size)
@@ -263,51 +265,53 @@ class _Search:
         return Ranked(tuple(scored), evidence)
 
     def _candidates(self, least: int) -> list[Candidate]:
-        """The passages that share most with the question, the rarer the term the more (BM25), and those that are nearest."""
-        scores = self._scores()
-        numbers = [
-            -last for _, last in heapq.nlargest(max(CANDIDATES, least), zip(scores.values(), map(neg, scores), strict=True))
-        ]
-        highest = scores[numbers[0]] if numbers else 1.0
-        near: dict[int, float] = {}
-        if self.near is not None:
-            numbers = list(dict.fromkeys([*numbers, *self.near.nearest(max(NEAREST, least))]))
-            near = self.near.of(numbers)
+        """The passages that share most with the question, the rarer the term the more (BM25), those that are nearest, and those
+        that are best by both together.
+        """
+        lists, near = self._lists(), dict[int, float]()
+        if self.near is None:
+            sums = summed(lists)
+            numbers = best(sums, max(CANDIDATES, least))
+            highest = sums[numbers[0]] if numbers else 1.0
+            shares = {number: sums[number] / highest for number in numbers}
+        else:
+            words, nearest, both = [max(usual, least) for usual in (CANDIDATES, NEAREST, TOGETHER)]
+            shares, near = self.near.joined(lists, words=words, near=nearest, both=both)
+            numbers = list(shares)
         sql = "select number, section, lines from lines where number in (select value from json_each(?))"
         rows = _rows(self._db, sql, (_array(numbers),))
         self._sections = {number: section for number, section, _ in rows}
         lines = {number: text for number, _, text in rows}
-        return [Candidate(n, scores.get(n, 0.0) / highest, near.get(n, 0.0), tuple(lines[n].split("\n"))) for n in numbers]
+        return [Candidate(n, shares[n], near.get(n, 0.0), tuple(lines[n].split("\n"))) for n in numbers]
 
-    def _scores(self) -> dict[int, float]:
-        """The BM25 of every passage that has any of the question's terms, or of the rarest that may be added up."""
-        postings: defaultdict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
-        terms = [unit.term for unit in self._question.units]
+    def _lists(self) -> list[Postings]:
+        """The lists of the question's terms, the rarest first: of all, or of the rarest that may be added up."""
+        chosen: dict[str, float] = {}
+        left = POSTINGS
+        for size, term in sorted((size, term) for term, size in self._frequencies(self._terms).items()):
+            left -= size
+            if left < 0 and chosen:
+                break
+            chosen[term] = math.log(1 + (self._size - size + 0.5) / (size + 0.5))
         sql = (
             "select term, numbers, impacts from postings where term in (select value from json_each(?1))"
             " and audience in (select value from json_each(?2))"
         )
-        for term, numbers, impacts in _rows(self._db, sql, (_array(terms), _array(self._audiences))):
-            postings[term].append((numbers, impacts))
-        scores: dict[int, float] = {}
-        left = POSTINGS
-        for size, term in sorted((sum(len(impacts) for _, impacts in found), term) for term, found in postings.items()):
-            left -= size
-            if left < 0 and scores:
-                break
-            weight = math.log(1 + (self._size - size + 0.5) / (size + 0.5))
-            for numbers, impacts in postings[term]:
-                for number, impact in zip(array("I", numbers), impacts, strict=True):
-                    scores[number] = scores.get(number, 0.0) + weight * impact
-        return scores
+        found: defaultdict[str, list[Postings]] = defaultdict(list)
+        for term, numbers, impacts in _rows(self._db, sql, (_array(list(chosen)), _array(self._audiences))):
+            found[term].append(Postings(chosen[term], numbers, impacts))
+        return [postings for term in chosen for postings in found[term]]
 
     def _frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """In how many of the passages that are seen each of them stands, of those that stand in any."""
+        new = [term for term in terms if term not in self._known]
         sql = (
             "select term, sum(length(impacts)) from postings where term in (select value from json_each(?1))"
             " and audience in (select value from json_each(?2)) group by term"
         )
-        return dict(_rows(self._db, sql, (_array(list(terms)), _array(self._audiences))))
+        if new:
+            self._known |= dict.fromkeys(new, 0) | dict(_rows(self._db, sql, (_array(new), _array(self._audiences))))
+        return {term: self._known[term] for term in terms if self._known[term]}
 
     def _passages(self, numbers: Sequence[int]) -> dict[int, Passage]:
         sql = "select number, passage from passages where number in (select value from json_each(?))"
