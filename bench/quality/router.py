@@ -100,16 +100,20 @@ def told(name: str, what: str, scores: Sequence[float], asked: Sequence[Mapping[
     """The rows of one router on one set."""
     area, half, most = figures(scores, asked)
     low, high = interval(scores, asked)
-    print(f"{name}, {what}: APGR {area:.3f} ({low:.3f} to {high:.3f}), CPT50 {half:.3f}, CPT80 {most:.3f}, {len(asked)} questions")
+    print(
+        f"{name}, {what}: APGR {area:.3f} ({low:.3f} to {high:.3f}), CPT50 {half:.3f}, CPT80 {most:.3f}, {len(asked)} questions"
+    )
     yield Row(set=name, metric=f"APGR, {what}", published=PUBLISHED[name, "APGR"], ours=area, n=len(asked))
     for metric, value in (("CPT50", half), ("CPT80", most)):
         published = CALLS[name, metric]
-        yield Row(set=name, metric=f"{metric}, {what}: strong calls wrongly spent", published=published, ours=value, n=len(asked))
+        yield Row(set=name, metric=f"{metric}, {what}", published=published, ours=value, n=len(asked))
 
 
 def rows(fit: Path, data: Path) -> Iterator[Row]:
     """The figures of both sets, in domain and from one to the other."""
-    yield from apart(*[_own(fit, data, name) for name in SETS], *[_other(fit, data, one, other) for one, other in (SETS, SETS[::-1])])
+    yield from apart(
+        *[_own(fit, data, name) for name in SETS], *[_other(fit, data, one, other) for one, other in (SETS, SETS[::-1])]
+    )
 
 
 def _own(fit: Path, data: Path, name: str) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """A learned router as its file holds it: `router.json`, beside feature.toml.
 
-It is written by `mainstay learn router`, read by people as a diff, and used by `mainstay/serve/router.py`. A *choice* is a rung at
-which a call may start: one that answers whatever it is asked, and so is not skipped for nothing (`model`, `steps`, `search`).
+It is written by `mainstay learn router`, read by people as a diff, and used by `mainstay/serve/router.py`. A *choice* is a rung
+at which a call may start: one that answers whatever it is asked, and so is not skipped for nothing (`model`, `steps`, `search`).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Alone(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Behind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By how much less than the first choice another one is expected to pass: a sum of what the text says.
 
-    `shape` has a weight for each of `RouterFile.mean`; `subject` weighs by how much it is behind on cases of that subject, `words`
-    on cases with these words.
+    `shape` has a weight for each of `RouterFile.mean`; `subject` weighs by how much it is behind on cases of that subject,
+    `words` on cases with these words.
     """
 
     bias: Weight
@@ -81,9 +81,9 @@ class Tables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a margin amounts to, on cases that the router had not seen.
 
-    A call starts at a cheaper choice that is expected to pass less often than the first by `margin` at most. `loss` is the share of
-    cases that then pass less, with its 95 % interval; `cost_nano_usd` the mean cost of an answer, None where unknown; `took_us`
-    its mean time; `starts` the share of cases that start at each choice.
+    A call starts at a cheaper choice that is expected to pass less often than the first by `margin` at most. `loss` is the share
+    of cases that then pass less, with its 95 % interval; `cost_nano_usd` the mean cost of an answer, None where unknown;
+    `took_us` its mean time; `starts` the share of cases that start at each choice.
     """
 
     margin: Margin
@@ -96,8 +96,8 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RouterCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the router was learned from, and what it is worth. `apgr` is the area under the share of the gain that is had, over the
-    share of calls that start at the first choice instead of the cheapest: 0.5 is chance. `fitted` is a date.
+    """What the router was learned from, and what it is worth. `apgr` is the area under the share of the gain that is had, over
+    the share of calls that start at the first choice instead of the cheapest: 0.5 is chance. `fitted` is a date.
     """
 
     feature: str
@@ -110,8 +110,8 @@ class RouterCard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RouterFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `choices` and `alone` are in the order of the ladder, `behind` too but for the first; `mean` and `scale` are
-    of the texts' shape.
+    """The whole file. `choices` and `alone` are in the order of the ladder, `behind` too but for the first; `mean` and `scale`
+    are of the texts' shape.
     """
 
     format: int

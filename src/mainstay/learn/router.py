@@ -135,7 +135,9 @@ def _by_case(side: Side) -> dict[str, tuple[float, float | None, float]]:
 def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
     """What these cases lack to be learned from, in sentences; empty where they are enough."""
     if len(choices) < 2:
-        return ("the ladder has only one rung at which a call could start; a router chooses between `model`, `steps` and `search`",)
+        return (
+            "the ladder has only one rung at which a call could start; a router chooses between `model`, `steps` and `search`",
+        )
     if len(seen) < LEAST:
         return (f"{len(seen)} cases were judged for every rung alone; it takes {LEAST}, so add {LEAST - len(seen)} or more",)
     told = []
@@ -324,10 +326,7 @@ def _with_subjects(
         share=tuple([round(math.log(count[name] / len(own)), 4) for name in subjects]),
         unseen=tuple([round(math.log(SMOOTH / total), 4) for total in size]),
         behind=tuple(
-            [
-                tuple([round(total / (count[name] + DRAWN), 4) for total, name in zip(row, subjects, strict=True)])
-                for row in sums
-            ]
+            [tuple([round(total / (count[name] + DRAWN), 4) for total, name in zip(row, subjects, strict=True)]) for row in sums]
         ),
         of_subject=rows,
         of_rung=of_rung,
@@ -345,7 +344,9 @@ def _fitted(rows: Sequence[Sequence[float]], labels: Sequence[float]) -> tuple[f
     bend = [[sum(map(_product, one, other)) for other in scaled] for one in scaled]
     for i, line in enumerate(bend):
         line[i] += PULL
-    weights = [weight / s for weight, s in zip(solved(bend, [sum(map(_product, one, more)) for one in scaled]), scales, strict=True)]
+    weights = [
+        weight / s for weight, s in zip(solved(bend, [sum(map(_product, one, more)) for one in scaled]), scales, strict=True)
+    ]
     return mean - sum(map(_product, weights, means)), weights
 
 

@@ -1,13 +1,13 @@
 """By how much less than the first choice a cheaper rung would pass what is asked: a learned router, ready to be asked.
 
-Three things are looked at. The *shape* of the text: its length, digits, signs, sentences, spelling; no words, so it says something
-of texts in a subject and a language that no case has. Its *subject*: which category's cases share its words (naive Bayes), and
-how far behind a rung is on these. Its *words*: how far behind it is on the cases that have them. One sum for each rung weighs the
-three; it takes some tenths of a millisecond at most. Learning one is `mainstay/learn/router.py`; where a call then starts is
-`mainstay/serve/routing.py`.
+Three things are looked at. The *shape* of the text: its length, digits, signs, sentences, spelling; no words, so it says
+something of texts in a subject and a language that no case has. Its *subject*: which category's cases share its words (naive
+Bayes), and how far behind a rung is on these. Its *words*: how far behind it is on the cases that have them. One sum for each
+rung weighs the three; it takes some tenths of a millisecond at most. Learning one is `mainstay/learn/router.py`; where a call
+then starts is `mainstay/serve/routing.py`.
 
-What it does not know: what a question means, the turns before it, and what was found for it. It knows on which texts like this one
-a rung fell behind.
+What it does not know: what a question means, the turns before it, and what was found for it. It knows on which texts like this
+one a rung fell behind.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STRETCH = re.compile(f"([{_UNSPACED}]+)|[^{_UNSPACED}]+")
 
 
 def words_of(text: str) -> set[str]:
-    """The words of a text without regard to case, numbers as 0; of a script that puts no spaces between words, its pairs of signs."""
+    """The words of a text without regard to case, numbers as 0; of a script without spaces between words, its pairs of signs."""
     plain = _DIGITS.sub("0", text[:LONGEST].casefold())
     words = _WORD.findall(plain)
     if plain.isascii():
@@ -111,8 +111,8 @@ class Signals:
 
 
 class Router:
-    """A router's file made ready. `margin` is how far behind the first a cheaper choice may be where a call starts; `check` is the
-    share of the calls that start lower which the first choice answers too, to measure what is lost.
+    """A router's file made ready. `margin` is how far behind the first a cheaper choice may be where a call starts; `check` is
+    the share of the calls that start lower which the first choice answers too, to measure what is lost.
     """
 
     def __init__(self, file: RouterFile, *, names: Sequence[str], give_up: float, check: float) -> None:
@@ -154,7 +154,15 @@ def loss(behind: Behind, shape: Sequence[float], subject: float, words: float) -
 
 
 def read(
-    data: bytes, *, where: str, next: str, feature: str, choices: Sequence[Choice], names: Sequence[str], give_up: float, check: float
+    data: bytes,
+    *,
+    where: str,
+    next: str,
+    feature: str,
+    choices: Sequence[Choice],
+    names: Sequence[str],
+    give_up: float,
+    check: float,
 ) -> Router:
     """A router's file, checked against the ladder that it is to serve. Raises `ConfigError`; `next` is what to type then."""
     try:
