@@ -31,8 +31,7 @@ from mainstay.serve.classifying import mark_of
 from mainstay.serve.router import Signals, choose, loss, shape_of, standard, words_of
 
 LEAST = 100  # cases that can be learned from,
-LEAST_OF_EACH = 10  # of which each choice passes as many and fails as many,
-LEAST_APART = 10  # and on as many the first choice and a cheaper one differ
+LEAST_APART = 10  # and on as many of them one choice passes and another fails
 OF_SUBJECT = 5  # cases of a category below which it is no subject
 FOLDS, INNER = 5, 3
 PULL = 30.0  # cases that zero counts for in a weight
@@ -140,16 +139,11 @@ def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
         )
     if len(seen) < LEAST:
         return (f"{len(seen)} cases were judged for every rung alone; it takes {LEAST}, so add {LEAST - len(seen)} or more",)
-    told = []
-    for rung, choice in enumerate(choices):
-        good = sum(one.passed[rung] >= 0.5 for one in seen)
-        for count, what in ((good, "passes"), (len(seen) - good, "fails")):
-            if count < LEAST_OF_EACH:
-                told.append(f"`{choice.name}` {what} {count} of {len(seen)} cases; it takes {LEAST_OF_EACH} to tell them apart")
     apart = sum(max(one.passed) - min(one.passed) > 0 for one in seen)
     if apart < LEAST_APART:
-        told.append(f"on {apart} of {len(seen)} cases one rung passes and another fails; it takes {LEAST_APART}")
-    return tuple(told)
+        what = f"on {apart} of {len(seen)} cases one rung passes and another fails; it takes {LEAST_APART} to tell them apart"
+        return (f"{what}. Where the cheaper rung is as good, put it first in the ladder",)
+    return ()
 
 
 # Learning
