@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner, Result
 from releasing import MODEL, working, write_project
 
-
 from mainstay.core.errors import ConfigError
 from mainstay.core.release import Switched
 from mainstay.core.router import Choice, margin_for
@@ -90,7 +89,9 @@ def invoke(root: Path, *arguments: str) -> Result:
 @pytest.fixture(scope="module")
 def project_with_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose large model knows a and b, whose small one knows a, and whose router has learned that."""
-    root = write_project(tmp_path_factory.mktemp("routed"), skills=("a 95", "b 95"), categories={"a": 60, "b": 60}, feature=LADDER)
+    root = write_project(
+        tmp_path_factory.mktemp("routed"), skills=("a 95", "b 95"), categories={"a": 60, "b": 60}, feature=LADDER
+    )
     (root / "mainstay.toml").write_text(SETTINGS)
     (root / "skilled_model.py").write_text(MODEL + FAILING)
     (root / "live_scorers.py").write_text(KNOWS)
@@ -118,7 +119,7 @@ def routed(project_with_router: Path, tmp_path: Path) -> Path:
 
 
 async def test_a_call_starts_at_the_cheaper_rung_where_that_passes_as_well(routed: Path):
-    """What the small model knows it answers, as a plain `answered`; the rest starts at the top, and the record says which and why."""
+    """What the small model knows it answers, as a plain `answered`; the rest starts at the top, and the record says which."""
     async with working(routed) as app:
         easy, hard = await app.run("desk", question="a 1001"), await app.run("desk", question="b 1001")
         assert (easy.rung, easy.status, easy.reason) == ("small", "answered", None)
@@ -242,7 +243,10 @@ async def test_no_share_no_second_answer(routed: Path):
     ("change", "said"),
     [
         (lambda text: text.replace('"feature": "desk"', '"feature": "shop"'), 'it was learned for the feature "shop"'),
-        (lambda text: text.replace('"name": "small"', '"name": "tiny"'), "it was learned for another ladder: large (model, skilled"),
+        (
+            lambda text: text.replace('"name": "small"', '"name": "tiny"'),
+            "it was learned for another ladder: large (model, skilled",
+        ),
         (lambda text: text.replace("Skilled small", "Skilled smaller"), "it was learned for another ladder"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "a router of format 2; this version reads format 1"),
         (lambda text: text[:-20], "not JSON"),
