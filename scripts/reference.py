@@ -292,7 +292,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(
-        feature.Feature, without=["name", "input", "answer", "grounding", "ladder", "guards", "cache", "limits", "gate"]
+        feature.Feature, without=["name", "input", "answer", "grounding", "ladder", "guards", "cache", "limits", "gate", "router"]
     ),
     "feature.answer": lambda: keys(feature.AnswerShape),
     "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
@@ -300,6 +300,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.guards": lambda: keys(feature.Guards),
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
     "feature.gate": lambda: keys(feature.Gate),
+    "feature.router": lambda: keys(feature.Router),
     "feature.refused": refused,
     "cases": lambda: keys(case.Case),
     "rungs": rungs,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 T = TypeVar("T")
-LESS = re.compile(r"\b(errors?|brier|false|wrong|flagged|over-refus\w*|missed|milliseconds|ms|seconds)\b", re.IGNORECASE)
+LESS = re.compile(r"\b(errors?|brier|false|wrong|flagged|over-refus\w*|missed|cpt\d+|milliseconds|ms|seconds)\b", re.IGNORECASE)
 
 
 class Row(Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from mainstay.following import Follower
 from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
-from mainstay.learn.trials import Collector, Trials, stand_of
+from mainstay.learn.trials import Collector, Trials, checked, stand_of
 from mainstay.loading import Features, Loader
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
@@ -184,7 +184,7 @@ class Mainstay:
         self._check_process()
         ready, features = self.release_of(call), self.features
         canary, shadow = features.canaries.get(call.feature), features.shadows.get(call.feature)
-        if call.origin != "user" or call.request is not None or (canary is None and shadow is None):
+        if call.origin != "user" or call.request is not None or (canary is None and shadow is None and not checked(call, ready)):
             return serve(call, ready, self.parts)
         return self.trials.serve(call, ready, canary, shadow)
 

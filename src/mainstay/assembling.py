@@ -45,10 +45,11 @@ from mainstay.core.feature import (
 )
 from mainstay.core.model import OutputSchema
 from mainstay.core.project import Model, Plain
+from mainstay.core.router import Choice
 from mainstay.core.seams import Aligner, Hold, Source
 from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
-from mainstay.serve import classifying, confidence, inputs, rungs
+from mainstay.serve import classifying, confidence, inputs, router, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.pace import Pace
@@ -147,6 +148,7 @@ class _Assembly:
             passage_guards=tuple([g for g in (*input_guards, *output_guards) if getattr(g.guard, "passages", False)]),
             curated=self._curated(),
             calibration=self._calibration(),
+            router=self._router(),
             sources=sources,
             slots=facts,
             read_input=self._reader(),
@@ -464,6 +466,24 @@ class _Assembly:
             return UNCALIBRATED
         return confidence.read(self._folder.files[feature.confidence.file], where=self._file(feature.confidence.file), next=again)
 
+    def _router(self) -> router.Router | None:
+        """What says where a call starts; None where the feature names no file. Raises `ConfigError` for one of another ladder."""
+        wanted = self._feature.router
+        if wanted.file is None:
+            return None
+        name = self._feature.name
+        again = f"take `file` out of [router], then mainstay eval {name} --rungs and mainstay learn router {name}"
+        return router.read(
+            self._folder.files[wanted.file],
+            where=self._file(wanted.file),
+            next=again,
+            feature=name,
+            choices=choices_of(self._folder, self._project.settings),
+            names=self._texts(),
+            give_up=wanted.give_up,
+            check=wanted.check,
+        )
+
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""
         last = built.rungs[-1]
@@ -579,6 +599,21 @@ def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
     if isinstance(spec, StepsRung):
         return [(step.model, ("steps", i, "model")) for i, step in enumerate(spec.steps)]
     return []
+
+
+def choices_of(folder: Folder, models: Mapping[str, Model]) -> tuple[Choice, ...]:
+    """The rungs at which a call may start, in the order of the ladder: those that answer whatever they are asked."""
+    found = []
+    for name, spec in zip(_names_of(folder.feature.ladder), folder.feature.ladder, strict=True):
+        if not isinstance(spec, ModelRung | StepsRung | SearchRung):
+            continue
+        asked = [models[model] for model, _ in _models_of(spec) if model in models]
+        prompts = [step.prompt for step in spec.steps] if isinstance(spec, StepsRung) else []
+        prompts += [spec.prompt] if isinstance(spec, ModelRung) else []
+        work = msgspec.json.encode([spec, [hashlib.sha256(folder.files[prompt]).hexdigest() for prompt in prompts]])
+        said = tuple([f"{model.provider} {model.model}" for model in asked])
+        found.append(Choice(name=name, kind=spec.kind, models=said, work=hashlib.sha256(work).hexdigest()[:16]))
+    return tuple(found)
 
 
 def digest_of(folder: Folder, project: Project) -> str:

@@ -243,6 +243,21 @@ class Confidence(Spec, frozen=True, kw_only=True):
     ] = None
 
 
+class Router(Spec, frozen=True, kw_only=True):
+    """Where a call starts in the ladder, by what it asks."""
+
+    file: Annotated[str | None, Meta(description="The router that `mainstay learn router` writes, beside feature.toml.")] = None
+    give_up: Annotated[
+        Share, Meta(description="The share of calls that may be answered worse because they start at a cheaper rung.")
+    ] = 0.01
+    check: Annotated[
+        Share,
+        Meta(
+            description="The share of the calls that start lower which the first rung answers too, for `gate.online` to compare."
+        ),
+    ] = 0.02
+
+
 class Refusal(Spec, frozen=True, kw_only=True):
     """What a refusal says beside its reason."""
 
@@ -373,6 +388,7 @@ class Feature(Spec, frozen=True, kw_only=True):
     ladder: Annotated[tuple[AnyRung, ...], Meta(description="The ways of answering, best first; the last one needs nothing.")]
     guards: Annotated[Guards, Meta(description="What checks the input and every draft.")] = Guards()
     confidence: Annotated[Confidence, Meta(description="How sure an answer has to be.")] = Confidence()
+    router: Annotated[Router, Meta(description="Where a call starts in the ladder, by what it asks.")] = Router()
     refusal: Annotated[Refusal, Meta(description="What a refusal says beside its reason.")] = Refusal()
     cache: Annotated[CacheRules, Meta(description="Whether answers are kept.")] = CacheRules()
     limits: Annotated[Limits, Meta(description="What may be spent and asked.")] = Limits()

@@ -71,13 +71,23 @@ class Found(Struct, frozen=True, omit_defaults=True):
     digest: str = ""
 
 
+class Route(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call started lower in the ladder, because of what it asked: at the rung `start`, which was expected to be behind `first`,
+    where it would have started, by so much: a share of calls that pass.
+    """
+
+    start: str
+    first: str
+    behind: float
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     """How a call ended.
 
     `steps` are the microseconds spent in each step of the pipeline; `provider_us` is the part of `took_us` that was
     spent waiting for models, so `took_us - provider_us` is our own overhead. `shared_with` names the call whose
     production this one joined. `slots` are the facts that the answer was given, `passages` the ids and versions of what was
-    found, by source; `signals` what its confidence was computed from.
+    found, by source; `signals` what its confidence was computed from. `route` is None where the call started at the top.
     """
 
     id: str
@@ -93,6 +103,7 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     slots: tuple[Slot, ...] = ()
     passages: tuple[Found, ...] = ()
     signals: dict[str, float] = {}
+    route: Route | None = None
 
 
 class Record(Struct, frozen=True, kw_only=True):

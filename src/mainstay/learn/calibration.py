@@ -158,12 +158,12 @@ def _fitted(judged: Sequence[Judged]) -> Calibration:
         bend = [[sum(c * (1 - c) * row[i] * row[j] for c, row in zip(chances, rows, strict=True)) for j in size] for i in size]
         for i in size:
             bend[i][i] += pulls[i]
-        weights = [max(-MOST, min(MOST, w - step)) for w, step in zip(weights, _solved(bend, slope), strict=True)]
+        weights = [max(-MOST, min(MOST, w - step)) for w, step in zip(weights, solved(bend, slope), strict=True)]
     bias, *rest = [round(w, 4) for w in weights]
     return Calibration(bias=bias, weights=dict(zip(names, rest, strict=True)))
 
 
-def _solved(matrix: list[list[float]], right: list[float]) -> list[float]:
+def solved(matrix: list[list[float]], right: list[float]) -> list[float]:
     """The solution of a system of equations whose matrix is symmetric and positive definite (Gauss-Jordan)."""
     rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
     for i, pivot in enumerate(rows):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -33,6 +34,7 @@ log = logging.getLogger("mainstay.trials")
 MOST = 20_000  # calls of an arm that are looked at
 UNDER_WAY = 16  # runs of shadows and online scorers at the same time
 ANSWERED = (Status.ANSWERED, Status.CACHED)
+ROUTED = "router:"  # before a release's digest: the cohort of answers from the top to calls that started lower
 T = TypeVar("T")
 Serve = Callable[[Call, Ready], AsyncGenerator[Event, None]]
 
@@ -120,6 +122,19 @@ def _mean_scores(records: list[Record], ledger: Ledger) -> dict[str, float]:
     return {name: sum(found) / len(found) for name, found in values.items()}
 
 
+def checked(call: Call, ready: Ready) -> bool:
+    """Whether the first rung answers this call too, if the router lets it start lower: a share of the calls, wherever scorers
+    judge what becomes of them.
+    """
+    router = ready.router
+    return router is not None and bool(ready.feature.gate.online) and call.origin == "user" and _lot(call) < router.check
+
+
+def _lot(call: Call) -> float:
+    """Where a call falls between 0 and 1, whoever makes it."""
+    return int.from_bytes(hashlib.blake2b(call.id.encode(errors="replace"), digest_size=8).digest(), "big") / 2**64
+
+
 class Collector:
     """An observer that hands over the records of the calls that it was told to expect."""
 
@@ -148,7 +163,7 @@ class Collector:
 
 
 class Trials:
-    """Serves the calls of features that have a release on trial."""
+    """Serves the calls of features that have a release on trial, and those that a router's worth is measured by."""
 
     def __init__(
         self,
@@ -170,8 +185,9 @@ class Trials:
         if canary is not None and arm is not None:
             call = msgspec.structs.replace(call, cohort=f"{canary.trial.id}:{arm}")
         seen = shadow if shadow is not None and portion(shadow.trial.id, call) < shadow.trial.share else None
+        check = checked(call, ready)
         answer: Answer | None = None
-        if arm is not None:
+        if arm is not None or check:
             self._collector.expect(call.id)
         try:
             async with contextlib.aclosing(self._serve(call, ready)) as events:
@@ -180,11 +196,14 @@ class Trials:
                         answer = event
                     yield event
         finally:
-            record = None if arm is None else self._collector.take(call, answer, hidden=ready.hides)
-            if record is not None and ready.feature.gate.online:
+            record = self._collector.take(call, answer, hidden=ready.hides)
+            routed = check and record is not None and record.outcome.route is not None
+            if record is not None and ready.feature.gate.online and (arm is not None or routed):
                 self._later(self._score(record, ready))
             if seen is not None and answer is not None:
-                self._later(self._shadow(call, seen))
+                self._later(self._shadow(call, seen.ready, f"{seen.trial.id}:shadow"))
+            if routed:
+                self._later(self._shadow(call, ready, f"{ROUTED}{ready.digest[:12]}"))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= UNDER_WAY:
@@ -205,22 +224,20 @@ class Trials:
             if opinion.value is not None:
                 await self._keep(record.id, name, opinion)
 
-    async def _shadow(self, call: Call, shadow: OnTrial) -> None:
-        """The same call, answered by the shadow. It leaves a record of its own, and nobody sees it."""
-        again = msgspec.structs.replace(
-            call, id=self._new_id(), origin="shadow", cohort=f"{shadow.trial.id}:shadow", parent=call.id, progress=False
-        )
+    async def _shadow(self, call: Call, shadow: Ready, cohort: str) -> None:
+        """The same call, answered from the top of that release's ladder. It leaves a record of its own, and nobody sees it."""
+        again = msgspec.structs.replace(call, id=self._new_id(), origin="shadow", cohort=cohort, parent=call.id, progress=False)
         self._collector.expect(again.id)
         answer: Answer | None = None
         try:
-            async with contextlib.aclosing(self._serve(again, shadow.ready)) as events:
+            async with contextlib.aclosing(self._serve(again, shadow)) as events:
                 async for event in events:
                     if isinstance(event, Answer):
                         answer = event
         finally:
-            record = self._collector.take(again, answer, hidden=shadow.ready.hides)
+            record = self._collector.take(again, answer, hidden=shadow.hides)
         if record is not None:
-            await self._score(record, shadow.ready)
+            await self._score(record, shadow)
 
     async def close(self) -> None:
         """Give up what is under way. What runs on another event loop, that of `run_sync`, is only told to end."""

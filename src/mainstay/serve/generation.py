@@ -1,4 +1,4 @@
-"""The climb: rung after rung, until one writes a draft that passes every guard.
+"""The climb: rung after rung, in the order of `routing.py`, until one writes a draft that passes every guard.
 
 A rung that fails, is too slow for the time left, or whose draft the guards stop gives way to the next, as long as nothing
 was shown. After the first word there is no switching: the answer ends with a clear event instead.
@@ -29,7 +29,7 @@ from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import Parts, ReadyRung
 from mainstay.serve.refusing import WITHHELD, ending, refusal
-from mainstay.serve.routing import limit_of, obstacle
+from mainstay.serve.routing import limit_of, obstacle, order_of
 from mainstay.serve.slots import wanting
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
@@ -84,7 +84,9 @@ async def climb(
     result: Result | None = None
     detail = ""
     unknown = wanting(evidence.slots, ready.feature.grounding.slots)
-    for place, rung in enumerate(ready.rungs):
+    order = order_of(trace, parts, unknown)
+    for i, place in enumerate(order.places):
+        rung = ready.rungs[place]
         if rung.spec.needs_evidence and missing is not None:
             cause = cause or missing
             continue
@@ -92,7 +94,7 @@ async def climb(
             return refused
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
-        limit = limit_of(place, trace)
+        limit = limit_of(order.places, i, trace)
         blocked = obstacle(rung, limit, off=trace.off, short=trace.short, unknown=unknown)
         if blocked is not None:
             trace.skipped(rung.name, *blocked[1:])
@@ -102,7 +104,7 @@ async def climb(
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
         ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
-        if place:
+        if i:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
         if isinstance(result, Drafted):
@@ -110,7 +112,7 @@ async def climb(
                 rung.pace.add(time.monotonic() - began)
             if isinstance(rung.spec, MessageRung):
                 cause = cause or (Reason.MODEL_UNAVAILABLE if ready.asleep else Reason.NOTHING_FITS)
-            return _answer(trace, rung, result, cause, flight)
+            return _answer(trace, rung, result, None if place < order.start else cause, flight)
         if isinstance(result, Stopped):
             return _interrupted(trace, rung, result, flight)
         if isinstance(result, Failed):

@@ -19,6 +19,7 @@ from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Sourc
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
 from mainstay.serve.pace import Pace
+from mainstay.serve.router import Router
 from mainstay.serve.spending import Account
 
 SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
@@ -82,7 +83,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     input and gives the values that templates see. `passage_guards` are those guards that look at what was found too. `keeps` is
     for how many seconds an answer is stored: as long as the cache or a `stale` rung may want it. `asleep` says that rungs are
     missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
-    `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer.
+    `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer;
+    `router` says how far behind the first a cheaper rung would be, None where every call starts at the top.
     """
 
     digest: str
@@ -99,6 +101,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     laddered: bool = True
     curated: ReadyGuard | None = None
     calibration: Calibration = UNCALIBRATED
+    router: Router | None = None
 
     @property
     def hides(self) -> bool:
@@ -123,7 +126,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
     switch that a call is off by, `account` what it may spend. `ask` runs another feature for a call, on its account and in so
-    many seconds. `aligner` says how far evidence bears what is written.
+    many seconds. `aligner` says how far evidence bears what is written; `busy` says of a model that more is asked of it than it
+    answers in time.
     """
 
     spool: Spool
@@ -137,6 +141,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     ask: Callable[[Call, Account, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
     account: Callable[[Call, Ready], Account] = lambda call, ready: Account()
     aligner: Aligner | None = None
+    busy: Callable[[ServingModel], bool] = lambda model: False
 
 
 class Found(Struct, frozen=True):

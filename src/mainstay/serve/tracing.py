@@ -19,7 +19,7 @@ from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy
+from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy, Route
 from mainstay.serve.ready import Ready
 from mainstay.serve.spending import Account, Short
 
@@ -81,6 +81,7 @@ class Trace:
         "placeholders",
         "provider_s",
         "ready",
+        "route",
         "running",
         "short",
         "signals",
@@ -110,6 +111,7 @@ class Trace:
         self.slots: tuple[Slot, ...] = ()
         self.passages: tuple[Found, ...] = ()
         self.signals: dict[str, float] = {}
+        self.route: Route | None = None
         self.placeholders: dict[str, str] = {}
         self.bare = ready.hides
 
@@ -204,6 +206,7 @@ class Trace:
         self.attempts, self.provider_s = [*production.attempts], production.provider_s
         self.guards += production.guards
         self.slots, self.passages, self.signals = production.slots, production.passages, production.signals
+        self.route = production.route
         self.steps |= production.steps
 
     def usages(self) -> Iterator[Usage]:

@@ -38,6 +38,7 @@ from mainstay.spec.places import Place
 FILE = "feature.toml"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 CALIBRATION: Place = ("confidence", "file")
+ROUTER: Place = ("router", "file")
 LARGEST = 10_000_000  # bytes of one file that a feature names; a folder of examples is no part of a prompt
 
 
@@ -67,7 +68,7 @@ def folder_of(features: Path, feature: str) -> Path:
 def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) -> Folder:
     """Read a feature's folder. Raises `ConfigError` with file, line and key.
 
-    With `fitted` false the files of classifiers and calibrations are left out: whoever asks is about to write them.
+    With `fitted` false the files of classifiers, calibrations and routers are left out: whoever asks is about to write them.
     """
     shown = shown or str(path)
     if not NAME.fullmatch(path.name):
@@ -237,6 +238,8 @@ def _named_files(feature: Feature) -> list[tuple[str, Place]]:
         named.append((feature.answer.python.partition(":")[0], ("answer", "python")))
     if feature.confidence.file is not None:
         named.append((feature.confidence.file, CALIBRATION))
+    if feature.router.file is not None:
+        named.append((feature.router.file, ROUTER))
     for stage in ("input", "output"):
         for i, spec in enumerate(getattr(feature.guards, stage)):
             named += _files_of_guard(spec, ("guards", stage, i))
@@ -255,7 +258,7 @@ def _learned(place: Place) -> str:
     """Which `mainstay learn` command writes the file that is named there; empty where none does."""
     if place[-1] == ClassifierRung.kind:
         return "classify"
-    return "confidence" if place == CALIBRATION else ""
+    return {CALIBRATION: "confidence", ROUTER: "router"}.get(place, "")
 
 
 def _files_of(rung: Rung, place: Place) -> list[tuple[str, Place]]:

@@ -23,6 +23,7 @@ from mainstay.doors.cli.recheck import recheck
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.release import off, on, release, rollback
 from mainstay.doors.cli.report import report
+from mainstay.doors.cli.route import router
 from mainstay.doors.cli.run import run
 from mainstay.doors.cli.serve import demo, serve
 from mainstay.doors.cli.stress import stress
@@ -57,3 +58,4 @@ for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)
 learn.add_command(confidence)
+learn.add_command(router)

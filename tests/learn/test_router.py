@@ -1,0 +1,389 @@
+"""The router: learned from what each rung passed alone, obeyed by users' calls, measured on live ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from releasing import MODEL, working, write_project
+
+from mainstay.core.errors import ConfigError
+from mainstay.core.release import Switched
+from mainstay.core.router import Choice, margin_for
+from mainstay.core.units import Usd
+from mainstay.doors.cli.main import main
+from mainstay.learn.releasing import Wanted
+from mainstay.learn.router import Seen, TooFew, apgr, from_reports, learn, written
+from mainstay.serve.router import SHAPE, Router, shape_of, words_of
+from mainstay.serve.spending import Account
+from mainstay.testing import ODD_TEXTS
+
+SETTINGS = """
+[models.large]
+provider = "skilled_model:Skilled"
+model = "large"
+price = { input = "10 USD", output = "20 USD" }
+
+[models.small]
+provider = "skilled_model:Skilled"
+model = "small"
+price = { input = "1 USD", output = "2 USD" }
+"""
+LADDER = """
+summary = "Answers"
+deadline = "5s"
+
+[[ladder]]
+model = "large"
+prompt = "prompt.md"
+
+[[ladder]]
+model = "small"
+prompt = "small.md"
+
+[[ladder]]
+message = "Sorry."
+
+[gate]
+online = ["live_scorers:Knows"]
+"""
+ROUTED = LADDER + '\n[router]\nfile = "router.json"\ngive_up = 0.05\ncheck = {check}\n'
+KNOWS = '''
+from mainstay.core.report import Opinion
+
+
+class Knows:
+    """Whether the answer is one."""
+
+    async def score(self, subject):
+        good = "know" not in subject.answer.text
+        return Opinion(value=float(good), passed=good)
+'''
+FAILING = '''
+
+class Failing(Skilled):
+    """Is not there."""
+
+    async def generate(self, request, *, stream):
+        from mainstay.core.errors import Unreachable
+
+        raise Unreachable("it is not there")
+        yield
+'''
+
+
+def invoke(root: Path, *arguments: str) -> Result:
+    """What a shell would show."""
+    result = CliRunner().invoke(main, [*arguments, "-C", str(root)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def project_with_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose large model knows a and b, whose small one knows a, and whose router has learned that."""
+    root = write_project(
+        tmp_path_factory.mktemp("routed"), skills=("a 95", "b 95"), categories={"a": 60, "b": 60}, feature=LADDER
+    )
+    (root / "mainstay.toml").write_text(SETTINGS)
+    (root / "skilled_model.py").write_text(MODEL + FAILING)
+    (root / "live_scorers.py").write_text(KNOWS)
+    (root / "features/desk/small.md").write_text("[system]\nskill: a 95\nsmall\n[user]\n{{ question }}\n")
+
+    async def evaluated() -> None:
+        async with working(root) as app:
+            await app.desk.evaluate("desk", Wanted(rungs=True))
+
+    asyncio.run(evaluated())
+    shown = invoke(root, "learn", "router", "desk")
+    assert shown.exit_code == 0, shown.output
+    assert "Wrote features/desk/router.json, learned from 120 cases in 1 reports." in shown.output
+    assert "Add to features/desk/feature.toml" in shown.output
+    return root
+
+
+@pytest.fixture
+def routed(project_with_router: Path, tmp_path: Path) -> Path:
+    """A copy of that project, with the router in force."""
+    root = tmp_path / "project"
+    shutil.copytree(project_with_router, root)
+    (root / "features/desk/feature.toml").write_text(ROUTED.format(check=0))
+    return root
+
+
+async def test_a_call_starts_at_the_cheaper_rung_where_that_passes_as_well(routed: Path):
+    """What the small model knows it answers, as a plain `answered`; the rest starts at the top, and the record says which."""
+    async with working(routed) as app:
+        easy, hard = await app.run("desk", question="a 1001"), await app.run("desk", question="b 1001")
+        assert (easy.rung, easy.status, easy.reason) == ("small", "answered", None)
+        assert (hard.rung, hard.status) == ("large", "answered")
+        records = {r.id: r for r in await app.records(feature="desk", limit=5)}
+        route = records[easy.id].outcome.route
+        assert route is not None and (route.start, route.first) == ("small", "large") and route.behind < 0.3
+        assert records[hard.id].outcome.route is None
+        assert [a.model for a in records[easy.id].outcome.attempts] == ["small"]
+
+
+@pytest.mark.parametrize("origin", ["eval", "judge", "shadow", "replay", "audit"])
+async def test_only_the_calls_of_users_are_routed(routed: Path, origin: str):
+    """What is measured or compared is answered from the top of the ladder, whatever it asks."""
+    async with working(routed) as app:
+        assert (await app.run("desk", question="a 1002", origin=origin)).rung == "large"
+
+
+async def test_a_rung_that_fails_gives_way_to_the_better_one_first(routed: Path):
+    """A bet on the cheaper rung that is lost costs time and no quality: the answer of the better rung is no degraded one."""
+    (routed / "mainstay.toml").write_text(SETTINGS.replace('Skilled"\nmodel = "small"', 'Failing"\nmodel = "small"'))
+    path = routed / "features/desk/router.json"
+    path.write_text(path.read_text().replace("skilled_model:Skilled small", "skilled_model:Failing small"))
+    async with working(routed) as app:
+        answer = await app.run("desk", question="a 1003")
+        assert (answer.rung, answer.status, answer.reason) == ("large", "answered", None)
+        record = await app.record(answer.id)
+        assert record is not None and {a.model for a in record.outcome.attempts} == {"small", "large"}
+
+
+async def test_a_draft_that_a_guard_stops_goes_up_too(routed: Path):
+    """The guard stops the small model's words; the large one, which was skipped, is asked before the message."""
+    feature = routed / "features/desk/feature.toml"
+    feature.write_text(feature.read_text() + '\n[guards]\noutput = [{ terms = ["I do not know"] }]\n')
+    (routed / "features/desk/small.md").write_text("[system]\nsmall\n[user]\n{{ question }}\n")
+    async with working(routed) as app:
+        answer = await app.run("desk", question="a 1004")
+        assert (answer.rung, answer.status) == ("large", "answered")
+
+
+async def test_below_the_start_is_degraded(routed: Path):
+    """Where neither the start nor what is above it answers, the message is a step down, and says why."""
+    settings = SETTINGS.replace("Skilled", "Failing")
+    (routed / "mainstay.toml").write_text(settings)
+    path = routed / "features/desk/router.json"
+    path.write_text(path.read_text().replace("skilled_model:Skilled", "skilled_model:Failing"))
+    async with working(routed) as app:
+        answer = await app.run("desk", question="a 1005")
+        assert (answer.rung, answer.status, answer.reason) == ("message", "degraded", "model_unavailable")
+
+
+async def test_what_is_switched_off_is_not_routed(routed: Path):
+    """A kill switch takes the models away; no route may bring one back, or hide that the answer is degraded."""
+    async with working(routed) as app:
+        app.desk.board.switch("desk", Switched(off=True))
+        app.follow()
+        answer = await app.run("desk", question="a 1006")
+        assert (answer.rung, answer.status, answer.reason) == ("message", "degraded", "switched_off")
+
+
+@pytest.mark.parametrize("signal", ["breaker", "busy", "money", "time"])
+async def test_a_signal_of_the_moment_keeps_a_call_from_starting_there(routed: Path, signal: str):
+    """A rung with an open breaker, too much to do, too dear or too slow just now is none to start at; the better one is."""
+    async with working(routed) as app:
+        ready = app.features.ready["desk"]
+        small = ready.rungs[1]
+        if signal == "breaker":
+            for _ in range(5):
+                ticket = small.models[0].breaker.admit(0.0)
+                assert ticket is not None
+                small.models[0].breaker.report(ticket, ok=False, now=asyncio.get_running_loop().time())
+                if small.models[0].breaker.state == "open":
+                    break
+        elif signal == "busy":
+            app.parts = msgspec.structs.replace(app.parts, busy=lambda model: model.name == "small")
+        elif signal == "money":
+            app.parts = msgspec.structs.replace(app.parts, account=lambda call, ready: Account(per_call=Usd(1)))
+        else:
+            for _ in range(20):
+                small.pace.add(60.0)
+        answer = await app.run("desk", question="a 1007")
+        record = await app.record(answer.id)
+        assert record is not None and record.outcome.route is None
+        assert answer.rung == ("message" if signal == "money" else "large")
+
+
+async def test_the_loss_is_measured_on_live_calls(routed: Path):
+    """A share of what starts lower is answered by the first rung too, unseen; the command says what that loses and saves."""
+    (routed / "features/desk/feature.toml").write_text(ROUTED.format(check=1))
+    async with working(routed) as app:
+        for n in range(10):
+            await app.run("desk", question=f"a {2000 + n}")
+        await app.run("desk", question="b 2000")
+        for _ in range(200):
+            shadows = await app.records(feature="desk", origin="shadow", limit=50)
+            if len(shadows) == 10 and all([await app.scores(r.id) for r in shadows]):
+                break
+            await asyncio.sleep(0.02)
+        assert {r.outcome.answer.rung for r in shadows} == {"large"}
+        users = {r.id for r in await app.records(feature="desk", origin="user", limit=50) if r.outcome.route is not None}
+        assert {r.begun.call.parent for r in shadows} == users
+    shown = invoke(routed, "learn", "router", "desk", "--live")
+    assert shown.exit_code == 0
+    assert "10 of the 11 newest calls started lower: small 10." in shown.output
+    assert "The first rung's answer to 10 of them scores" in shown.output and "too few for an interval" in shown.output
+    said = json.loads(invoke(routed, "learn", "router", "desk", "--live", "--json").output)
+    assert said["routed"]["pairs"] == 10 and said["routed"]["saved"] == pytest.approx((100 * 9 + 10 * 18) * 1000)
+    assert said["saved_in_all_nano_usd"] == said["routed"]["saved"] * 10 - said["routed"]["spent"]
+
+
+async def test_no_share_no_second_answer(routed: Path):
+    """With `check = 0`, or where nothing would judge the answers, no call is answered twice."""
+    async with working(routed) as app:
+        await app.run("desk", question="a 3000")
+    (routed / "features/desk/feature.toml").write_text(ROUTED.format(check=1).replace("online = ", "scorers = "))
+    async with working(routed) as app:
+        await app.run("desk", question="a 3001")
+        await asyncio.sleep(0.1)
+        assert not await app.records(feature="desk", origin="shadow")
+    assert "is not measured yet" in invoke(routed, "learn", "router", "desk", "--live").output
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"feature": "desk"', '"feature": "shop"'), 'it was learned for the feature "shop"'),
+        (
+            lambda text: text.replace('"name": "small"', '"name": "tiny"'),
+            "it was learned for another ladder: large (model, skilled",
+        ),
+        (lambda text: text.replace("Skilled small", "Skilled smaller"), "it was learned for another ladder"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "a router of format 2; this version reads format 1"),
+        (lambda text: text[:-20], "not JSON"),
+        (lambda text: text.replace('"mean": [', '"mean": [1.0,'), f"a shape of other than {len(SHAPE)} numbers"),
+        (lambda text: text.replace('"unseen": [', '"unseen": [1.0,'), "do not go together"),
+        (lambda text: "{}", "not a router that can be used"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_an_error_with_a_next_step(routed: Path, change: Any, said: str):
+    """A router of another feature, ladder or version, or a broken one, is refused when the feature is loaded."""
+    path = routed / "features/desk/router.json"
+    before = path.read_text()
+    assert change(before) != before
+    path.write_text(change(before))
+    with pytest.raises(ConfigError) as caught:
+        working(routed)
+    assert said in str(caught.value) and "features/desk/router.json" in str(caught.value)
+    assert "mainstay eval desk --rungs and mainstay learn router desk" in str(caught.value)
+
+
+def test_a_router_that_is_missing_says_what_to_type(routed: Path):
+    """The file is named and not there yet."""
+    (routed / "features/desk/router.json").unlink()
+    with pytest.raises(ConfigError, match="mainstay learn router desk"):
+        working(routed)
+
+
+def test_the_router_is_part_of_the_release(routed: Path):
+    """What decides who answers is in the digest: another router is another release."""
+    path = routed / "features/desk/router.json"
+    with working(routed) as app:
+        before = app.features.ready["desk"].digest
+    path.write_text(path.read_text().replace('"bias":', '"bias" :'))
+    with working(routed) as app:
+        assert app.features.ready["desk"].digest != before
+
+
+def test_reports_of_other_prompts_teach_nothing(routed: Path):
+    """What a rung passed with another prompt says nothing of this one, and the command says what is missing instead."""
+    (routed / "features/desk/small.md").write_text("[user]\n{{ question }}\n")
+    shown = invoke(routed, "learn", "router", "desk")
+    assert shown.exit_code == 3
+    assert "0 cases were judged for every rung alone; it takes 100, so add 100 or more" in shown.output
+    assert "next: mainstay eval desk --rungs" in shown.output
+
+
+# Learning
+
+
+LARGE, SMALL = Choice(name="large", kind="model"), Choice(name="small", kind="model")
+
+
+def made_up(n: int, *, seed: int = 1, category: bool = True) -> list[Seen]:
+    """Questions of which the small model passes short ones about tea and few others."""
+    chance, found = random.Random(seed), []
+    for i in range(n):
+        tea = chance.random() < 0.5
+        subject = "tea kettle leaves" if tea else "tax income statement"
+        text = f"{subject} {chance.choice(['when', 'how', 'where'])} number {i}" + " more" * chance.randrange(8)
+        small = float(chance.random() < (0.93 if tea else 0.3))
+        kind = ("tea" if tea else "tax") if category else ""
+        passed = (float(chance.random() < 0.93), small)
+        found.append(Seen(text=text, category=kind, passed=passed, cost=(1000.0, 10.0), took=(2e6, 1e6)))
+    return found
+
+
+@pytest.mark.parametrize("category", [True, False])
+def test_it_learns_what_tells_the_rungs_apart(category: bool):
+    """With categories or from words alone; on cases that it had not seen, the loss is near what the team gives up."""
+    file = learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21")
+    assert not isinstance(file, TooFew) and file.card.apgr is not None and file.card.apgr > 0.7
+    router = Router(file, names=("question",), give_up=0.02, check=0.0)
+    unseen = made_up(1000, seed=2)
+    lower = [one for one in unseen if router.losses({"question": one.text})[1] <= router.margin]
+    assert 300 < len(lower) < 650
+    assert sum(one.passed[0] - one.passed[1] for one in lower) / len(unseen) < 0.05
+    assert learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21") == file
+    assert json.loads(written(file))["card"]["cases"] == 400
+
+
+def test_the_curve_gives_up_no_more_than_it_is_told():
+    """Nothing given up is nothing lost; the interval holds the loss; at the far end every call starts at the cheaper rung."""
+    file = learn(made_up(300), [LARGE, SMALL], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    points = {point.margin: point for point in file.card.curve}
+    for give_up in (0.0, 0.01, 0.05):
+        margin = margin_for(file.card.curve, give_up)
+        assert margin is not None and points[margin].loss <= give_up
+    assert all(point.low <= point.loss <= point.high for point in points.values())
+    assert points[1.0].starts == (0.0, 1.0) and points[-1.0].starts == (1.0, 0.0) and points[-1.0].loss == 0
+
+
+def test_too_few_cases_say_how_many_are_missing():
+    """No router from what could be chance, none where there is nothing to choose or to save; each says why."""
+    few = learn(made_up(40), [LARGE, SMALL], feature="f", date="d")
+    assert isinstance(few, TooFew) and "40 cases were judged for every rung alone; it takes 100, so add 60 or more" in few.missing
+    alone = learn(made_up(200), [LARGE], feature="f", date="d")
+    assert isinstance(alone, TooFew) and "only one rung" in alone.missing[0]
+    same = [Seen(text=f"{i}", passed=(1.0, 1.0), cost=(9.0, 1.0), took=(1.0, 1.0)) for i in range(200)]
+    equal = learn(same, [LARGE, SMALL], feature="f", date="d")
+    assert isinstance(equal, TooFew) and "on 0 of 200 cases" in equal.missing[0]
+    dear = [Seen(text=s.text, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
+    assert isinstance(learn(dear, [LARGE, SMALL], feature="f", date="d"), TooFew)
+
+
+def test_a_case_without_a_judgement_says_nothing():
+    """A report without a rung, or a case that one rung was not judged on, is left out."""
+    from test_task_fit import report, side, up_to
+
+    whole = report(large=side(up_to(40), 100), small=side(up_to(20, of=30), 1))
+    found = from_reports([whole, whole], [LARGE, SMALL], text=lambda given: "text")
+    assert len(found) == 1  # the cases of that helper all have the same input
+    assert from_reports([report(large=side(up_to(40), 1))], [LARGE, SMALL], text=lambda given: "text") == []
+
+
+def test_the_figures_of_routing_by_hand():
+    """APGR is 1/2 for what knows nothing, and the area by hand for what knows all: here the gain is had at once, then kept."""
+    weak, strong = [0.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]
+    assert apgr([0.0] * 4, weak, strong)[0] == pytest.approx(0.5)
+    area, half, most = apgr([1.0, 0.0, 1.0, 0.0], weak, strong)
+    assert (area, half, most) == (pytest.approx(0.75), pytest.approx(0.25), pytest.approx(0.4))
+    assert math.isnan(apgr([0.0], [1.0], [1.0])[0])
+
+
+@pytest.mark.parametrize("text", ["", *ODD_TEXTS])
+def test_any_text_has_a_shape_and_words(text: str):
+    """Nothing that a user sends may make routing fail."""
+    assert len(shape_of(text)) == len(SHAPE) and all(map(math.isfinite, shape_of(text)))
+    assert isinstance(words_of(text), set)
+
+
+def test_words_of_languages_without_spaces():
+    """Scripts that put no spaces between words give pairs of signs; numbers are one word whatever they are."""
+    assert words_of("退货政策 42") == {"退货", "货政", "政策", "0"}
+    assert words_of("Straße GRÖßE") == {"strasse", "grösse"}
