@@ -198,8 +198,11 @@ class Purse:
                     elif not (slice.free or slice.holds) and (slice.retired or not slice.pace):
                         del self._slices[name]
             self._return(back)
-            with self._reaching():
+            with self._reaching(mends=False):
                 self._counters.tend()
+            if self.trouble:
+                with self._reaching():
+                    self._counters.take([])
 
     def close(self) -> None:
         """Give back everything that is not held. What is settled later stays spent at its worst case."""
@@ -213,9 +216,9 @@ class Purse:
     def taken(self, counters: Sequence[str]) -> tuple[int, ...] | None:
         """How much of each was taken by all processes; None where the store does not say. Blocking."""
         found = None
-        with self._reaching():
+        with self._reaching(mends=False):
             found = self._counters.taken(counters)
-        return found
+        return found  # noqa: RET504 None, where it failed
 
     def note(self, counter: str, ends: int) -> None:
         """Count something that has no cap. Blocking."""
@@ -242,7 +245,7 @@ class Purse:
             for slice, amount in back.items():
                 slice.free -= amount
         done: list[Slice] = []
-        with self._reaching():
+        with self._reaching(mends=bool(back or debts)):
             if back:
                 given: Counter[str] = Counter()
                 for slice, amount in back.items():
@@ -266,8 +269,11 @@ class Purse:
             self._return(back)
 
     @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
-        """Around what is asked of the store: that it failed is told once, and it is left alone for a moment."""
+    def _reaching(self, *, mends: bool = True) -> Iterator[None]:
+        """Around what is asked of the store: that it failed is told once, and it is left alone for a moment.
+
+        `mends` says whether it is well again where this works: what only reads shows nothing.
+        """
         try:
             yield
         except StoreError as error:
@@ -275,9 +281,9 @@ class Purse:
                 log.error("money and calls cannot be counted, so whatever is limited is not asked: %s", error)
             self.trouble, self._again = error.what, time.monotonic() + AGAIN
         else:
-            if self.trouble:
+            if self.trouble and mends:
                 log.warning("money and calls can be counted again")
-            self.trouble = ""
+                self.trouble = ""
 
     def _overrun(self, limit: Limit, held: int, used: int) -> None:
         self.overruns += 1
