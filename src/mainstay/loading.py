@@ -229,7 +229,13 @@ class Loader:
         provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
         price = model.price or prices.price_of(model)
         return ServingModel(
-            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+            name=name,
+            provider=provider,
+            model=model.model,
+            max_output=model.max_output,
+            price=price,
+            breaker=breaker,
+            image_tokens=model.image_tokens or prices.image_tokens(model),
         )
 
     def _services(self, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:

@@ -23,6 +23,10 @@ class Price(Spec, frozen=True, kw_only=True):
     cache_write: Annotated[
         Usd | None, Meta(description="Per million input tokens written to the provider's cache; by default as input.")
     ] = None
+    cache_write_1h: Annotated[
+        Usd | None,
+        Meta(description="Per million input tokens written to the provider's cache for an hour; by default twice the input."),
+    ] = None
 
 
 class Model(Spec, frozen=True, kw_only=True):
@@ -50,6 +54,10 @@ class Model(Spec, frozen=True, kw_only=True):
         dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")
     ] = {}
     price: Annotated[Price | None, Meta(description="What it costs; by default from the bundled table.")] = None
+    image_tokens: Annotated[
+        Positive | None,
+        Meta(description="The most tokens that one image can be, for limits on money; by default the most at that provider."),
+    ] = None
     options: Annotated[dict[str, Any], Meta(description="What the provider's part understands beside this.")] = {}
 
 
