@@ -18,7 +18,7 @@ from mainstay.core.project import Model, Price
 from mainstay.core.units import Usd
 
 _OWN = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
-_SEARCHES = ("compound", "sonar", "search-preview", "search-api", "deep-research", ":online")
+_SEARCHES = ("compound", "search-preview", "search-api", "deep-research", ":online")
 
 # The most tokens of one image, by what the providers publish (November 2026): at OpenAI 48,169 for gpt-4o-mini and under 4,500
 # for the others, at Anthropic 4,784, at Google 2,240; elsewhere 16,384, the most of Qwen's vision models.
