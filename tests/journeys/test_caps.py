@@ -102,10 +102,9 @@ async def customers(root: Path, seed: int) -> None:
 def _started(root: Path, seed: int) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     code = f"import asyncio, pathlib, test_caps; asyncio.run(test_caps.customers(pathlib.Path({str(root)!r}), {seed}))"
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
     )
-    return process
 
 
 def test_processes_that_are_killed_and_stopped_never_pass_a_cap_together(project: Callable[..., Path]):
