@@ -38,7 +38,7 @@ def price_of(model: Model, today: datetime.date | None = None) -> Price | None:
 
     A model that searches on its own reads what nobody sent, and is charged for it: no price per token says what such a one costs.
     """
-    if not model.model or any(part in model.model.lower() for part in _SEARCHES):
+    if not model.model or searches(model.model):
         return None
     provider = _provider(model)
     known = table()["providers"].get(provider, {})
@@ -49,6 +49,11 @@ def price_of(model: Model, today: datetime.date | None = None) -> Price | None:
     day = (today or datetime.date.today()).isoformat()
     in_force = [price for price in prices if price.get("from", "") <= day][-1]
     return Price(**{key: Usd(value) for key, value in in_force.items() if key != "from"})
+
+
+def searches(model: str) -> bool:
+    """Whether a model of that name searches on its own, and so reads what nobody sent."""
+    return any(part in model.lower() for part in _SEARCHES)
 
 
 def image_tokens(model: Model) -> int:
