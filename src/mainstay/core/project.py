@@ -71,6 +71,10 @@ class Service(Spec, frozen=True, kw_only=True):
     path: Annotated[str | None, Meta(description="The file or folder, from mainstay.toml.")] = None
     key: Annotated[str | None, Meta(description='Where the secret is: `"env:OPENAI_API_KEY"`. Never the secret itself.')] = None
     timeout: Annotated[Seconds, Meta(description="How long one request may take.")] = field(default_factory=lambda: Seconds(2))
+    price: Annotated[
+        Usd | None,
+        Meta(description="What it costs per million tokens that it is given; of what has a key it is not known without."),
+    ] = None
     options: Annotated[dict[str, Any], Meta(description="What the part understands beside this.")] = {}
 
 

@@ -204,7 +204,7 @@ class Trace:
 
     def take_over(self, production: Trace) -> None:
         """This call pays for that production: its attempts, guards and step times become ours."""
-        self.attempts, self.provider_s = [*production.attempts], production.provider_s
+        self.attempts, self.provider_s = [*self.attempts, *production.attempts], production.provider_s
         self.guards += production.guards
         self.slots, self.passages, self.signals = production.slots, production.passages, production.signals
         self.steps |= production.steps
