@@ -39,7 +39,7 @@ FEATURE = """
 """
 WATCHING = {
     "watching.py": """
-from mainstay.core.draft import ALLOW, Verdict
+from mainstay.core.draft import ALLOW, refuse
 from mainstay.core.errors import ModelError
 from mainstay.core.reasons import Reason
 
@@ -61,7 +61,7 @@ class Watched:
         try:
             await self._classifier.classify([draft.call.input["question"]])
         except ModelError as error:
-            return Verdict("refuse", reason=Reason.UNSAFE_INPUT, detail=str(error))
+            return refuse(Reason.UNSAFE_INPUT, str(error))
         return ALLOW
 """
 }
@@ -145,7 +145,7 @@ JUDGE = {
     """,
     "features/judge/prompt.md": "{{ question }}\n",
     "judging.py": """
-from mainstay.core.draft import ALLOW, Verdict
+from mainstay.core.draft import ALLOW
 
 class Judged:
     hold = 0
@@ -153,7 +153,7 @@ class Judged:
     async def check(self, draft):
         if draft.ask is not None and draft.complete and draft.call.feature == "answers":
             said = await draft.ask("judge", {"question": draft.text})
-            return Verdict("allow", detail=said.rung)
+            assert said.rung
         return ALLOW
 """,
 }
