@@ -156,6 +156,11 @@ class ProjectLimits(Spec, frozen=True, kw_only=True):
     key_per_day: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a day.")] = None
     key_per_month: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a month.")] = None
     key_at_once: Annotated[Positive | None, Meta(description="The most calls of one key at one moment.")] = None
+    surge: Annotated[
+        Annotated[float, Meta(ge=2)] | None,
+        Meta(description="How many times the usual spending a minute takes the paid rungs away for five minutes, such as 10."),
+    ] = None
+    surge_floor: Annotated[Usd | None, Meta(description="Spending a minute that is never unusual; by default 1 USD.")] = None
 
 
 class TenantSpec(Spec, frozen=True, kw_only=True):

@@ -100,7 +100,8 @@ class Held(Struct):
 class Purse:
     """This process's share of what all processes may spend. Any thread may use it, and any number of event loops.
 
-    `denied` counts by limit how often one would have been passed, `overruns` how often more was used than was held.
+    `denied` counts by limit how often one would have been passed, `overruns` how often more was used than was held. While there
+    is a `stop`, nothing that costs money is held.
     """
 
     def __init__(self, counters: Counters) -> None:
@@ -112,6 +113,7 @@ class Purse:
         self._again = 0.0  # when a store that failed is asked again
         self._closed = False
         self.trouble = ""
+        self.stop: Short | None = None
         self.denied: Counter[str] = Counter()
         self.overruns = 0
 
@@ -129,8 +131,6 @@ class Purse:
                 if not work.cancel():
                     work.add_done_callback(self._unwanted)
                 raise
-        if isinstance(held, Short):
-            self.denied[held.limit.kind] += 1
         return held
 
     def borrow(self, limits: Sequence[Limit], amounts: Amounts) -> Held | Short:
@@ -235,6 +235,7 @@ class Purse:
 
     def _short(self, lacking: Lacking, missing: Sequence[tuple[Slice, int]]) -> Short:
         slice, need = next(entry for entry in missing if entry[0].counter == lacking.counter)
+        self.denied[slice.limit.kind] += 1
         slice.lacked, slice.until, slice.scarce = need, time.monotonic() + SOON, True
         return Short(slice.limit, slice.ends)
 
@@ -300,6 +301,8 @@ class Purse:
 
     def _at_hand(self, limits: Sequence[Limit], amounts: Amounts) -> Held | Short | None:
         """What memory alone allows; None where the store has to be asked."""
+        if self.stop is not None and amounts.get("usd"):
+            return self.stop
         with self._using:
             of, enough = [], True
             for limit in limits:
@@ -309,6 +312,7 @@ class Purse:
                 slice = self._slice(limit)
                 if amount and slice.free < amount:
                     if slice.lacks(amount):
+                        self.denied[limit.kind] += 1
                         return Short(limit, slice.ends)
                     enough = False
                 of.append((slice, amount))
