@@ -96,8 +96,8 @@ def worst(price: Price | None, request: ModelRequest, read: int, written: int) -
     """The most that so many tokens may cost; 0 without a price."""
     if price is None:
         return 0
-    write = _hour(price) if _for_an_hour(request) else price.cache_write or 0
-    dearest = max(price.input, price.cached_input or 0, write)
+    hour = _hour(price) if _for_an_hour(request) else 0
+    dearest = max(price.input, price.cached_input or 0, price.cache_write or 0, hour)
     return -(-(read * dearest + written * price.output) // MILLION)
 
 
