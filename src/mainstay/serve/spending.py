@@ -60,16 +60,17 @@ class Slice:
 
     `holds` are those of it that are not settled, `lately` was used since the purse was last tended and `pace` in a usual second.
     What was lacking at the last try, `lacked`, is lacking until `until` (`time.monotonic()`). `scarce` says that nothing was to
-    be had ahead of the need, `retired` that nothing of it may be held any more, because its cap was lowered.
+    be had ahead of the need, `retired` that nothing of it may be held any more, because its cap was lowered, and `filling` that
+    more is being borrowed.
     """
 
-    __slots__ = ("counter", "ends", "free", "holds", "lacked", "lately", "limit", "pace", "retired", "scarce", "until")
+    __slots__ = ("counter", "ends", "filling", "free", "holds", "lacked", "lately", "limit", "pace", "retired", "scarce", "until")
 
     def __init__(self, counter: str, limit: Limit, ends: int | None) -> None:
         self.counter, self.limit, self.ends = counter, limit, ends
         self.free = self.holds = self.lately = self.pace = self.lacked = 0
         self.until = 0.0
-        self.scarce = self.retired = False
+        self.scarce = self.retired = self.filling = False
 
     def use(self, amount: int) -> None:
         """This much of it is held."""
@@ -80,6 +81,10 @@ class Slice:
         """This much, which is no longer free, is held."""
         self.lately += amount
         self.holds += 1
+
+    def low(self) -> bool:
+        """Whether it will soon be used up, and more can be had."""
+        return self.free < self.pace // 4 and not (self.filling or self.scarce or self.retired)
 
     def lacks(self, amount: int) -> bool:
         """Whether so much was not to be had a moment ago."""
@@ -239,6 +244,18 @@ class Purse:
         slice.lacked, slice.until, slice.scarce = need, time.monotonic() + SOON, True
         return Short(slice.limit, slice.ends)
 
+    def _refill(self, low: Sequence[Slice]) -> None:
+        """Borrow ahead before it is needed, so that no call waits for it. Blocking."""
+        with self._borrowing:
+            given: tuple[int, ...] | Lacking | None = None
+            if time.monotonic() >= self._again:
+                with self._reaching():
+                    given = self._counters.take([Take(s.counter, 0, s.pace, s.limit.most, _gone(s)) for s in low])
+            with self._using:
+                for slice, amount in zip(low, given if isinstance(given, tuple) else [0] * len(low), strict=True):
+                    slice.free += amount
+                    slice.filling, slice.scarce = False, not amount
+
     def _return(self, back: Mapping[Slice, int]) -> None:
         """Give this back, and take what was used beyond what was held, whatever the cap. The caller is the only borrower."""
         with self._using:
@@ -318,8 +335,15 @@ class Purse:
                 of.append((slice, amount))
             if not enough:
                 return None
+            low = []
             for slice, amount in of:
                 slice.use(amount)
+                if slice.low():
+                    slice.filling = True
+                    low.append(slice)
+            if low and not self._closed:
+                with contextlib.suppress(RuntimeError):  # the purse is closed at this moment
+                    self._asking.submit(self._refill, low)
             return Held(of)
 
     def _slice(self, limit: Limit) -> Slice:
