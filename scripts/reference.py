@@ -288,7 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.price": lambda: keys(project.Price),
     "settings.sources": lambda: keys(project.SourceSpec),
     "settings.databases": lambda: keys(project.Service, without=["name", "model", "url", "key", "timeout", "options"]),
-    "settings.services": lambda: keys(project.Service, without=["name"]),
+    "settings.services": lambda: keys(project.PaidService, without=["name"]),
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
 from mainstay.core.feature import Feature
-from mainstay.core.project import Model, Service, Settings
+from mainstay.core.project import Model, PaidService, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases
@@ -250,11 +250,13 @@ class Loader:
             key = "" if service.key is None else self._environ.get(service.key.removeprefix("env:"), "")
             make = functools.partial(kind, there, key=key, http=self._http)
             part = registry.built(make, document.where((seam, name)))
-            paid = (service.key is not None or service.price is not None) and seam in METERED
-            if paid and service.price is None and has_money_cap(settings.limits, *settings.tenants.values()):
+            if not isinstance(service, PaidService) or (service.key is None and service.price is None):
+                made[name] = part
+                continue
+            if service.price is None and has_money_cap(settings.limits, *settings.tenants.values()):
                 what, next = assembling.NO_PRICE.format(name), f'price = "… USD" in [{seam}.{name}], per million tokens'
                 raise document.error((seam, name), what, next=next)
-            made[name] = Metered(part, name=name, kind=METERED[seam], price=service.price) if paid else part
+            made[name] = Metered(part, name=name, kind=METERED[seam], price=service.price)
         return made
 
     def knowledge(self, settings: Settings) -> Sources:

@@ -71,11 +71,15 @@ class Service(Spec, frozen=True, kw_only=True):
     path: Annotated[str | None, Meta(description="The file or folder, from mainstay.toml.")] = None
     key: Annotated[str | None, Meta(description='Where the secret is: `"env:OPENAI_API_KEY"`. Never the secret itself.')] = None
     timeout: Annotated[Seconds, Meta(description="How long one request may take.")] = field(default_factory=lambda: Seconds(2))
-    price: Annotated[
-        Usd | None,
-        Meta(description="What it costs per million tokens that it is given; of what has a key it is not known without."),
-    ] = None
     options: Annotated[dict[str, Any], Meta(description="What the part understands beside this.")] = {}
+
+
+class PaidService(Service, frozen=True, kw_only=True):
+    """A service that may be charged for by what it is given."""
+
+    price: Annotated[
+        Usd | None, Meta(description="What it costs per million tokens; of one that has a key it is not known without this.")
+    ] = None
 
 
 class CuratedSpec(Spec, frozen=True, kw_only=True):
@@ -186,10 +190,12 @@ class Settings(Spec, frozen=True, kw_only=True):
         dict[str, Service], Meta(description="Systems of record that are read, by the names that are used.")
     ] = {}
     embedders: Annotated[
-        dict[str, Service], Meta(description="What turns texts into vectors, by the names that sources use.")
+        dict[str, PaidService], Meta(description="What turns texts into vectors, by the names that sources use.")
     ] = {}
-    rerankers: Annotated[dict[str, Service], Meta(description="What ranks passages again, by the names that sources use.")] = {}
-    classifiers: Annotated[dict[str, Service], Meta(description="Trained classifiers, by the names that guards use.")] = {}
+    rerankers: Annotated[
+        dict[str, PaidService], Meta(description="What ranks passages again, by the names that sources use.")
+    ] = {}
+    classifiers: Annotated[dict[str, PaidService], Meta(description="Trained classifiers, by the names that guards use.")] = {}
     server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = field(default_factory=Server)
     plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = field(default_factory=Plain)
     limits: Annotated[ProjectLimits, Meta(description="What may be spent and asked over all features.")] = ProjectLimits()
