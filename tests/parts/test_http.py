@@ -504,7 +504,7 @@ async def test_what_is_not_http_is_garbled(answer, what):
     ],
 )
 async def test_an_answer_that_breaks_off(answer, error, reset):
-    """Before the head it is `Lost`, because the request was sent, after it `CutOff`; a body without a length is whole only after a proper close."""
+    """Before the head it is `Lost`, after it `CutOff`; a body without a length is whole only after a proper close."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
