@@ -28,6 +28,10 @@ usage = { input = 321, output = 50 }
 [plain]
 guards = { input = ["size"], output = ["size", { terms = ["AcmeCo", "OtherCo", "the best in the world"] }] }
 cache = { keep = "1h" }
+limits = { feature_per_day = ["1000000 USD", 100_000_000] }
+[limits]
+tenant_per_minute = ["10000 USD", 1_000_000]
+project_per_month = "1000000 USD"
 """
 
 

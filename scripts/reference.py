@@ -288,7 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings.price": lambda: keys(project.Price),
     "settings.sources": lambda: keys(project.SourceSpec),
     "settings.databases": lambda: keys(project.Service, without=["name", "model", "url", "key", "timeout", "options"]),
-    "settings.services": lambda: keys(project.Service, without=["name"]),
+    "settings.services": lambda: keys(project.PaidService, without=["name"]),
     "settings.server": lambda: keys(project.Server),
     "settings.plain": lambda: keys(project.Plain),
     "feature": lambda: keys(
@@ -299,6 +299,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.slots": lambda: keys(feature.SlotSpec),
     "feature.guards": lambda: keys(feature.Guards),
     "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
+    "feature.limits": lambda: keys(feature.Limits),
+    "settings.limits": lambda: keys(project.ProjectLimits),
+    "settings.tenants": lambda: keys(project.TenantSpec),
     "feature.gate": lambda: keys(feature.Gate),
     "feature.router": lambda: keys(feature.Router),
     "feature.refused": refused,

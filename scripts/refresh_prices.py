@@ -5,7 +5,8 @@
 Prices are taken at their dearest, so that a cost is never under-stated: of a tiered price the highest tier, of prices by the time
 of day the highest, and of the kinds of token that one of our four figures stands for (text, images, reasoning) the highest. A
 model whose input or output has no price per token, or that costs something per request beside it, is left out: unknown is
-unknown, never 0. Not in it are things that Mainstay never asks for: caches of an hour, audio, searches on the provider's side.
+unknown, never 0. Not in it are caches of an hour (twice the input,
+where nothing else is said), and what Mainstay never asks for: audio, searches on the provider's side.
 """
 
 from __future__ import annotations

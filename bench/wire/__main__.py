@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.wire.bound import bounds, print_bounds
 from bench.wire.exchanges import Exchange, load
 from bench.wire.replay import Outcome, replay
 from bench.wire.report import Result, print_report
@@ -59,8 +60,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"nothing to replay: {error}\n  next: make bench-wire DATA=the folder that holds wire/", file=sys.stderr)
         return 2
     results, cuts = asyncio.run(run(exchanges))
+    passed = print_bounds(list(bounds(exchanges)))
     print_report(results, cuts)
-    return int(any(outcome.verdict == "missed" for _, outcome in results))
+    return int(passed > 0 or any(outcome.verdict == "missed" for _, outcome in results))
 
 
 if __name__ == "__main__":

@@ -41,13 +41,14 @@ from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.flights import Flights
-from mainstay.serve.limiting import Limiting
+from mainstay.serve.limiting import Limiting, Standing, standings
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
 from mainstay.serve.spending import Account, Purse
+from mainstay.serve.surge import TRIPPED
 from mainstay.sourcing import Sources
-from mainstay.spec.feature_file import folders_of
+from mainstay.spec.feature_file import folders_of, read_folder
 from mainstay.spec.settings_file import document_of, read_settings
 from mainstay.workshop import RECHECKS, Workshop
 
@@ -64,7 +65,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
 }
-LEDGER, RELEASES, INDEXES = "ledger.db", "releases.db", "index"  # in the state folder
+LEDGER, RELEASES, INDEXES, COUNTERS = "ledger.db", "releases.db", "index", "counters.db"  # in the state folder
 
 
 class Mainstay:
@@ -97,7 +98,7 @@ class Mainstay:
         self._cache = SqliteCache(self.state / "cache.db")
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
-        self._counters = SqliteCounters(self.state / "counters.db")
+        self._counters = SqliteCounters(self.state / COUNTERS)
         self._limiting = Limiting(Purse(self._counters), settings)
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
@@ -289,14 +290,16 @@ class Mainstay:
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return b"".join([o.render() for o in self.observers if hasattr(o, "render")])
+        limits = self._limiting.metrics({name: ready.feature.limits for name, ready in self.features.ready.items()})
+        return b"".join([*[o.render() for o in self.observers if hasattr(o, "render")], limits])
 
     def trouble(self) -> str:
         """Why records cannot be kept at the moment, or which release is refused; empty when all is well."""
         if self._forked:
             return f"{FORKED}; {AFTER_FORK}"
         refused = [f"{error.where}: {error.what}" for error in self.features.missing.values() if isinstance(error, Refused)]
-        return "; ".join(filter(None, [self._spool.trouble, self._follower.trouble, self._replaced, *refused]))
+        counting = self._limiting.purse.trouble
+        return "; ".join(filter(None, [self._spool.trouble, counting, self._follower.trouble, self._replaced, *refused]))
 
     def _off(self, call: Call) -> Switched | None:
         return self._obeyed.off(call)
@@ -353,7 +356,7 @@ class Mainstay:
 
     def tend(self) -> None:
         """Judge the canaries, and take back what has expired: in one of all processes at a time. Give back unspent slices."""
-        self._limiting.purse.tend()
+        self._limiting.tend()
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
         if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
@@ -497,6 +500,21 @@ def rechecks_of(path: Path, state: Path | None = None) -> Kept:
     """The rechecks of the project in that folder, without loading its features."""
     keyless = {**_absent_keys(path), **os.environ}
     return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
+
+
+def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bool]:
+    """How the limits of the project in that folder stand, and whether paid rungs pause for unusual spending."""
+    settings = read_settings(path, {**_absent_keys(path), **os.environ})
+    folder, now = state or path / settings.state, time.time()
+    features = {name: read_folder(where, shown=name).feature.limits for name, where in folders_in(path).items()}
+    if not (folder / COUNTERS).is_file():
+        return standings((), settings, features, now), False
+    counters = SqliteCounters(folder / COUNTERS)
+    try:
+        counted = counters.all()
+    finally:
+        counters.close()
+    return standings(counted, settings, features, now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
 
 
 def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:

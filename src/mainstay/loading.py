@@ -13,7 +13,7 @@ from msgspec import Struct
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
 from mainstay.core.feature import Feature
-from mainstay.core.project import Model, Service, Settings
+from mainstay.core.project import Model, PaidService, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases
@@ -22,12 +22,14 @@ from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.limiting import has_money_cap
+from mainstay.serve.metering import Metered
 from mainstay.serve.ready import Ready, ServingModel
 from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
+METERED = {"embedders": "embedder", "rerankers": "reranker", "classifiers": "classifier"}  # what may be charged for its use
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 GOOD_FOR: dict[str, tuple[Outcome | None, ...]] = {
     "live": ("passed",),
@@ -177,8 +179,8 @@ class Loader:
             sources=self.sources.load(settings, document, self._lent_to_sources(settings, document)),
             asleep=frozenset(sleeping),
             lent={
-                "classifier": self._services(settings.classifiers, "classifiers", document),
-                "database": self._services(settings.databases, "databases", document),
+                "classifier": self._services(settings, settings.classifiers, "classifiers", document),
+                "database": self._services(settings, settings.databases, "databases", document),
             },
             http=self._http,
             aligner=shared(),
@@ -229,10 +231,16 @@ class Loader:
         provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
         price = model.price or prices.price_of(model)
         return ServingModel(
-            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+            name=name,
+            provider=provider,
+            model=model.model,
+            max_output=model.max_output,
+            price=price,
+            breaker=breaker,
+            image_tokens=model.image_tokens or prices.image_tokens(model),
         )
 
-    def _services(self, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
+    def _services(self, settings: Settings, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
         """Embedders, rerankers, classifiers or databases, made. A key that is not set is an error when they are asked."""
         made = {}
         for name, service in declared.items():
@@ -241,7 +249,14 @@ class Loader:
             there = msgspec.structs.replace(service, name=name, path=path)
             key = "" if service.key is None else self._environ.get(service.key.removeprefix("env:"), "")
             make = functools.partial(kind, there, key=key, http=self._http)
-            made[name] = registry.built(make, document.where((seam, name)))
+            part = registry.built(make, document.where((seam, name)))
+            if not isinstance(service, PaidService) or (service.key is None and service.price is None):
+                made[name] = part
+                continue
+            if service.price is None and has_money_cap(settings.limits, *settings.tenants.values()):
+                what, next = assembling.NO_PRICE.format(name), f'price = "… USD" in [{seam}.{name}], per million tokens'
+                raise document.error((seam, name), what, next=next)
+            made[name] = Metered(part, name=name, kind=METERED[seam], price=service.price)
         return made
 
     def knowledge(self, settings: Settings) -> Sources:
@@ -258,7 +273,7 @@ class Loader:
             declared: Mapping[str, Service] = getattr(settings, seam)
             named = {getattr(spec, option) for spec in settings.sources.values()}
             made = {name: service for name, service in declared.items() if name in named}
-            found[option] = self._services(made, seam, document)
+            found[option] = self._services(settings, made, seam, document)
         return found
 
 

@@ -18,6 +18,12 @@ from mainstay.core.project import Model, Price
 from mainstay.core.units import Usd
 
 _OWN = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+_SEARCHES = ("compound", "search-preview", "search-api", "deep-research", ":online")
+
+# The most tokens of one image, by what the providers publish (November 2026): at OpenAI 48,169 for gpt-4o-mini and under 4,500
+# for the others, at Anthropic 4,784, at Google 2,240; elsewhere 16,384, the most of Qwen's vision models.
+_IMAGE = {"openai": 5_000, "anthropic": 5_000, "google": 5_000}
+_IMAGE_ELSEWHERE, _IMAGE_MOST = 17_000, 50_000
 
 
 @functools.cache
@@ -28,10 +34,13 @@ def table() -> dict[str, Any]:
 
 
 def price_of(model: Model, today: datetime.date | None = None) -> Price | None:
-    """The price that the table has for this model at this address; None for a server of one's own, and for what is unknown."""
-    if not model.model:
+    """The price that the table has for this model at this address; None for a server of one's own, and for what is unknown.
+
+    A model that searches on its own reads what nobody sent, and is charged for it: no price per token says what such a one costs.
+    """
+    if not model.model or searches(model.model):
         return None
-    provider = _OWN.get(model.provider) if model.url is None else table()["hosts"].get(urlsplit(model.url).hostname)
+    provider = _provider(model)
     known = table()["providers"].get(provider, {})
     name = model.model.lower()
     prices = known.get(name) or _by_prefix(name, known)
@@ -40,6 +49,26 @@ def price_of(model: Model, today: datetime.date | None = None) -> Price | None:
     day = (today or datetime.date.today()).isoformat()
     in_force = [price for price in prices if price.get("from", "") <= day][-1]
     return Price(**{key: Usd(value) for key, value in in_force.items() if key != "from"})
+
+
+def searches(model: str) -> bool:
+    """Whether a model of that name searches on its own, and so reads what nobody sent."""
+    return any(part in model.lower() for part in _SEARCHES)
+
+
+def image_tokens(model: Model) -> int:
+    """The most tokens that one image can be to this model."""
+    if "gpt-4o-mini" in model.model.lower():
+        return _IMAGE_MOST
+    return _IMAGE.get(_provider(model) or "", _IMAGE_ELSEWHERE)
+
+
+def _provider(model: Model) -> str | None:
+    """Whose prices hold at the address of this model."""
+    if model.url is None:
+        return _OWN.get(model.provider)
+    found: str | None = table()["hosts"].get(urlsplit(model.url).hostname)
+    return found
 
 
 def _by_prefix(name: str, known: dict[str, Any]) -> Any:

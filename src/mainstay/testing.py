@@ -28,7 +28,7 @@ from mainstay.core.feature import Feature, MessageRung
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Begun, Outcome, Record
 from mainstay.core.report import Opinion
-from mainstay.core.seams import Database, Guard, Hold, Scorer, Source, Subject
+from mainstay.core.seams import AHEAD, Counters, Database, Guard, Hold, Lacking, Scorer, Source, Subject, Take
 from mainstay.serve.guarding import ACTIONS, Screening
 from mainstay.serve.placeholders import restored
 from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard
@@ -334,3 +334,68 @@ def _trace() -> Trace:
         digest="test", feature=feature, rungs=(), input_guards=(), output_guards=(), sources={}, read_input=dict, keeps=0.0
     )
     return Trace(_call(), ready)
+
+
+def check_counters(first: Counters, second: Counters) -> None:
+    """Do the counters, seen by two processes, never pass a cap, take all or nothing, and forget what is given back?
+
+    `first` and `second` are two views of the same counts, or one and the same. The names that it counts under are new ones.
+    """
+    run, later = f"check {time.time_ns()}", int(time.time()) + 3600
+
+    def take(by: Counters | None, *takes: tuple[str, int, int, int]) -> tuple[int, ...] | Lacking:
+        return (by or second).take([Take(f"{run} {name}", need, want, most, later) for name, need, want, most in takes])
+
+    def taken(name: str) -> int:
+        (one,), (other,) = first.taken([f"{run} {name}"]), second.taken([f"{run} {name}"])
+        assert one == other, f"{name} is {one} for the one and {other} for the other"
+        return one
+
+    assert taken("a") == 0, "what nobody has taken of is 0"
+    assert take(first, ("a", 3, 3, 10)) == (3,), "the need is given where it fits"
+    assert take(second, ("a", 7, 7, 10)) == (7,), "a cap may be reached exactly"
+    assert take(first, ("a", 1, 1, 10)) == Lacking(f"{run} a", 10), "a cap was passed, or what is lacking was not named"
+    assert take(first, ("a", 0, 0, 10)) == (0,), "nothing can always be taken"
+    assert take(second, ("b", 5, 5, 9), ("a", 1, 1, 10)) == Lacking(f"{run} a", 10), "one cap of two was passed"
+    assert taken("b") == 0, "what cannot be taken from all is taken from none"
+    assert take(second, ("b", 5, 5, 9), ("b", 5, 5, 9)) == Lacking(f"{run} b", 5), "a counter that is named twice passed its cap"
+    assert taken("b") == 0, "what cannot be taken from all is taken from none"
+    first.give({f"{run} a": 4})
+    assert taken("a") == 6, "what is given back is free again"
+    assert take(second, ("a", 2, 2, 5)) == Lacking(f"{run} a", 6), "a cap that was lowered holds at once"
+    second.give({f"{run} a": 100, f"{run} never": 1})
+    assert taken("a") == 0 and taken("never") == 0, "less than nothing was taken"
+    _check_ahead(take, taken)
+    _check_endless(first, second, run)
+    first.tend()
+    assert taken("ahead") > 0, "what has not ended was cleared up"
+    assert f"{run} ahead" in dict(first.all()) and dict(first.all()) == dict(second.all()), "`all` names what was taken of"
+    old = Take(f"{run} old", 1, 1, 1, int(time.time()) - 60)
+    assert first.take([old]) == (1,) and second.take([old]) == Lacking(old.counter, 1), "a clock may be set back"
+    first.tend()
+    second.tend()
+    assert second.take([old]) == Lacking(old.counter, 1), "a window that has just ended was counted anew"
+    assert old.counter not in dict(second.all()), "a window that has ended is listed"
+
+
+def _check_ahead(take: Callable[..., Any], taken: Callable[[str], int]) -> None:
+    """What is taken ahead of the need is never more than a part of what is left, and together never more than the cap."""
+    most, all = 1000, 0
+    while not isinstance(given := take(None, ("ahead", 1, 10**6, most)), Lacking):
+        assert 1 <= given[0] <= max(1, (most - all) // AHEAD), f"{given[0]} of the {most - all} that were left was given for 1"
+        all += given[0]
+        assert all == taken("ahead") <= most, "a cap was passed"
+    assert all == most, "something is left of a cap, and not given"
+
+
+def _check_endless(first: Counters, second: Counters, run: str) -> None:
+    """What has no end is given back by whoever took it, and by nobody else."""
+    name = f"{run} at once"
+    assert first.take([Take(name, 1, 1, 2, None)]) == (1,) == second.take([Take(name, 1, 1, 2, None)])
+    assert first.take([Take(name, 1, 1, 2, None)]) == Lacking(name, 2), "a cap was passed"
+    second.tend()
+    first.tend()
+    assert first.taken([name]) == (2,), "what a living process holds was taken from it"
+    first.give({name: 1})
+    second.give({name: 1})
+    assert first.taken([name]) == (0,) == second.taken([name]), "what is given back is free again"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_server import LOOPS, Peer, Raw, Script, always, both, bytewise, ok, once, streamed
 
-from mainstay.core.errors import CutOff, Garbled, ModelError, Unreachable
+from mainstay.core.errors import CutOff, Garbled, Lost, ModelError, Unreachable
 from mainstay.parts import http as client
 from mainstay.parts import http_connection
 from mainstay.parts.http import Endpoint, Http
@@ -494,9 +494,9 @@ async def test_what_is_not_http_is_garbled(answer, what):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (b"", Unreachable),
-        (b"HTTP/1.1 200 OK\r\ncontent-le", Unreachable),
-        (b"HTTP/1.1 103 Early\r\n\r\n", Unreachable),
+        (b"", Lost),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", Lost),
+        (b"HTTP/1.1 103 Early\r\n\r\n", Lost),
         (ok(b"12345")[:-1], CutOff),
         (streamed(b"12345")[:-1], CutOff),
         (streamed(b"12345")[:-6], CutOff),
@@ -504,7 +504,7 @@ async def test_what_is_not_http_is_garbled(answer, what):
     ],
 )
 async def test_an_answer_that_breaks_off(answer, error, reset):
-    """Before the head it is `Unreachable`, after it `CutOff`; a body without a length is whole only after a proper close."""
+    """Before the head it is `Lost`, after it `CutOff`; a body without a length is whole only after a proper close."""
 
     async def script(peer: Peer) -> None:
         await peer.request()

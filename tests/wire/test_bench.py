@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bench.wire.__main__ import run
+from bench.wire.bound import bounds, print_bounds
 from bench.wire.exchanges import Exchange, load
 
 from mainstay.core.reasons import Finish
@@ -103,3 +104,17 @@ async def test_recorded_traffic(data: Path) -> None:
     assert [f"{exchange.id}: {outcome.lost}" for exchange, outcome in results if outcome.lost] == []
     assert sum(outcome.verdict == "parsed" for _, outcome in results) > 50
     assert all(counts["equal"] for counts in cuts.values())
+
+
+def test_no_recorded_exchange_used_more_than_its_bound(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What real providers read, wrote and charged stays below what would have been reserved; all but few are not refused."""
+    found = list(bounds(load(data)))
+    assert print_bounds(found) == 0, capsys.readouterr().out
+    assert len(found) > 500 and sum(bound.refused is not None for bound in found) < len(found) / 20
+
+
+def test_the_bench_sees_a_bound_that_is_passed(tmp_path: Path) -> None:
+    """An answer that says it used more than was possible is printed, and is an exit of 1."""
+    write(tmp_path, row(ASKED, {**ANSWER, "usage": {"input_tokens": 5000, "output_tokens": 3}}))
+    done = bench(tmp_path)
+    assert done.returncode == 1 and "bounds: 1 passed of 1" in done.stdout, done.stderr

@@ -15,7 +15,8 @@
         ├── Unauthorized     the key is missing, wrong or not allowed (401, 403)
         ├── RateLimited      too many requests (429)
         ├── Overloaded       the provider failed (5xx, 529)
-        ├── Unreachable      no connection, or it broke before the answer began
+        ├── Unreachable      no connection
+        │   └── Lost         it broke before the answer began: the request was sent, and may cost
         ├── Tripped          our circuit breaker for this model is open; nothing was sent
         ├── OverLimit        a limit of ours on money, calls or tokens would be passed; nothing was sent
         ├── TooSlow          a limit of the attempt passed
@@ -150,6 +151,10 @@ class Unreachable(ModelError):
 
     kind = "unreachable"
     retryable = True
+
+
+class Lost(Unreachable):
+    """The connection broke before the answer began. The request was sent: the provider may go on with it, and charge for it."""
 
 
 class Tripped(ModelError):

@@ -65,13 +65,17 @@ def _cap(value: object) -> Cap:
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """One cap as it binds one call. `said` is how people call it: `tenant_per_day of acme`."""
+    """One cap as it binds one call. `said` is how people call it: `tenant_per_day of acme`. `kept` is for how many seconds after
+    its window what was counted can still be looked up. `kind` names it without naming anybody, for metrics.
+    """
 
     counter: str
     unit: Unit
     window: Window | None
     most: int
     said: str
+    kept: int = 0
+    kind: str = ""
 
     def shown(self, amount: int) -> str:
         """An amount of what it counts, for people."""

@@ -132,7 +132,8 @@ class ModelRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of one attempt, normalised: `input` includes cached ones, `output` includes reasoning.
 
-    Anthropic counts cached input apart and OpenAI counts it in; adapters bring both to this form.
+    Anthropic counts cached input apart and OpenAI counts it in; adapters bring both to this form. Of what was written to the
+    provider's cache, `cache_write_1h` is kept for an hour, which costs more.
     """
 
     input: int = 0
@@ -140,6 +141,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cached_input: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -148,6 +150,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
             cached_input=self.cached_input + other.cached_input,
             cache_write=self.cache_write + other.cache_write,
             reasoning=self.reasoning + other.reasoning,
+            cache_write_1h=self.cache_write_1h + other.cache_write_1h,
         )
 
 

@@ -23,6 +23,10 @@ class Price(Spec, frozen=True, kw_only=True):
     cache_write: Annotated[
         Usd | None, Meta(description="Per million input tokens written to the provider's cache; by default as input.")
     ] = None
+    cache_write_1h: Annotated[
+        Usd | None,
+        Meta(description="Per million input tokens written to the provider's cache for an hour; by default twice the input."),
+    ] = None
 
 
 class Model(Spec, frozen=True, kw_only=True):
@@ -50,6 +54,10 @@ class Model(Spec, frozen=True, kw_only=True):
         dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")
     ] = {}
     price: Annotated[Price | None, Meta(description="What it costs; by default from the bundled table.")] = None
+    image_tokens: Annotated[
+        Positive | None,
+        Meta(description="The most tokens that one image can be, for limits on money; by default the most at that provider."),
+    ] = None
     options: Annotated[dict[str, Any], Meta(description="What the provider's part understands beside this.")] = {}
 
 
@@ -64,6 +72,14 @@ class Service(Spec, frozen=True, kw_only=True):
     key: Annotated[str | None, Meta(description='Where the secret is: `"env:OPENAI_API_KEY"`. Never the secret itself.')] = None
     timeout: Annotated[Seconds, Meta(description="How long one request may take.")] = field(default_factory=lambda: Seconds(2))
     options: Annotated[dict[str, Any], Meta(description="What the part understands beside this.")] = {}
+
+
+class PaidService(Service, frozen=True, kw_only=True):
+    """A service that may be charged for by what it is given."""
+
+    price: Annotated[
+        Usd | None, Meta(description="What it costs per million tokens; of one that has a key it is not known without this.")
+    ] = None
 
 
 class CuratedSpec(Spec, frozen=True, kw_only=True):
@@ -144,6 +160,11 @@ class ProjectLimits(Spec, frozen=True, kw_only=True):
     key_per_day: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a day.")] = None
     key_per_month: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a month.")] = None
     key_at_once: Annotated[Positive | None, Meta(description="The most calls of one key at one moment.")] = None
+    surge: Annotated[
+        Annotated[float, Meta(ge=2)] | None,
+        Meta(description="How many times the usual spending a minute takes the paid rungs away for five minutes, such as 10."),
+    ] = None
+    surge_floor: Annotated[Usd | None, Meta(description="Spending a minute that is never unusual; by default 1 USD.")] = None
 
 
 class TenantSpec(Spec, frozen=True, kw_only=True):
@@ -169,10 +190,12 @@ class Settings(Spec, frozen=True, kw_only=True):
         dict[str, Service], Meta(description="Systems of record that are read, by the names that are used.")
     ] = {}
     embedders: Annotated[
-        dict[str, Service], Meta(description="What turns texts into vectors, by the names that sources use.")
+        dict[str, PaidService], Meta(description="What turns texts into vectors, by the names that sources use.")
     ] = {}
-    rerankers: Annotated[dict[str, Service], Meta(description="What ranks passages again, by the names that sources use.")] = {}
-    classifiers: Annotated[dict[str, Service], Meta(description="Trained classifiers, by the names that guards use.")] = {}
+    rerankers: Annotated[
+        dict[str, PaidService], Meta(description="What ranks passages again, by the names that sources use.")
+    ] = {}
+    classifiers: Annotated[dict[str, PaidService], Meta(description="Trained classifiers, by the names that guards use.")] = {}
     server: Annotated[Server, Meta(description="Where the HTTP door listens.")] = field(default_factory=Server)
     plain: Annotated[Plain, Meta(description="How a model called by its own name is governed.")] = field(default_factory=Plain)
     limits: Annotated[ProjectLimits, Meta(description="What may be spent and asked over all features.")] = ProjectLimits()

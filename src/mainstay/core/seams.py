@@ -311,7 +311,7 @@ class Lacking(Struct, frozen=True):
 class Counters(Protocol):
     """Counts that all processes of a project share. No counter ever passes its cap, whoever takes and whoever dies.
 
-    What was taken of a counter with an end is spent for good, unless it is given back before. Blocking.
+    What was taken of a counter with an end is spent for good, unless it is given back before. Blocking. All raise `StoreError`.
     """
 
     def take(self, takes: Sequence[Take]) -> tuple[int, ...] | Lacking:
@@ -319,15 +319,19 @@ class Counters(Protocol):
         ...
 
     def give(self, back: Mapping[str, int]) -> None:
-        """Give back what was taken here and not used."""
+        """Give back what was taken here and not used. Of a counter without an end no more than was taken here is given back."""
         ...
 
     def taken(self, counters: Sequence[str]) -> tuple[int, ...]:
-        """How much was taken of each, by all processes together."""
+        """How much was taken of each, by all processes together, until well after their end."""
+        ...
+
+    def all(self) -> list[tuple[str, int]]:
+        """Every counter that something was taken of and whose end has not come, and how much."""
         ...
 
     def tend(self) -> None:
-        """Say that this process lives, and clear up after those that have not said so for a while."""
+        """Clear up after processes that are dead, and what has long ended. Called once a second: cheap where nothing is."""
         ...
 
 

@@ -20,6 +20,7 @@ from mainstay.core.feature import Feature
 from mainstay.core.record import Record
 from mainstay.core.release import EVERY, Attestation, Link, Switched
 from mainstay.core.seams import Evidenced, Releases
+from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready
 
 DAY = 86400.0
@@ -123,7 +124,7 @@ def _capped(known: Known) -> Line:
     if not paid:
         return _met("money", "no rung asks a model that costs anything" if models else "no rung asks a model")
     limits = known.feature.limits
-    if limits.per_call is None and limits.feature_per_day is None:
+    if not has_money_cap(limits):
         return Line(
             name="money",
             standing="unknown",

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import httptools
 
-from mainstay.core.errors import CutOff, Garbled, ModelError, Unreachable
+from mainstay.core.errors import CutOff, Garbled, Lost, ModelError, Unreachable
 
 MAX_REPLY = 64 * 1024 * 1024  # bytes of one body, decoded
 MAX_HEAD = 256 * 1024  # bytes in a row that bring no body: heads, chunk extensions, trailers
@@ -213,7 +213,7 @@ class Reply:
         if clean and self.status and not self._framed:
             self._complete = True
         else:
-            self._fail((CutOff if self.status else Unreachable)(why, where=self._where))
+            self._fail((CutOff if self.status else Lost)(why, where=self._where))
         self._wake()
 
     def finish(self) -> bool:

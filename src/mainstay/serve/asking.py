@@ -10,12 +10,12 @@ from typing import Any
 
 from mainstay.core.answer import Citation
 from mainstay.core.call import Call
-from mainstay.core.errors import Empty, ModelError, OverLimit, TooSlow, Tripped
+from mainstay.core.errors import Empty, ModelError, OverLimit, TooSlow, Tripped, Unsupported
 from mainstay.core.evidence import Evidence
 from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
-from mainstay.core.project import Price
 from mainstay.core.reasons import Finish, Reason
 from mainstay.core.record import Attempt
+from mainstay.serve.pricing import cost, may_cost, most_read, unpriced, worst
 from mainstay.serve.ready import Parts, ServingModel
 from mainstay.serve.redaction import text_for_log
 from mainstay.serve.spending import Held, Reserved, Short
@@ -23,7 +23,6 @@ from mainstay.serve.tracing import AttemptNotes, Trace
 from mainstay.serve.watch import Watch
 
 log = logging.getLogger("mainstay.models")
-MILLION = 1_000_000
 FAIR, SLACK = 0.5, 0.005  # seconds that a model must have had before its silence counts against it; how early a timer may ring
 LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
@@ -153,7 +152,7 @@ async def attempt(
     notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
-    outcome, status, detail = "abandoned", None, ""
+    outcome, status, detail, spent = "abandoned", None, "", True
     try:
         chunks = _asked(model, request, ask, stream)
         try:
@@ -171,12 +170,12 @@ async def attempt(
             raise Empty("the model wrote nothing", where=model.name)
         outcome = "ok"
     except ModelError as error:
-        outcome, status, detail = error.kind, error.status, str(error)
+        outcome, status, detail, spent = error.kind, error.status, str(error), may_cost(error)
         raise
     finally:
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
-        done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
+        done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail, spent=spent)
         used = done.usage or Usage()
         reserved.settle(cost=done.cost_nano_usd or 0, tokens=used.input + used.output)
         if outcome not in UNSAID and ask.call.origin != "drill":
@@ -248,17 +247,6 @@ async def _let_go(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptN
     ask.watch.until(ask.limit)
 
 
-def _upper_bound(request: ModelRequest) -> int:
-    """No fewer tokens than the request can have: its characters in UTF-8, and some for each message and image."""
-    size = 0
-    for message in request.messages:
-        size += 16 + len(message.text.encode("utf-8", "surrogatepass"))
-        if not isinstance(message.content, str):
-            size += 2000 * sum(1 for part in message.content if not hasattr(part, "text"))
-        size += sum(len(call.arguments) for call in message.tool_calls)
-    return size + 64 * len(request.tools)
-
-
 def _close(
     notes: AttemptNotes,
     model: ServingModel,
@@ -268,16 +256,22 @@ def _close(
     outcome: str,
     status: int | None,
     detail: str,
+    spent: bool,
 ) -> Attempt:
-    """Put the attempt on the record. What was cut off costs, as far as anybody knows, what it could have cost."""
+    """Put the attempt on the record. What was cut off costs, as far as anybody knows, what it could have cost: `spent` says that
+    it may have cost anything, though nothing came.
+    """
     now = time.monotonic()
     trace.running = None
     trace.provider_s += notes.waited
-    usage, estimated = notes.usage, False
-    if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
+    usage, price = notes.usage, None
+    if usage is not None:
+        price = cost(model.price, usage)
+    elif spent or notes.first is not None:
         most = model.max_output if request.max_output is None else request.max_output
         written = min(notes.bytes_out, most) if outcome == "ok" else most
-        usage, estimated = Usage(input=_upper_bound(request), output=written), True
+        usage = Usage(input=most_read(request, model.image_tokens), output=written)
+        price = None if model.price is None else worst(model.price, request, usage.input, written)
     done = Attempt(
         rung=notes.rung,
         outcome=outcome,
@@ -286,8 +280,8 @@ def _close(
         took_us=int((now - notes.at) * 1e6),
         first_word_us=None if notes.first is None else int((notes.first - notes.at) * 1e6),
         usage=usage,
-        cost_nano_usd=None if usage is None else cost(model.price, usage),
-        estimated=estimated,
+        cost_nano_usd=price,
+        estimated=usage is not None and notes.usage is None,
         http_status=status,
         detail=detail[:500],
     )
@@ -300,35 +294,19 @@ async def _reserved(model: ServingModel, request: ModelRequest, ask: Ask, rung: 
     account = ask.trace.account
     if not account.bounded:
         return Reserved(account, Held([]), 0)
-    read, written = _upper_bound(request), model.max_output if request.max_output is None else request.max_output
+    if (feature := unpriced(request)) is not None:
+        ask.trace.skipped(rung, Unsupported.kind, feature)
+        raise Unsupported(feature, where=model.name)
+    read, written = most_read(request, model.image_tokens), model.max_output if request.max_output is None else request.max_output
     held: Reserved | Short | None = None
     if model.price is not None or not account.pays:
-        held = await account.reserve(cost=worst(model.price, read, written), tokens=read + written)
+        held = await account.reserve(cost=worst(model.price, request, read, written), tokens=read + written)
     if isinstance(held, Reserved):
         return held
     what = f"{model.name} has no price, and what it costs is limited" if held is None else held.what
     reason = Reason.OVER_BUDGET if held is None else held.reason
     ask.trace.skipped(rung, reason, what)
     raise OverLimit(what, reason)
-
-
-def worst(price: Price | None, read: int, written: int) -> int:
-    """The most nano-dollars that so many tokens may cost; 0 without a price."""
-    if price is None:
-        return 0
-    dearest = max(price.input, price.cached_input or 0, price.cache_write or 0)
-    return -(-(read * dearest + written * price.output) // MILLION)
-
-
-def cost(price: Price | None, usage: Usage) -> int | None:
-    """Nano-dollars for this usage, rounded up; None where the price is unknown."""
-    if price is None:
-        return None
-    cached = price.input if price.cached_input is None else price.cached_input
-    write = price.input if price.cache_write is None else price.cache_write
-    plain = max(0, usage.input - usage.cached_input - usage.cache_write)
-    total = plain * price.input + usage.cached_input * cached + usage.cache_write * write + usage.output * price.output
-    return -(-total // MILLION)
 
 
 def _ticket(model: ServingModel, ask: Ask, rung: str, now: float) -> int | None:

@@ -27,7 +27,9 @@ WHOLE = 2**62
 
 
 class ServingModel(Struct, frozen=True, kw_only=True):
-    """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown."""
+    """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown. `image_tokens` is the
+    most that one image can be.
+    """
 
     name: str
     provider: Provider
@@ -35,6 +37,7 @@ class ServingModel(Struct, frozen=True, kw_only=True):
     max_output: int
     price: Price | None
     breaker: Breaker
+    image_tokens: int = 50_000
 
 
 class ReadyGuard(Struct, frozen=True):

@@ -4,7 +4,7 @@ Before anything is asked, the worst case is held; when it is over, what it reall
 next. A `Purse` is a process's share: it borrows slices of the shared counters ahead, about as much as it used in the last second,
 so that most calls are counted in memory. Near a cap slices shrink to what is needed. What lies idle is given back every
 second. What a dead process had borrowed stays spent until its window ends, which is the worst case; what it held `at_once` is
-free again when its lease is over.
+free again. A store that cannot be asked means that nothing may be spent.
 
 An `Account` is what one call, and what is asked for it, may spend.
 """
@@ -12,9 +12,13 @@ An `Account` is what one call, and what is asked for it, may spend.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
 
@@ -24,6 +28,10 @@ from mainstay.core.reasons import Reason
 from mainstay.core.seams import Counters, Lacking, Take
 from mainstay.core.units import Usd
 
+log = logging.getLogger("mainstay.limits")
+SOON = 0.02  # seconds for which what was lacking is still lacking
+AGAIN = 0.5  # seconds for which a store that failed is left alone
+ANY = 2**62  # a cap that is none
 Amounts = Mapping[Unit, int]
 
 
@@ -48,18 +56,44 @@ class Short(Struct, frozen=True):
 
 
 class Slice:
-    """What this process has of one counter: `free` may be held, `lately` was used since the purse was last tended."""
+    """What this process has of one counter: `free` may be held, and is negative where more was used than was held.
 
-    __slots__ = ("counter", "ends", "free", "lately", "limit", "pace", "taken")
+    `holds` are those of it that are not settled, `lately` was used since the purse was last tended and `pace` in a usual second.
+    What was lacking at the last try, `lacked`, is lacking until `until` (`time.monotonic()`). `scarce` says that nothing was to
+    be had ahead of the need, `retired` that nothing of it may be held any more, because its cap was lowered, and `filling` that
+    more is being borrowed.
+    """
+
+    __slots__ = ("counter", "ends", "filling", "free", "holds", "lacked", "lately", "limit", "pace", "retired", "scarce", "until")
 
     def __init__(self, counter: str, limit: Limit, ends: int | None) -> None:
         self.counter, self.limit, self.ends = counter, limit, ends
-        self.free = self.lately = self.pace = self.taken = 0
+        self.free = self.holds = self.lately = self.pace = self.lacked = 0
+        self.until = 0.0
+        self.scarce = self.retired = self.filling = False
 
     def use(self, amount: int) -> None:
         """This much of it is held."""
         self.free -= amount
+        self.hold(amount)
+
+    def hold(self, amount: int) -> None:
+        """This much, which is no longer free, is held."""
         self.lately += amount
+        self.holds += 1
+
+    def low(self) -> bool:
+        """Whether it will soon be used up, and more can be had."""
+        return self.free < self.pace // 4 and not (self.filling or self.scarce or self.retired)
+
+    def lacks(self, amount: int) -> bool:
+        """Whether so much was not to be had a moment ago."""
+        return amount - max(0, self.free) >= self.lacked and time.monotonic() < self.until
+
+    def rests(self) -> int:
+        """How much of it nobody seems to need: all but what is used in a second. A second has passed."""
+        self.pace, self.lately = max(self.lately, self.pace // 2), 0
+        return max(0, self.free if self.retired else self.free - self.pace)
 
 
 class Held(Struct):
@@ -69,105 +103,247 @@ class Held(Struct):
 
 
 class Purse:
-    """This process's share of what all processes may spend. Any thread may use it."""
+    """This process's share of what all processes may spend. Any thread may use it, and any number of event loops.
+
+    `denied` counts by limit how often one would have been passed, `overruns` how often more was used than was held. While there
+    is a `stop`, nothing that costs money is held.
+    """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._slices: dict[str, Slice] = {}
         self._windows: dict[Window, tuple[int, int]] = {}
         self._using, self._borrowing = threading.Lock(), threading.Lock()
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="mainstay-counting")
+        self._again = 0.0  # when a store that failed is asked again
+        self._closed = False
+        self.trouble = ""
+        self.stop: Short | None = None
+        self.denied: Counter[str] = Counter()
+        self.overruns = 0
 
     async def hold(self, limits: Sequence[Limit], amounts: Amounts) -> Held | Short:
         """Hold these amounts under every limit on one of them, or nothing. Leaves the event loop only where it has to borrow."""
-        if not limits:
-            return Held([])
-        held = self._from_memory(limits, amounts)
-        if held is not None:
-            return held
-        borrowing = asyncio.get_running_loop().run_in_executor(None, self.borrow, limits, amounts)
-        try:
-            return await asyncio.shield(borrowing)
-        except asyncio.CancelledError:
-            borrowing.add_done_callback(self._unwanted)
-            raise
+        held = self._at_hand(limits, amounts) if limits else Held([])
+        if held is None:
+            try:
+                work = self._asking.submit(self.borrow, limits, amounts)
+            except RuntimeError:
+                return Short(limits[0], None, "the project was closed")
+            try:
+                held = await asyncio.wrap_future(work)
+            except asyncio.CancelledError:
+                if not work.cancel():
+                    work.add_done_callback(self._unwanted)
+                raise
+        return held
 
     def borrow(self, limits: Sequence[Limit], amounts: Amounts) -> Held | Short:
         """As `hold`, and asks the shared counters where memory does not do. Blocking."""
         with self._borrowing:
-            held = self._from_memory(limits, amounts)
+            held = self._at_hand(limits, amounts)
             if held is not None:
                 return held
             with self._using:
                 wanted = [(self._slice(limit), amounts[limit.unit]) for limit in limits if limit.unit in amounts]
-                takes = [_take(slice, amount) for slice, amount in wanted if slice.free < amount]
+                own = [min(amount, max(0, slice.free)) for slice, amount in wanted]
+                for (slice, _), amount in zip(wanted, own, strict=True):
+                    slice.free -= amount  # so that no other thread uses it while the store is asked
+            missing = [(slice, amount - mine) for (slice, amount), mine in zip(wanted, own, strict=True) if amount > mine]
+            taken: tuple[int, ...] | Lacking | None = None
             try:
-                taken = self._counters.take(takes)
-            except StoreError as error:
-                return Short(wanted[0][0].limit, None, error.what)
+                taken = self._take(missing)
+            finally:
+                with self._using:
+                    if not isinstance(taken, tuple):
+                        for (slice, _), amount in zip(wanted, own, strict=True):
+                            slice.free += amount
+            if taken is None:
+                return Short(missing[0][0].limit, None, self.trouble)
             with self._using:
                 if isinstance(taken, Lacking):
-                    short = self._slices[taken.counter]
-                    short.taken = taken.taken
-                    return Short(short.limit, short.ends)
-                for take, amount in zip(takes, taken, strict=True):
-                    self._slices[take.counter].free += amount
+                    return self._short(taken, missing)
+                for (slice, need), amount in zip(missing, taken, strict=True):
+                    slice.free += amount - need
+                    slice.scarce = amount == need
                 for slice, amount in wanted:
-                    slice.use(amount)
+                    slice.hold(amount)
                 return Held(wanted)
 
     def settle(self, held: Held, amounts: Amounts) -> None:
         """This is what was really used; nothing of what has no window stays used. A second time does nothing."""
+        wanted = False
         with self._using:
             of, held.of = held.of, []
             for slice, amount in of:
                 used = amounts.get(slice.limit.unit, 0) if slice.ends is not None else 0
                 slice.free += amount - used
                 slice.lately += min(0, used - amount)
+                slice.holds -= 1
+                wanted = wanted or (slice.ends is None and slice.scarce)
+                if used > amount:
+                    self._overrun(slice.limit, amount, used)
+        if wanted and not self._closed:  # another process may be waiting for it
+            with contextlib.suppress(RuntimeError):  # the purse is closed at this moment
+                self._asking.submit(self._give_scarce)
 
     def tend(self) -> None:
-        """Give back what lies idle, and say that this process lives. Blocking: called once a second, by a thread of its own."""
+        """Give back what lies idle, and clear up after dead processes. Blocking: called once a second, by a thread of its own.
+
+        Never raises for what the store does: `trouble` says so.
+        """
         now, back = time.time(), {}
         with self._borrowing:
             with self._using:
                 for name, slice in list(self._slices.items()):
                     if slice.ends is not None and slice.ends <= now:
                         del self._slices[name]
-                        continue
-                    slice.pace, slice.lately = max(slice.lately, slice.pace // 2), 0
-                    if (idle := slice.free - slice.pace) > 0:
-                        slice.free -= idle
-                        back[name] = idle
-            if back:
-                self._counters.give(back)
-            self._counters.tend()
+                    elif idle := slice.rests():
+                        back[slice] = idle
+                    elif not (slice.free or slice.holds) and (slice.retired or not slice.pace):
+                        del self._slices[name]
+            self._return(back)
+            with self._reaching(mends=False):
+                self._counters.tend()
+            if self.trouble:
+                with self._reaching():
+                    self._counters.take([])
 
     def close(self) -> None:
-        """Give back everything that is not held."""
-        with self._borrowing, self._using:
-            back = {name: slice.free for name, slice in self._slices.items() if slice.free > 0}
-            for name in back:
-                self._slices[name].free = 0
-        if back:
-            self._counters.give(back)
+        """Give back everything that is not held. What is settled later stays spent at its worst case."""
+        self._closed = True
+        self._asking.shutdown()
+        with self._borrowing:
+            with self._using:
+                back = {slice: slice.free for slice in self._slices.values() if slice.free > 0}
+            self._return(back)
 
-    def _unwanted(self, borrowing: asyncio.Future[Held | Short]) -> None:
+    def taken(self, counters: Sequence[str]) -> tuple[int, ...] | None:
+        """How much of each was taken by all processes; None where the store does not say. Blocking."""
+        found = None
+        with self._reaching(mends=False):
+            found = self._counters.taken(counters)
+        return found  # noqa: RET504 None, where it failed
+
+    def note(self, counter: str, ends: int) -> None:
+        """Count something that has no cap. Blocking."""
+        with self._reaching():
+            self._counters.take([Take(counter, 1, 1, ANY, ends)])
+
+    def _take(self, missing: Sequence[tuple[Slice, int]]) -> tuple[int, ...] | Lacking | None:
+        """What the store gives; None where it failed, or has just failed."""
+        taken = None
+        if time.monotonic() >= self._again:
+            with self._reaching():
+                taken = self._counters.take([_take(slice, need) for slice, need in missing])
+        return taken
+
+    def _short(self, lacking: Lacking, missing: Sequence[tuple[Slice, int]]) -> Short:
+        slice, need = next(entry for entry in missing if entry[0].counter == lacking.counter)
+        self.denied[slice.limit.kind] += 1
+        slice.lacked, slice.until, slice.scarce = need, time.monotonic() + SOON, True
+        return Short(slice.limit, slice.ends)
+
+    def _refill(self, low: Sequence[Slice]) -> None:
+        """Borrow ahead before it is needed, so that no call waits for it. Blocking."""
+        with self._borrowing:
+            given: tuple[int, ...] | Lacking | None = None
+            if time.monotonic() >= self._again:
+                with self._reaching():
+                    given = self._counters.take([Take(s.counter, 0, s.pace, s.limit.most, _gone(s)) for s in low])
+            with self._using:
+                for slice, amount in zip(low, given if isinstance(given, tuple) else [0] * len(low), strict=True):
+                    slice.free += amount
+                    slice.filling, slice.scarce = False, not amount
+
+    def _return(self, back: Mapping[Slice, int]) -> None:
+        """Give this back, and take what was used beyond what was held, whatever the cap. The caller is the only borrower."""
+        with self._using:
+            debts = {slice: -slice.free for slice in self._slices.values() if slice.free < 0}
+            for slice, amount in back.items():
+                slice.free -= amount
+        done: list[Slice] = []
+        with self._reaching(mends=bool(back or debts)):
+            if back:
+                given: Counter[str] = Counter()
+                for slice, amount in back.items():
+                    given[slice.counter] += amount
+                self._counters.give(given)
+                done += back
+            if debts:
+                self._counters.take([Take(s.counter, debt, debt, ANY, _gone(s)) for s, debt in debts.items()])
+                done += debts
+        with self._using:
+            for slice, amount in back.items():
+                slice.free += 0 if slice in done else amount
+            for slice, amount in debts.items():
+                slice.free += amount if slice in done else 0
+
+    def _give_scarce(self) -> None:
+        """Give back at once what has no window and is near its cap. Blocking."""
+        with self._borrowing:
+            with self._using:
+                back = {s: s.free for s in self._slices.values() if s.ends is None and s.scarce and s.free > 0}
+            self._return(back)
+
+    @contextlib.contextmanager
+    def _reaching(self, *, mends: bool = True) -> Iterator[None]:
+        """Around what is asked of the store: that it failed is told once, and it is left alone for a moment.
+
+        `mends` says whether it is well again where this works: what only reads shows nothing.
+        """
+        try:
+            yield
+        except StoreError as error:
+            if not self.trouble:
+                log.error("money and calls cannot be counted, so whatever is limited is not asked: %s", error)
+            self.trouble, self._again = error.what, time.monotonic() + AGAIN
+        else:
+            if self.trouble and mends:
+                log.warning("money and calls can be counted again")
+                self.trouble = ""
+
+    def _overrun(self, limit: Limit, held: int, used: int) -> None:
+        self.overruns += 1
+        log.error(
+            "more was used than a model call can use by what it was asked: %s, of %s held, under %s. "
+            "Report this, with the model's name: the limits hold by that bound.",
+            *(limit.shown(used), limit.shown(held), limit.said),
+        )
+
+    def _unwanted(self, work: Future[Held | Short]) -> None:
         """Whoever waited for it is gone."""
-        if not borrowing.cancelled() and borrowing.exception() is None and isinstance(held := borrowing.result(), Held):
+        if not work.cancelled() and work.exception() is None and isinstance(held := work.result(), Held):
             self.settle(held, {})
 
-    def _from_memory(self, limits: Sequence[Limit], amounts: Amounts) -> Held | None:
+    def _at_hand(self, limits: Sequence[Limit], amounts: Amounts) -> Held | Short | None:
+        """What memory alone allows; None where the store has to be asked."""
+        if self.stop is not None and amounts.get("usd"):
+            return self.stop
         with self._using:
-            of = []
+            of, enough = [], True
             for limit in limits:
                 amount = amounts.get(limit.unit)
                 if amount is None:
                     continue
                 slice = self._slice(limit)
-                if slice.free < amount:
-                    return None
+                if amount and slice.free < amount:
+                    if slice.lacks(amount):
+                        self.denied[limit.kind] += 1
+                        return Short(limit, slice.ends)
+                    enough = False
                 of.append((slice, amount))
+            if not enough:
+                return None
+            low = []
             for slice, amount in of:
                 slice.use(amount)
+                if slice.low():
+                    slice.filling = True
+                    low.append(slice)
+            if low and not self._closed:
+                with contextlib.suppress(RuntimeError):  # the purse is closed at this moment
+                    self._asking.submit(self._refill, low)
             return Held(of)
 
     def _slice(self, limit: Limit) -> Slice:
@@ -176,7 +352,17 @@ class Purse:
         slice = self._slices.get(counter)
         if slice is None:
             slice = self._slices[counter] = Slice(counter, limit, ends)
-        slice.limit = limit  # its cap may have been changed
+        return slice if slice.limit is limit else self._renewed(slice, limit)
+
+    def _renewed(self, slice: Slice, limit: Limit) -> Slice:
+        """The slice under this limit, whose cap may have changed: what was taken under a higher one is given back."""
+        if limit.most < slice.limit.most and (slice.holds or slice.free > 0):
+            slice.retired = True
+            self._slices[f"{slice.counter}|{id(slice)}"] = slice
+            slice = self._slices[slice.counter] = Slice(slice.counter, limit, slice.ends)
+        if limit.most != slice.limit.most:
+            slice.until = 0.0
+        slice.limit = limit
         return slice
 
     def _window(self, window: Window) -> tuple[int, int]:
@@ -186,10 +372,15 @@ class Purse:
         return known
 
 
-def _take(slice: Slice, amount: int) -> Take:
+def _take(slice: Slice, need: int) -> Take:
     """What is missing, and as much ahead as is used in a second."""
-    need = amount - slice.free
-    return Take(slice.counter, need, need + max(slice.pace, slice.lately), slice.limit.most, slice.ends)
+    want = need + max(slice.pace, slice.lately)
+    return Take(slice.counter, need, want, slice.limit.most, _gone(slice))
+
+
+def _gone(slice: Slice) -> int | None:
+    """When nobody will ask for its counter any more."""
+    return None if slice.ends is None else slice.ends + slice.limit.kept
 
 
 class Account:

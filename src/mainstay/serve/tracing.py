@@ -47,7 +47,10 @@ class AttemptNotes:
         """More was written."""
         self.usage = chunk.usage or self.usage
         self.finish = chunk.finish or self.finish
-        self.bytes_out += len(chunk.text) + len(chunk.reasoning)
+        self.bytes_out += len(chunk.text.encode("utf-8", "surrogatepass")) + len(chunk.reasoning.encode("utf-8", "surrogatepass"))
+        self.bytes_out += sum(
+            [len(call.name) + len(call.arguments.encode("utf-8", "surrogatepass")) for call in chunk.tool_calls]
+        )
         if not self.wrote:
             self.wrote = bool(chunk.tool_calls or chunk.refusal or (chunk.text and not chunk.text.isspace()))
 
@@ -203,7 +206,7 @@ class Trace:
 
     def take_over(self, production: Trace) -> None:
         """This call pays for that production: its attempts, guards and step times become ours."""
-        self.attempts, self.provider_s = [*production.attempts], production.provider_s
+        self.attempts, self.provider_s = [*self.attempts, *production.attempts], production.provider_s
         self.guards += production.guards
         self.slots, self.passages, self.signals = production.slots, production.passages, production.signals
         self.route = production.route

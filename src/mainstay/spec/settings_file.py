@@ -17,7 +17,7 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import NOT_YET
-from mainstay.core.project import Model, Service, Settings, SourceSpec
+from mainstay.core.project import Model, PaidService, Service, Settings, SourceSpec
 from mainstay.spec import documents
 from mainstay.spec.documents import NOT_KEPT, Document
 from mainstay.spec.places import Place
@@ -92,7 +92,8 @@ def _source(document: Document, name: str, table: Any) -> SourceSpec:
 
 def _service(document: Document, key: str, name: str, table: Any) -> Service:
     place = (key, name)
-    service = msgspec.structs.replace(document.read(table, Service, place), name=name)
+    kind = Service if key == "databases" else PaidService
+    service = msgspec.structs.replace(document.read(table, kind, place), name=name)
     if service.key is not None and not KEY.fullmatch(service.key):
         raise _secret(document, (*place, "key"))
     if service.url is not None:

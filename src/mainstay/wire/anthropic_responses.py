@@ -47,11 +47,16 @@ class _Details(Struct):
     thinking_tokens: int | None = None
 
 
+class _Kept(Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _Kept | None = None
     output_tokens_details: _Details | None = None
 
 
@@ -271,6 +276,7 @@ def _usage(u: _Usage | None) -> Usage | None:
         cached_input=read,
         cache_write=written,
         reasoning=(u.output_tokens_details or _Details()).thinking_tokens or 0,
+        cache_write_1h=(u.cache_creation or _Kept()).ephemeral_1h_input_tokens or 0,
     )
 
 

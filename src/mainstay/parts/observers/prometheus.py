@@ -111,16 +111,14 @@ class Prometheus:
             return
         self._attempts.values[model, attempt.outcome] += 1
         self._waits.observe((model,), attempt.took_us / 1e6)
-        if usage is None:
-            return
-        for kind in KINDS:
+        for kind in KINDS if usage is not None else ():
             count = getattr(usage, kind)
             if count:
                 self._tokens.values[feature, model, kind] += count
-        if attempt.cost_nano_usd is None:
-            self._unpriced.values[feature, model] += 1
-        else:
+        if attempt.cost_nano_usd is not None:
             self._cost.values[feature, model] += attempt.cost_nano_usd / 1e9
+        elif usage is not None:
+            self._unpriced.values[feature, model] += 1
 
     def render(self) -> bytes:
         """All metrics as text."""

@@ -17,6 +17,7 @@ from mainstay.core.record import Begun, Outcome, Record, Score, check_search
 from mainstay.core.seams import Lacking, LedgerRow, Take
 
 CAPACITY = 10_000
+GRACE = 3600  # seconds that a counter is kept after its end, for a clock that is set back
 
 
 class MemoryCache:
@@ -124,28 +125,36 @@ class MemoryCounters:
 
     def take(self, takes: Sequence[Take]) -> tuple[int, ...] | Lacking:
         with self._using:
+            after: dict[str, tuple[int, int | None]] = {}
             given = []
             for take in takes:
-                taken = self._taken.get(take.counter, (0, None))[0]
+                taken, ends = after.get(take.counter) or self._taken.get(take.counter, (0, take.ends))
                 amount = take.granted(taken)
                 if amount is None:
                     return Lacking(take.counter, taken)
+                after[take.counter] = taken + amount, ends
                 given.append(amount)
-            for take, amount in zip(takes, given, strict=True):
-                self._taken[take.counter] = self._taken.get(take.counter, (0, None))[0] + amount, take.ends
+            self._taken |= after
             return tuple(given)
 
     def give(self, back: Mapping[str, int]) -> None:
         with self._using:
             for counter, amount in back.items():
-                taken, ends = self._taken.get(counter, (0, None))
-                self._taken[counter] = max(0, taken - amount), ends
+                if counter in self._taken:
+                    taken, ends = self._taken[counter]
+                    self._taken[counter] = max(0, taken - amount), ends
 
     def taken(self, counters: Sequence[str]) -> tuple[int, ...]:
         with self._using:
             return tuple([self._taken.get(counter, (0, None))[0] for counter in counters])
 
-    def tend(self) -> None:
+    def all(self) -> list[tuple[str, int]]:
         now = time.time()
         with self._using:
-            self._taken = {name: held for name, held in self._taken.items() if held[1] is None or held[1] > now}
+            return [(name, taken) for name, (taken, ends) in self._taken.items() if taken and (ends is None or ends > now)]
+
+    def tend(self) -> None:
+        over = time.time() - GRACE
+        with self._using:
+            live = {name: kept for name, kept in self._taken.items() if (kept[1] is None and kept[0]) or (kept[1] or 0) > over}
+            self._taken = live

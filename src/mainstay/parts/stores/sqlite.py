@@ -34,11 +34,12 @@ class Database:
 
     `what` names it in errors. With `durable` what was written survives a power cut, otherwise it survives the end of the
     process only. A file that is deleted or replaced while it is open is noticed by the next write, which goes to the file that
-    is there now; `opened` counts how often that was. With `path` None it is in memory, and gone when it is closed.
+    is there now; `opened` counts how often that was. With `path` None it is in memory, and gone when it is closed. Whoever has to
+    wait for another process waits for `busy` milliseconds at most.
     """
 
-    def __init__(self, path: Path | None, migrations: Sequence[str], *, what: str, durable: bool) -> None:
-        self._path, self._migrations, self._what = path, migrations, what
+    def __init__(self, path: Path | None, migrations: Sequence[str], *, what: str, durable: bool, busy: int = BUSY_MS) -> None:
+        self._path, self._migrations, self._what, self._busy = path, migrations, what, busy
         self._sync = "full" if durable else "normal"
         self._writing = threading.Lock()
         self._reading = self._writing if path is None else threading.Lock()  # in memory there is one connection
@@ -58,6 +59,8 @@ class Database:
             except StoreError:
                 self._writer.close()
                 raise
+            for db in (self._writer, self._reader):
+                db.set_busy_timeout(self._busy)
         self._file = _identity(self._path)
         self.opened += 1
 

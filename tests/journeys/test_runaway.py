@@ -1,0 +1,73 @@
+"""The runaway retry: a client that asks again for ever, and whose tenant is capped, spends no more than the cap."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+
+from mainstay.core.units import Usd
+
+WORST = 64 + 16 + 5 + 100  # tokens that are held for one attempt: the request's frame, its message, its text, what may be written
+SETTINGS = f"""
+    [models.small]
+    provider = "scripted"
+    max_output = 100
+    price = {{ input = "1 USD", output = "1 USD" }}
+    options = {{ FAULT, usage = {{ input = 20, output = 100 }} }}
+    [plain]
+    tries = 2
+    [limits]
+    tenant_per_day = "{Usd(20 * WORST * 1000)}"
+"""
+CAP = 20 * WORST * 1000
+FEATURE = """
+    summary = "Answers"
+    deadline = "5s"
+    [[ladder]]
+    model = "small"
+    prompt = "prompt.md"
+    [[ladder]]
+    message = "Sorry."
+"""
+
+
+def counted(app) -> int:
+    """What all tenants have spent."""
+    return sum(taken for name, taken in app._counters.all() if "|usd|day|" in name)
+
+
+@pytest.mark.parametrize("fault", ["cut_off", "garbled", "empty"])
+async def test_a_client_that_retries_for_ever_spends_no_more_than_its_cap(served, fault):
+    """Requests that fail may be charged for too; at the cap nothing is asked any more, and the client is told to stop."""
+    server = await served(SETTINGS.replace("FAULT", f'replies = ["well", "well", "well", {{ fault = "{fault}" }}]'), FEATURE)
+    client = server.sdk(max_retries=0)
+    told = []
+    for n in range(60):
+        try:
+            await client.chat.completions.create(model="small", messages=[{"role": "user", "content": f"{n:05}"}])
+        except openai.APIStatusError as error:
+            told.append((error.status_code, error.response.headers.get("x-should-retry")))
+    asked = len(server.asked)
+    assert told[-10:] == [(429, "false")] * 10
+    assert 10 <= asked <= 60 and asked * 120 * 1000 <= counted(server.app) <= CAP
+    with pytest.raises(openai.RateLimitError):
+        await client.chat.completions.create(model="small", messages=[{"role": "user", "content": "once more"}])
+    assert len(server.asked) == asked
+
+
+async def test_the_sdk_itself_does_not_ask_again_once_the_cap_is_reached(served):
+    """The unmodified SDK, with its retries on, sends one request that is refused for the budget, and not three."""
+    server = await served(SETTINGS.replace("FAULT", 'replies = ["well"]').replace(str(Usd(CAP)), "0.0001 USD"), FEATURE)
+    before = server.requests
+    with pytest.raises(openai.RateLimitError):
+        await server.sdk().chat.completions.create(model="small", messages=[{"role": "user", "content": "?"}])
+    assert server.requests - before == 1 and server.asked == []
+
+
+async def test_the_feature_beside_it_goes_on_below_its_paid_rungs(served):
+    """Whoever calls a feature for that tenant is answered all the same, by the rungs that cost nothing."""
+    server = await served(SETTINGS.replace("FAULT", 'replies = ["well"]').replace(str(Usd(CAP)), "0.0001 USD"), FEATURE)
+    for n in range(20):
+        answer = (await server.post("/v1/features/answers", {"input": {"question": f"{n}"}})).json()
+        assert (answer["status"], answer["rung"], answer["reason"]) == ("degraded", "message", "over_budget")
+    assert server.asked == [] and counted(server.app) == 0
