@@ -22,7 +22,7 @@ from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Route
-from mainstay.serve.asking import MILLION
+from mainstay.serve.pricing import MILLION
 from mainstay.serve.ready import Parts, ReadyRung
 from mainstay.serve.router import choose
 from mainstay.serve.spending import Short
