@@ -22,7 +22,8 @@ from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
-from mainstay.core.project import Settings
+from mainstay.core.keys import Key
+from mainstay.core.project import Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
@@ -98,7 +99,7 @@ class Mainstay:
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
         self._counters = SqliteCounters(self.state / "counters.db")
-        self._limiting = Limiting(Purse(self._counters), settings)
+        self._limiting = Limiting(Purse(self._counters), settings, self._caps_of)
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
         self.parts = Parts(
@@ -301,6 +302,22 @@ class Mainstay:
     def _off(self, call: Call) -> Switched | None:
         return self._obeyed.off(call)
 
+    # Who comes in
+
+    @property
+    def keys(self) -> Mapping[str, Key]:
+        """The keys that were made and not revoked, by any process, by their ids. Whether one has expired is for its user to see."""
+        return self._obeyed.keys
+
+    @property
+    def locked(self) -> bool:
+        """Whether there is, or ever was, a key: then nobody comes in without one."""
+        return self._obeyed.locked
+
+    def _caps_of(self, key: str) -> TenantSpec | None:
+        found = self._obeyed.keys.get(key)
+        return None if found is None else found.caps
+
     # Loading
 
     def _load(self, settings: Settings) -> Features:
@@ -345,11 +362,14 @@ class Mainstay:
             return self._obeyed
 
     def _another_chain(self, last: State) -> State:
-        """The store was deleted or replaced: what was released goes on being served, what its chain says now counts."""
+        """The store was deleted or replaced: what was released goes on being served, what its chain says now counts.
+
+        A key that it does not hold opens nothing any more, and no door opens for the lack of keys.
+        """
         self._replaced = f"{self.state / RELEASES}: the chain of changes was replaced or cut off; it goes on with what it served"
         log.error("%s", self._replaced)
         state = folded(self.releases.links())
-        return msgspec.structs.replace(state, standings={**last.standings, **state.standings})
+        return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
         """Judge the canaries, and take back what has expired: in one of all processes at a time. Give back unspent slices."""
@@ -519,7 +539,12 @@ def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
 
 def named_in(path: Path) -> set[str]:
     """The names of the features and models of the project in that folder, as far as they can be read."""
-    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models, *folders_in(path)}
+    return {*models_in(path), *folders_in(path)}
+
+
+def models_in(path: Path) -> set[str]:
+    """The names of the models of the project in that folder."""
+    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models}
 
 
 def folders_in(path: Path) -> dict[str, Path]:

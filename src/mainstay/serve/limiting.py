@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mainstay.core.call import Call
@@ -20,10 +20,10 @@ _PROJECT_ALONE = ("eval", "judge", "shadow", "replay", "audit")
 
 
 class Limiting:
-    """Opens an account for each call, under the limits that `settings` and the features state."""
+    """Opens an account for each call, under the limits that `settings`, the features and the keys (`of_key`) state."""
 
-    def __init__(self, purse: Purse, settings: Settings) -> None:
-        self.purse, self._settings = purse, settings
+    def __init__(self, purse: Purse, settings: Settings, of_key: Callable[[str], TenantSpec | None] = lambda id: None) -> None:
+        self.purse, self._settings, self._of_key = purse, settings, of_key
         self._known: dict[tuple[str, str, str, str], tuple[Limit, ...]] = {}
 
     def take_up(self, settings: Settings) -> None:
@@ -52,7 +52,8 @@ class Limiting:
         yield from _caps(ready.feature.limits, "feature_", f"feature {feature}")
         yield from _caps(ready.feature.limits, "tenant_", f"tenant {tenant} with feature {feature}")
         if call.key is not None:
-            yield from _caps(settings.limits, "key_", f"key {call.key}")
+            own = self._of_key(call.key)
+            yield from _caps(settings.limits if own is None else own, "key_" if own is None else "", f"key {call.key}")
 
 
 def has_money_cap(*tables: Limits | ProjectLimits | TenantSpec) -> bool:
