@@ -306,7 +306,7 @@ class Mainstay:
 
     @property
     def keys(self) -> Mapping[str, Key]:
-        """The keys that were made and not revoked, by any process, by their ids. Whether one has expired is for its user to see."""
+        """The keys that were made and not revoked, by their ids. Whether one has expired is for whoever uses it to see."""
         return self._obeyed.keys
 
     @property

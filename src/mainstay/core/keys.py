@@ -37,8 +37,8 @@ _TOKEN = re.compile(r"ms_([0-9a-f]{12})_([0-9a-f]{64})")
 class Key(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A key, without its secret.
 
-    One that names features or models may use these and nothing else. `expires` is in seconds since 1970. `limits` are caps as files
-    write them, by `per_minute`, `per_hour`, `per_day`, `per_month` or `at_once`.
+    One that names features or models may use these and nothing else. `expires` is in seconds since 1970. `limits` are caps as
+    files write them, by `per_minute`, `per_hour`, `per_day`, `per_month` or `at_once`.
     """
 
     id: str

@@ -1,8 +1,8 @@
 """What is served to whom, as the fold of a chain of changes.
 
 A `Release` is a feature frozen with everything that decides what it answers. Which one is live, which are on trial, what is
-switched off and which keys callers have is said by changes alone: each is a `Link` of a hash chain, and `State` is what they amount to. Nothing here touches
-a disk or a clock.
+switched off and which keys callers have is said by changes alone: each is a `Link` of a hash chain, and `State` is what they
+amount to. Nothing here touches a disk or a clock.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
         # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
         else:
             recording.begin(trace, parts)
-            flight = parts.flights.board(key, trace, lambda flight: _produce(key, flight, parts))
+            alone = trace.short is not None  # what is made without the rungs that cost is for nobody who may pay
+            flight = parts.flights.board(None if alone else key, trace, lambda flight: _produce(key, flight, parts))
             reader = sealing.board(flight)
             while events := await reader.more():
                 for event in reader_sees.events(events):

@@ -24,7 +24,7 @@ from mainstay.core.call import Call, Turn
 from mainstay.core.errors import BadRequest, nearest
 from mainstay.core.model import Message, TextPart
 from mainstay.core.reasons import Reason, Status
-from mainstay.doors.http import statuses
+from mainstay.doors.http import keys, statuses
 from mainstay.doors.http.features import headers_of, last
 from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request, error_body
@@ -58,9 +58,11 @@ async def complete(app: Mainstay, request: Request, limit: int, stalled: float) 
     try:
         asked = read_request(body)
         _refuse_lost(asked)
+        keys.check_use(request, asked.model, model=asked.model in app.features.plain, param="model")
         call, ignored = _call(app, asked)
     except BadRequest as error:
         raise HttpError(400, error.what, code="invalid_request", param=error.param) from None
+    call = msgspec.structs.replace(call, tenant=keys.tenant_of(request, None), key=keys.key_id(request))
     headers: Headers = [(b"x-mainstay-ignored", ", ".join(ignored).encode())] if ignored else []
     with Listener(request, stalled=stalled) as listener:
         async with aclosing(app.serve(call)) as events:
@@ -225,8 +227,9 @@ async def _end(
 
 async def list_models(app: Mainstay, request: Request, id: str | None = None) -> None:
     """`GET /v1/models` and `/v1/models/{id}`: features first, then models."""
-    names = [*app.features.ready, *app.features.plain]
-    owners = {**dict.fromkeys(app.features.plain, "model"), **dict.fromkeys(app.features.ready, "feature")}
+    features, plain = keys.usable(request, app.features.ready), keys.usable(request, app.features.plain, model=True)
+    names = [*features, *plain]
+    owners = {**dict.fromkeys(plain, "model"), **dict.fromkeys(features, "feature")}
     models = [{"id": name, "object": "model", "created": 0, "owned_by": f"mainstay:{owners[name]}"} for name in names]
     if id is None:
         await request.respond(200, msgspec.json.encode({"object": "list", "data": models}), [JSON])
