@@ -23,6 +23,7 @@ from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.keys import Key
+from mainstay.core.limits import Unit
 from mainstay.core.project import Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
@@ -43,10 +44,11 @@ from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.flights import Flights
 from mainstay.serve.limiting import Limiting
+from mainstay.serve.loops import Loops
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
-from mainstay.serve.spending import Account, Purse
+from mainstay.serve.spending import Account, Purse, Room
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
@@ -107,6 +109,7 @@ class Mainstay:
             cache=self._cache,
             unwritten=MemoryCache(),
             flights=Flights(),
+            loops=Loops(),
             observers=(*self.observers, self._sealed),
             without_secrets=self._without_secrets,
             off=self._off,
@@ -313,6 +316,10 @@ class Mainstay:
     def locked(self) -> bool:
         """Whether there is, or ever was, a key: then nobody comes in without one."""
         return self._obeyed.locked
+
+    def room(self, call: Call) -> dict[Unit, Room]:
+        """What is left of the narrowest limits on calls and tokens that bind this call, as far as this process knows."""
+        return self._limiting.narrowest(call, self.release_of(call))
 
     def _caps_of(self, key: str) -> TenantSpec | None:
         found = self._obeyed.keys.get(key)

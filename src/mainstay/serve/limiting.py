@@ -7,11 +7,11 @@ from typing import Any
 
 from mainstay.core.call import Call
 from mainstay.core.feature import Limits
-from mainstay.core.limits import WINDOWS, Caps, Limit
+from mainstay.core.limits import WINDOWS, Caps, Limit, Unit
 from mainstay.core.project import ProjectLimits, Settings, TenantSpec
 from mainstay.core.units import Usd
 from mainstay.serve.ready import Ready
-from mainstay.serve.spending import Account, Purse
+from mainstay.serve.spending import Account, Purse, Room
 
 MANY = 10_000  # callers whose limits are remembered
 
@@ -43,6 +43,16 @@ class Limiting:
                 self._known = {}
             limits = self._known[who] = tuple(self._limits(call, ready))
         return Account(self.purse, limits, ready.feature.limits.per_call)
+
+    def narrowest(self, call: Call, ready: Ready) -> dict[Unit, Room]:
+        """Of the limits that bind a call on calls and on tokens each, the one of which least is left."""
+        found: dict[Unit, Room] = {}
+        for limit in self.account(call, ready).limits:
+            if limit.unit in ("calls", "tokens"):
+                room = self.purse.room(limit)
+                if limit.unit not in found or room.left < found[limit.unit].left:
+                    found[limit.unit] = room
+        return found
 
     def _limits(self, call: Call, ready: Ready) -> Iterator[Limit]:
         feature, tenant, settings = ready.feature.name, call.tenant, self._settings

@@ -63,7 +63,7 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
         # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
         else:
             recording.begin(trace, parts)
-            alone = trace.short is not None  # what is made without the rungs that cost is for nobody who may pay
+            alone = trace.looping or trace.short is not None  # what is made without the rungs that cost is for nobody who may pay
             flight = parts.flights.board(None if alone else key, trace, lambda flight: _produce(key, flight, parts))
             reader = sealing.board(flight)
             while events := await reader.more():
@@ -205,3 +205,4 @@ class _Sealing:
             flight.paid = True
             self._trace.take_over(flight.trace)
         self._answer = recording.seal(answer, self._trace, self._parts, shared_with=shared)
+        self._parts.loops.ended(self._trace, self._answer)

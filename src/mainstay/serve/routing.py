@@ -63,17 +63,19 @@ def limit_of(place: int, trace: Trace) -> float:
 
 
 def obstacle(
-    rung: ReadyRung, limit: float, *, off: bool, short: Short | None, unknown: Slot | None
+    rung: ReadyRung, limit: float, *, off: bool, looping: bool, short: Short | None, unknown: Slot | None
 ) -> tuple[Reason, str, str] | None:
     """Why this rung is not even tried now; None lets it go.
 
-    `off` says that what needs a model is switched off, `short` names the limit that the call would pass with one, and `unknown`
-    is a fact that a model would have to be told and nobody knows.
+    `off` says that what needs a model is switched off, `looping` that the same request keeps failing, `short` names the limit
+    that the call would pass with one, and `unknown` is a fact that a model would have to be told and nobody knows.
     """
     if isinstance(rung.spec, MessageRung):
         return None
     if off and rung.spec.needs_model:
         return Reason.SWITCHED_OFF, "switched_off", ""
+    if looping and rung.spec.needs_model:
+        return Reason.RETRY_LOOP, "retry_loop", "the same request has failed again and again"
     if short is not None and rung.spec.needs_model:
         return short.reason, short.reason.value, short.what
     if unknown is not None and rung.spec.needs_model:

@@ -25,6 +25,7 @@ from mainstay.core.seams import Counters, Lacking, Take
 from mainstay.core.units import Usd
 
 Amounts = Mapping[Unit, int]
+SHOWN = 1000  # counters of which the state of all processes is asked for once a second, to be shown to callers
 
 
 class Short(Struct, frozen=True):
@@ -39,6 +40,12 @@ class Short(Struct, frozen=True):
         """Why a call that needs it is not answered by a model."""
         return Reason.OVER_BUDGET if self.limit.unit == "usd" else Reason.RATE_LIMITED
 
+    def wait(self, now: float) -> float | None:
+        """Seconds until the limit may no longer stand in the way; None where waiting does not help, or nobody knows."""
+        if self.ends is not None:
+            return max(0.0, self.ends - now)
+        return 1.0 if self.limit.unit == "at_once" and not self.trouble else None
+
     @property
     def what(self) -> str:
         """For people."""
@@ -47,8 +54,19 @@ class Short(Struct, frozen=True):
         return f"{self.limit.said} would be passed: {self.limit.shown(self.limit.most)}"
 
 
+class Room(Struct, frozen=True):
+    """What is left of a limit, and when its window ends."""
+
+    limit: Limit
+    left: int
+    ends: int | None
+
+
 class Slice:
-    """What this process has of one counter: `free` may be held, `lately` was used since the purse was last tended."""
+    """What this process has of one counter: `free` may be held, `lately` was used since the purse was last tended.
+
+    `taken` is what all processes together have taken, as far as this one knows.
+    """
 
     __slots__ = ("counter", "ends", "free", "lately", "limit", "pace", "taken")
 
@@ -111,6 +129,7 @@ class Purse:
                     return Short(short.limit, short.ends)
                 for take, amount in zip(takes, taken, strict=True):
                     self._slices[take.counter].free += amount
+                    self._slices[take.counter].taken += amount
                 for slice, amount in wanted:
                     slice.use(amount)
                 return Held(wanted)
@@ -139,7 +158,17 @@ class Purse:
                         back[name] = idle
             if back:
                 self._counters.give(back)
+            used = [slice for slice in list(self._slices.values()) if slice.pace and slice.ends is not None][:SHOWN]
+            for slice, taken in zip(used, self._counters.taken([slice.counter for slice in used]) if used else (), strict=True):
+                slice.taken = taken
             self._counters.tend()
+
+    def room(self, limit: Limit) -> Room:
+        """What is left of a limit, as far as this process knows: by its own counting, and by that of all a second ago."""
+        ends = None if limit.window is None else self._window(limit.window)[1]
+        slice = self._slices.get(self._counter(limit))
+        used = 0 if slice is None else slice.taken - slice.free
+        return Room(limit, max(0, min(limit.most, limit.most - used)), ends)
 
     def close(self) -> None:
         """Give back everything that is not held."""
@@ -170,9 +199,11 @@ class Purse:
                 slice.use(amount)
             return Held(of)
 
+    def _counter(self, limit: Limit) -> str:
+        return f"{limit.counter}|{0 if limit.window is None else self._window(limit.window)[0]}"
+
     def _slice(self, limit: Limit) -> Slice:
-        begin, ends = self._window(limit.window) if limit.window is not None else (0, None)
-        counter = f"{limit.counter}|{begin}"
+        counter, ends = self._counter(limit), None if limit.window is None else self._window(limit.window)[1]
         slice = self._slices.get(counter)
         if slice is None:
             slice = self._slices[counter] = Slice(counter, limit, ends)
@@ -193,13 +224,17 @@ def _take(slice: Slice, amount: int) -> Take:
 
 
 class Account:
-    """What one call may spend, with everything that is asked for it: under its limits, and `per_call` nano-dollars in all."""
+    """What one call may spend, with everything that is asked for it: under its limits, and `per_call` nano-dollars in all.
 
-    __slots__ = ("_held", "_purse", "_spent", "limits", "per_call")
+    `short` is the limit that stood in its way last.
+    """
+
+    __slots__ = ("_held", "_purse", "_spent", "limits", "per_call", "short")
 
     def __init__(self, purse: Purse | None = None, limits: Sequence[Limit] = (), per_call: Usd | None = None) -> None:
         self._purse, self.limits, self.per_call = purse, tuple(limits), per_call
         self._held: Held | None = None
+        self.short: Short | None = None
         self._spent = 0  # nano-dollars, what is held included
 
     @property
@@ -223,6 +258,7 @@ class Account:
         if self._purse is not None and counted and self._held is None:
             held = await self._purse.hold(self.limits, {"calls": 1, "at_once": 1})
             if isinstance(held, Short):
+                self.short = held
                 return held
             self._held = held
         return None
@@ -237,7 +273,8 @@ class Account:
         """Hold the worst case of one attempt."""
         if self.per_call is not None and self._spent + cost > self.per_call:
             limit = Limit(counter="", unit="usd", window=None, most=self.per_call, said="per_call")
-            return Short(limit, None)
+            self.short = Short(limit, None)
+            return self.short
         self._spent += cost
         held: Held | Short = Held([])
         if self._purse is not None and self.limits:
@@ -248,6 +285,7 @@ class Account:
                 raise
         if isinstance(held, Short):
             self._spent -= cost
+            self.short = held
             return held
         return Reserved(self, held, cost)
 

@@ -15,12 +15,11 @@ from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Event, name_of
 from mainstay.core.call import Call, Turn
 from mainstay.core.errors import NotFound, NotReleased
-from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
-from mainstay.doors.http import keys, statuses
+from mainstay.doors.http import keys, rates, statuses
 from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.passages import linked
-from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request
+from mainstay.doors.http.wire import JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -91,9 +90,7 @@ def headers_of(answer: Answer) -> Headers:
     headers = [(b"x-request-id", answer.id.encode()), (b"x-mainstay-status", answer.status.encode())]
     if answer.reason is not None:
         headers.append((b"x-mainstay-reason", answer.reason.encode()))
-    if answer.status in (Status.REFUSED, Status.UNAVAILABLE):
-        headers.append(FINAL)
-    return headers
+    return [*headers, *rates.of_ending(answer)]
 
 
 async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled: float) -> None:
@@ -117,6 +114,8 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         progress=asked.progress,
     )
     try:
+        ready = app.release_of(call)
+        call = rates.with_sdk(call, request, shows_early=call.stream and ready.feature.shows_early)
         events = app.serve(call)
     except NotReleased as error:
         raise HttpError(503, f"{error.what}; {error.next}", code="not_released", final=False) from None
@@ -125,11 +124,11 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
     with Listener(request, stalled=stalled) as listener:
         async with aclosing(events):
             if asked.stream:
-                await _stream(events, request, listener, call)
+                await _stream(events, request, listener, call, rates.of_limits(app, call))
             else:
                 answer = await last(events)
                 body = _encode(linked(answer, request, call))
-                await request.respond(statuses.of_feature(answer), body, [JSON, *headers_of(answer)])
+                await request.respond(statuses.of_feature(answer), body, [JSON, *headers_of(answer), *rates.of_limits(app, call)])
 
 
 async def last(events: AsyncGenerator[Event, None]) -> Answer:
@@ -140,8 +139,10 @@ async def last(events: AsyncGenerator[Event, None]) -> Answer:
     return answer
 
 
-async def _stream(events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call) -> None:
-    await request.start([(b"x-request-id", call.id.encode())])
+async def _stream(
+    events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call, headers: Headers
+) -> None:
+    await request.start([(b"x-request-id", call.id.encode()), *headers])
     async for event in events:
         await listener.write(sse.event(_encode(linked(event, request, call)), name_of(event)))
     await request.write(b"", more=False)
