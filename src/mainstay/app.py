@@ -42,6 +42,8 @@ from mainstay.parts.stores.sqlite_cache import SqliteCache
 from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
+from mainstay.parts.stores.sqlite_repeats import SqliteRepeats
+from mainstay.repeating import Joined, Repeats, Trouble
 from mainstay.serve.flights import Flights
 from mainstay.serve.limiting import Limiting
 from mainstay.serve.loops import Loops
@@ -191,6 +193,19 @@ class Mainstay:
         if call.origin != "user" or call.request is not None or (canary is None and shadow is None):
             return serve(call, ready, self.parts)
         return self.trials.serve(call, ready, canary, shadow)
+
+    async def again(self, call: Call, key: bytes, body: bytes) -> Joined | Trouble:
+        """As `serve`, for a request that names a key under which it may come again: what answers it is the first call's."""
+        self._check_process()
+        ready, canary = self.release_of(call), self.features.canaries.get(call.feature)
+        served = [ready] if canary is None else [ready, canary.ready]
+        private = any(one.hides or one.feature.log != "full" for one in served)
+        seconds = max(float(one.feature.deadline) for one in served)
+        return await self._repeats.join(call, key, body, seconds=min(seconds, call.deadline or seconds), private=private)
+
+    @functools.cached_property
+    def _repeats(self) -> Repeats:
+        return Repeats(SqliteRepeats(self.state / "repeats.db"), serve=self.serve, record=self.record)
 
     async def _ask(self, asking: Call, account: Account, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
         """What another feature says, asked by a guard of that call: for its tenant, on its account, in its time, and one deep."""
@@ -439,6 +454,8 @@ class Mainstay:
         """Let go of connections and write out what is left. A second time does nothing."""
         if not self._closed:
             self._closed = True
+            if "_repeats" in vars(self):
+                await self._repeats.close()
             await self.trials.close()
             await self._http.close()
             await asyncio.to_thread(self._shut)
@@ -447,6 +464,8 @@ class Mainstay:
         """As `close`, for code that is not async."""
         if not self._closed:
             self._closed = True
+            if "_repeats" in vars(self) and not self._forked:
+                self._repeats.close_sync()
             self._shut()
 
     def _shut(self) -> None:

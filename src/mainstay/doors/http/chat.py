@@ -27,6 +27,7 @@ from mainstay.core.reasons import Reason, Status
 from mainstay.doors.http import keys, rates, statuses
 from mainstay.doors.http.features import headers_of, last
 from mainstay.doors.http.listener import Listener
+from mainstay.doors.http.repeats import answering
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request, error_body
 from mainstay.serve.ready import Ready
 from mainstay.wire import sse
@@ -72,7 +73,9 @@ async def complete(app: Mainstay, request: Request, limit: int, stalled: float) 
         return [*own, *rates.of_limits(app, call)]
 
     with Listener(request, stalled=stalled) as listener:
-        async with aclosing(app.serve(call)) as events:
+        call, events, replayed = await answering(app, request, call, body)
+        own += replayed
+        async with aclosing(events):
             if asked.stream:
                 await _stream(events, request, listener, asked, call, headers)
             else:

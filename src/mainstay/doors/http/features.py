@@ -19,6 +19,7 @@ from mainstay.core.units import Seconds
 from mainstay.doors.http import keys, rates, statuses
 from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.passages import linked
+from mainstay.doors.http.repeats import answering
 from mainstay.doors.http.wire import JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
@@ -116,19 +117,21 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
     try:
         ready = app.release_of(call)
         call = rates.with_sdk(call, request, shows_early=call.stream and ready.feature.shows_early)
-        events = app.serve(call)
     except NotReleased as error:
         raise HttpError(503, f"{error.what}; {error.next}", code="not_released", final=False) from None
     except NotFound as error:
         raise HttpError(404, error.what, code="unknown_feature") from None
     with Listener(request, stalled=stalled) as listener:
+        call, events, headers = await answering(app, request, call, body)
         async with aclosing(events):
             if asked.stream:
-                await _stream(events, request, listener, call, rates.of_limits(app, call))
+                await _stream(events, request, listener, call, [*headers, *rates.of_limits(app, call)])
             else:
                 answer = await last(events)
-                body = _encode(linked(answer, request, call))
-                await request.respond(statuses.of_feature(answer), body, [JSON, *headers_of(answer), *rates.of_limits(app, call)])
+                shown = _encode(linked(answer, request, call))
+                await request.respond(
+                    statuses.of_feature(answer), shown, [JSON, *headers_of(answer), *headers, *rates.of_limits(app, call)]
+                )
 
 
 async def last(events: AsyncGenerator[Event, None]) -> Answer:
