@@ -1,14 +1,15 @@
 """The retry-loop breaker: a request that keeps failing is stopped before it costs again.
 
 A request is known by a fingerprint, a keyed hash of what decides its answer and of who asks: its release, tenant, key, user,
-input, history, and a plain model's whole request. Only the fingerprints of failing requests are kept, in memory, and the key of
-the hash is this process's own, so nothing can be read from them.
+deadline, input, history, and a plain model's whole request. Only the fingerprints of failing requests are kept, in memory, and the
+key of the hash is this process's own, so nothing can be read from them.
 
-What counts as failing is how a call ended, after a model was asked: `unavailable`, `interrupted` (also because its reader left: a
-client whose time-out is too short sends the same again), or `degraded` to a rung that asks no model. Answers and refusals count
-for nothing, however often the same is asked. `FAILURES` within `WINDOW` seconds stop the request for `FIRST_PAUSE`; then one call
-is let through, and the pause doubles each time that it fails, up to `LONGEST_PAUSE`. An answer forgets everything. A caller whose
-SDK says that it has sent the same more than `RETRIES` times before (`x-stainless-retry-count`) is stopped at once.
+What counts as failing is how a call ended, after a model was paid for or would not take the request: `unavailable`,
+`interrupted` (also because its reader left: a client whose time-out is too short sends the same again), or `degraded` to a rung
+that asks no model. Answers and refusals count for nothing, however often the same is asked; nor does a provider that is down and
+costs nothing, which is for the model's own breaker. `FAILURES` within `WINDOW` seconds stop the request for `FIRST_PAUSE`; then
+one call is let through, and the pause doubles each time that it fails, up to `LONGEST_PAUSE`. An answer forgets everything. A
+caller whose SDK says that it has sent the same more than `RETRIES` times before (`x-stainless-retry-count`) is stopped at once.
 
 Limits: each process counts for itself, so with N processes a loop is stopped after N times as many failures at most.
 """
@@ -24,6 +25,7 @@ import time
 import msgspec
 
 from mainstay.core.answer import Answer
+from mainstay.core.errors import Rejected
 from mainstay.core.reasons import Reason, Status
 from mainstay.serve.ready import Ready
 from mainstay.serve.tracing import Trace
@@ -32,7 +34,7 @@ log = logging.getLogger("mainstay.serve")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 FAILURES, WINDOW = 5, 60.0
-FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 60.0
 RETRIES = 5  # of the caller's own SDK
 MANY = 10_000  # failing requests that are remembered
 
@@ -105,7 +107,8 @@ class Loops:
 
     def _fingerprint(self, trace: Trace) -> bytes | None:
         call = trace.call
-        parts = (trace.ready.digest, call.feature, call.tenant, call.key, call.user, call.input, call.history, call.request)
+        who = (call.feature, call.tenant, call.key, call.user, call.deadline)  # who is in a hurry fails alone
+        parts = (trace.ready.digest, *who, call.input, call.history, call.request)
         try:
             return hashlib.blake2b(_encode(parts), digest_size=16, key=self._secret).digest()
         except (TypeError, ValueError, RecursionError):
@@ -113,10 +116,11 @@ class Loops:
 
 
 def _fails(trace: Trace, answer: Answer) -> bool | None:
-    """Whether the call failed after a model was asked; None where that says nothing, because none was."""
+    """Whether the call failed at some expense, or by its own fault; None where it says nothing of the request."""
     if answer.status is Status.CACHED:
         return False
-    if not any(attempt.model is not None for attempt in trace.attempts):
+    asked = [attempt for attempt in trace.attempts if attempt.model is not None]
+    if not any(attempt.usage is not None or attempt.outcome == Rejected.kind for attempt in asked):
         return None
     if answer.status is Status.DEGRADED:
         return not _asks(answer.rung, trace.ready)
