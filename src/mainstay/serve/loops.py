@@ -1,8 +1,8 @@
 """The retry-loop breaker: a request that keeps failing is stopped before it costs again.
 
 A request is known by a fingerprint, a keyed hash of what decides its answer and of who asks: its release, tenant, key, user,
-deadline, input, history, and a plain model's whole request. Only the fingerprints of failing requests are kept, in memory, and the
-key of the hash is this process's own, so nothing can be read from them.
+deadline, input, history, and a plain model's whole request. Only the fingerprints of failing requests are kept, in memory, and
+the key of the hash is this process's own, so nothing can be read from them.
 
 What counts as failing is how a call ended, after a model was paid for or would not take the request: `unavailable`,
 `interrupted` (also because its reader left: a client whose time-out is too short sends the same again), or `degraded` to a rung
