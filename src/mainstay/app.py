@@ -22,7 +22,9 @@ from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
-from mainstay.core.project import Settings
+from mainstay.core.keys import Key
+from mainstay.core.limits import Unit
+from mainstay.core.project import Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
@@ -40,12 +42,15 @@ from mainstay.parts.stores.sqlite_cache import SqliteCache
 from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
+from mainstay.parts.stores.sqlite_repeats import SqliteRepeats
+from mainstay.repeating import Joined, Repeats, Trouble
 from mainstay.serve.flights import Flights
 from mainstay.serve.limiting import Limiting, Standing, standings
+from mainstay.serve.loops import Loops
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
-from mainstay.serve.spending import Account, Purse
+from mainstay.serve.spending import Account, Purse, Room
 from mainstay.serve.surge import TRIPPED
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of, read_folder
@@ -99,7 +104,7 @@ class Mainstay:
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
         self._counters = SqliteCounters(self.state / COUNTERS)
-        self._limiting = Limiting(Purse(self._counters), settings)
+        self._limiting = Limiting(Purse(self._counters), settings, self._caps_of)
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
         self.parts = Parts(
@@ -107,6 +112,7 @@ class Mainstay:
             cache=self._cache,
             unwritten=MemoryCache(),
             flights=Flights(),
+            loops=Loops(),
             observers=(*self.observers, self._sealed),
             without_secrets=self._without_secrets,
             off=self._off,
@@ -188,6 +194,19 @@ class Mainstay:
         if call.origin != "user" or call.request is not None or (canary is None and shadow is None and not checked(call, ready)):
             return serve(call, ready, self.parts)
         return self.trials.serve(call, ready, canary, shadow)
+
+    async def again(self, call: Call, key: bytes, body: bytes) -> Joined | Trouble:
+        """As `serve`, for a request that names a key under which it may come again: what answers it is the first call's."""
+        self._check_process()
+        ready, canary = self.release_of(call), self.features.canaries.get(call.feature)
+        served = [ready] if canary is None else [ready, canary.ready]
+        private = any(one.hides or one.feature.log != "full" for one in served)
+        seconds = max(float(one.feature.deadline) for one in served)
+        return await self._repeats.join(call, key, body, seconds=min(seconds, call.deadline or seconds), private=private)
+
+    @functools.cached_property
+    def _repeats(self) -> Repeats:
+        return Repeats(SqliteRepeats(self.state / "repeats.db"), serve=self.serve, record=self.record)
 
     async def _ask(self, asking: Call, account: Account, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
         """What another feature says, asked by a guard of that call: for its tenant, on its account, in its time, and one deep."""
@@ -304,6 +323,26 @@ class Mainstay:
     def _off(self, call: Call) -> Switched | None:
         return self._obeyed.off(call)
 
+    # Who comes in
+
+    @property
+    def keys(self) -> Mapping[str, Key]:
+        """The keys that were made and not revoked, by their ids. Whether one has expired is for whoever uses it to see."""
+        return self._obeyed.keys
+
+    @property
+    def locked(self) -> bool:
+        """Whether there is, or ever was, a key: then nobody comes in without one."""
+        return self._obeyed.locked
+
+    def room(self, call: Call) -> dict[Unit, Room]:
+        """What is left of the narrowest limits on calls and tokens that bind this call, as far as this process knows."""
+        return self._limiting.narrowest(call, self.release_of(call))
+
+    def _caps_of(self, key: str) -> TenantSpec | None:
+        found = self._obeyed.keys.get(key)
+        return None if found is None else found.caps
+
     # Loading
 
     def _load(self, settings: Settings) -> Features:
@@ -348,11 +387,14 @@ class Mainstay:
             return self._obeyed
 
     def _another_chain(self, last: State) -> State:
-        """The store was deleted or replaced: what was released goes on being served, what its chain says now counts."""
+        """The store was deleted or replaced: what was released goes on being served, what its chain says now counts.
+
+        A key that it does not hold opens nothing any more, and no door opens for the lack of keys.
+        """
         self._replaced = f"{self.state / RELEASES}: the chain of changes was replaced or cut off; it goes on with what it served"
         log.error("%s", self._replaced)
         state = folded(self.releases.links())
-        return msgspec.structs.replace(state, standings={**last.standings, **state.standings})
+        return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
         """Judge the canaries, and take back what has expired: in one of all processes at a time. Give back unspent slices."""
@@ -415,6 +457,8 @@ class Mainstay:
         """Let go of connections and write out what is left. A second time does nothing."""
         if not self._closed:
             self._closed = True
+            if "_repeats" in vars(self):
+                await self._repeats.close()
             await self.trials.close()
             await self._http.close()
             await asyncio.to_thread(self._shut)
@@ -423,6 +467,8 @@ class Mainstay:
         """As `close`, for code that is not async."""
         if not self._closed:
             self._closed = True
+            if "_repeats" in vars(self) and not self._forked:
+                self._repeats.close_sync()
             self._shut()
 
     def _shut(self) -> None:
@@ -537,7 +583,12 @@ def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
 
 def named_in(path: Path) -> set[str]:
     """The names of the features and models of the project in that folder, as far as they can be read."""
-    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models, *folders_in(path)}
+    return {*models_in(path), *folders_in(path)}
+
+
+def models_in(path: Path) -> set[str]:
+    """The names of the models of the project in that folder."""
+    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models}
 
 
 def folders_in(path: Path) -> dict[str, Path]:

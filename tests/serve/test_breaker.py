@@ -131,8 +131,8 @@ async def test_an_open_breaker_costs_no_time_and_no_call(opened):
 async def test_callers_in_a_hurry_do_not_switch_the_model_off_for_everybody(opened):
     """A model that had hardly any time is not to blame: what one caller's short deadline does stays with that caller."""
     app = opened(small('replies = ["well"], delay = "150ms"'), FEATURE)
-    for _ in range(2 * LEAST):
-        hurried = await app.run("answers", question="?", deadline=0.05)
+    for n in range(2 * LEAST):
+        hurried = await app.run("answers", question=f"? {n}", deadline=0.05)
         assert hurried.reason == "over_deadline"
     assert (await app.run("answers", question="?")).status == Status.ANSWERED
 
@@ -141,8 +141,8 @@ async def test_a_model_that_passes_the_rungs_own_limit_is_to_blame(opened):
     """The file says how long the first word may take, however short: a model that is slower fails, and is left out in the end."""
     feature = FEATURE.replace("tries = 1", 'tries = 1\n    first_word = "30ms"')
     app = opened(small('replies = [""], fault = "stalled"'), feature)
-    for _ in range(LEAST):
-        await app.run("answers", question="?")
+    for n in range(LEAST):
+        await app.run("answers", question=f"? {n}")
     answer = await app.run("answers", question="?")
     assert [a.outcome for a in (await app.record(answer.id)).outcome.attempts] == ["breaker_open"]
 

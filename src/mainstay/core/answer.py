@@ -48,7 +48,8 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer", tag_field="event")
 
     `text` or `data` holds the answer; for a refusal `text` is a sentence for the user and `detail` one for the
     developer. `rung` names the rung that answered. `confidence` is between 0 and 1, or None where nothing measures it.
-    `tool_calls`, `finish` and `usage` concern plain models.
+    `tool_calls`, `finish` and `usage` concern plain models. `retry_after` is in how many seconds the limit of ours that stood in
+    the way no longer does, where that is known.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer", tag_field="event")
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish | None = None
     usage: Usage | None = None
+    retry_after: float | None = None
 
     @property
     def shown(self) -> str:

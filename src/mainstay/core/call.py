@@ -27,6 +27,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller may shorten the feature's, never lengthen it. `cohort` is set where the call takes part in a trial: the trial's id
     and `canary`, `control` or `shadow`. `roles` are what the application says its user may see
     (`staff`, `editor`, …). `key` is the public id of the key that it came with, `parent` the call that this one was made for.
+    `retries` is how often the caller's own SDK says that it has sent the same before.
     `stream` says that somebody reads the words as they come, `progress` that they want `step` events too.
     `request` is set for a plain model only, and then `input` is empty.
     """
@@ -45,6 +46,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Origin = "user"
     cohort: str | None = None
     parent: str | None = None
+    retries: int = 0
     stream: bool = False
     progress: bool = False
     request: ModelRequest | None = None

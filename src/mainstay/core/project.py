@@ -112,7 +112,7 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
 class Server(Spec, frozen=True, kw_only=True):
     """Where the HTTP door listens."""
 
-    host: Annotated[str, Meta(description="The address to bind; anything but loopback needs MAINSTAY_API_KEY.")] = "127.0.0.1"
+    host: Annotated[str, Meta(description="The address to bind; anything but loopback needs a key.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="The port.")] = 7070
     max_body: Annotated[Positive, Meta(description="The largest request body, in bytes.")] = 10_000_000
     stalled_reader: Annotated[Seconds, Meta(description="How long a reader may take nothing before it is dropped.")] = field(

@@ -37,7 +37,10 @@ class Reason(_Documented):
     """Why an answer is not the plain one. `None` stands where nothing has to be explained."""
 
     OVER_BUDGET = "over_budget", "A money limit would have been passed."
-    RATE_LIMITED = "rate_limited", "The model's provider refused for rate (429)."
+    RATE_LIMITED = (
+        "rate_limited",
+        "The model's provider refused for rate (429), or a limit on calls or tokens would have been passed.",
+    )
     OVER_DEADLINE = "over_deadline", "There was no time left for the rungs that would have answered."
     SWITCHED_OFF = "switched_off", "The feature, or its model rungs, were switched off."
     MODEL_UNAVAILABLE = "model_unavailable", "The model could not be reached, failed, or its breaker is open."

@@ -1,8 +1,8 @@
 """What is served to whom, as the fold of a chain of changes.
 
-A `Release` is a feature frozen with everything that decides what it answers. Which one is live, which are on trial and what is
-switched off is said by changes alone: each is a `Link` of a hash chain, and `State` is what they amount to. Nothing here touches
-a disk or a clock.
+A `Release` is a feature frozen with everything that decides what it answers. Which one is live, which are on trial, what is
+switched off and which keys callers have is said by changes alone: each is a `Link` of a hash chain, and `State` is what they
+amount to. Nothing here touches a disk or a clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest
+from mainstay.core.keys import Key
 from mainstay.core.project import Model
 
 EVERY = "*"  # in place of a feature's name: all of them
@@ -97,7 +98,18 @@ class Switched(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="switc
     why: str = ""
 
 
-Change = WentLive | TrialBegan | TrialEnded | RolledBack | Switched
+class KeyCreated(Key, frozen=True, kw_only=True, omit_defaults=True, tag="key_created"):
+    """A key was made, and given to somebody."""
+
+
+class KeyRevoked(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="key_revoked"):
+    """A key opens nothing from now on."""
+
+    id: str
+    why: str = ""
+
+
+Change = WentLive | TrialBegan | TrialEnded | RolledBack | Switched | KeyCreated | KeyRevoked
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -155,10 +167,16 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """What all changes until now amount to. `head` is the hash of the last one, `number` how many there were."""
+    """What all changes until now amount to. `head` is the hash of the last one, `number` how many there were.
+
+    `keys` are those that were not revoked, by their ids. `locked` says that there was a key once: from then on one is asked for,
+    also when the last one is revoked or has expired.
+    """
 
     standings: Mapping[str, Standing] = {}
     switches: Mapping[tuple[str, str | None], Switched] = {}
+    keys: Mapping[str, Key] = {}
+    locked: bool = False
     number: int = 0
     head: str = START
 
@@ -175,6 +193,10 @@ class State(Struct, frozen=True, kw_only=True):
             if change.off:
                 switches[link.feature, change.tenant] = change
             return msgspec.structs.replace(base, switches=switches)
+        if isinstance(change, KeyCreated):
+            return msgspec.structs.replace(base, keys={**self.keys, change.id: change}, locked=True)
+        if isinstance(change, KeyRevoked):
+            return msgspec.structs.replace(base, keys={id: key for id, key in self.keys.items() if id != change.id})
         return msgspec.structs.replace(base, standings={**self.standings, link.feature: _moved(standing, change)})
 
     def off(self, call: Call) -> Switched | None:
@@ -249,7 +271,7 @@ def share_of(text: str, *, most: float = 1.0, where: str = "") -> float:
 
 
 def public(change: Change) -> dict[str, Any]:
-    """A change as tables and logs show it: its kind, and what it says."""
+    """A change as tables and logs show it: its kind, and what it says, without seals and digests of secrets."""
     said: dict[str, Any] = msgspec.to_builtins(change)
     kind = said.pop("type")
-    return {"change": kind, **{name: value for name, value in said.items() if name != "seal"}}
+    return {"change": kind, **{name: value for name, value in said.items() if name not in ("seal", "sha256")}}

@@ -1,4 +1,5 @@
-"""The first step: is the feature switched off for this call, and does the call bring what the feature declares?
+"""The first step: is the feature switched off for this call, has the same failed too often, and does the call bring what the
+feature declares?
 
 A switch takes away the rungs that need a model, and what a model said earlier (cache, `stale`); or, where it says so, everything
 but the fixed message.
@@ -22,6 +23,7 @@ def admit(trace: Trace, parts: Parts) -> Answer | None:
         trace.off = True
         if switch.rungs == "all":
             return last_resort(trace, Reason.SWITCHED_OFF)
+    trace.looping = parts.loops.stops(trace)
     turns = len(call.history)
     if turns > ready.feature.history:
         what = (

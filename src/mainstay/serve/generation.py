@@ -95,7 +95,7 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(order.places, i, trace)
-        blocked = obstacle(rung, limit, off=trace.off, short=trace.short, unknown=unknown)
+        blocked = obstacle(rung, limit, off=trace.off, looping=trace.looping, short=trace.short, unknown=unknown)
         if blocked is not None:
             trace.skipped(rung.name, *blocked[1:])
             cause = cause or blocked[0]
@@ -121,7 +121,15 @@ async def climb(
             cause, detail = cause or result.reason, detail or result.detail
     if ready.laddered:  # a guard let not even the message pass
         return refusal(trace, result.reason if isinstance(result, Failed) else Reason.UNSAFE_OUTPUT)
-    return ending(trace, Status.UNAVAILABLE, cause or Reason.MODEL_UNAVAILABLE, detail or None)
+    return _unavailable(trace, cause or Reason.MODEL_UNAVAILABLE, detail or None)
+
+
+def _unavailable(trace: Trace, reason: Reason, detail: str | None) -> Answer:
+    """No rung could answer. Where a limit of ours stood in the way, it says when it no longer does."""
+    short = trace.account.short
+    ours = short is not None and short.reason is reason
+    answer = ending(trace, Status.UNAVAILABLE, reason, detail or (short.what if ours and short is not None else None))
+    return msgspec.structs.replace(answer, retry_after=short.wait(time.time()) if ours and short is not None else None)
 
 
 def _instead(rung: ReadyRung, cause: Reason | None, evidence: Evidence, trace: Trace) -> Answer | None:

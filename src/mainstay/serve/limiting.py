@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from mainstay.core.limits import WINDOWS, Caps, Limit, Unit, Window, begins_and_
 from mainstay.core.project import ProjectLimits, Settings, TenantSpec
 from mainstay.core.units import Usd
 from mainstay.serve.ready import Ready
-from mainstay.serve.spending import Account, Purse
+from mainstay.serve.spending import Account, Purse, Room
 from mainstay.serve.surge import Surge
 
 MANY = 10_000  # callers whose limits are remembered
@@ -47,10 +47,10 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Limiting:
-    """Opens an account for each call, under the limits that `settings` and the features state."""
+    """Opens an account for each call, under the limits that `settings`, the features and the keys (`of_key`) state."""
 
-    def __init__(self, purse: Purse, settings: Settings) -> None:
-        self.purse, self._settings = purse, settings
+    def __init__(self, purse: Purse, settings: Settings, of_key: Callable[[str], TenantSpec | None] = lambda id: None) -> None:
+        self.purse, self._settings, self._of_key = purse, settings, of_key
         self.surge = Surge(purse, settings.limits)
         self._known: dict[tuple[str, str, str, str], tuple[Limit, ...]] = {}
 
@@ -102,6 +102,16 @@ class Limiting:
         surge = self.surge.limit
         return Account(self.purse, limits if surge is None else (surge, *limits), ready.feature.limits.per_call)
 
+    def narrowest(self, call: Call, ready: Ready) -> dict[Unit, Room]:
+        """Of the limits that bind a call on calls and on tokens each, the one of which least is left."""
+        found: dict[Unit, Room] = {}
+        for limit in self.account(call, ready).limits:
+            if limit.unit in ("calls", "tokens"):
+                room = self.purse.room(limit)
+                if limit.unit not in found or room.left < found[limit.unit].left:
+                    found[limit.unit] = room
+        return found
+
     def _limits(self, call: Call, ready: Ready) -> Iterator[Limit]:
         feature, tenant, settings = ready.feature.name, call.tenant, self._settings
         yield from _of_project(settings.limits)
@@ -109,7 +119,9 @@ class Limiting:
         yield from _caps(ready.feature.limits, "feature_", f"feature {_quoted(feature)}")
         yield from _caps(ready.feature.limits, "tenant_", f"tenant {_quoted(tenant)} with feature {_quoted(feature)}")
         if call.key is not None:
-            yield from _caps(settings.limits, "key_", f"key {_quoted(call.key)}")
+            own = self._of_key(call.key)
+            prefix = "key_" if own is None else ""
+            yield from _caps(settings.limits if own is None else own, prefix, f"key {_quoted(call.key)}")
 
 
 def has_money_cap(*tables: Limits | ProjectLimits | TenantSpec) -> bool:

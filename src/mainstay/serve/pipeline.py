@@ -58,13 +58,14 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
             answer, key = await _screen_and_recall(trace, parts)
         reader_sees = Restoring(trace.placeholders)  # what the caller gave, in the place of what stands for it from here on
         if answer is not None:
-            for event in reader_sees.events(_unfolded(answer), over=True):
+            for event in reader_sees.events(unfolded(answer), over=True):
                 yield event
 
         # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
         else:
             recording.begin(trace, parts)
-            flight = parts.flights.board(key, trace, lambda flight: _produce(key, flight, parts))
+            alone = trace.looping or trace.short is not None  # what is made without the rungs that cost is for nobody who may pay
+            flight = parts.flights.board(None if alone else key, trace, lambda flight: _produce(key, flight, parts))
             reader = sealing.board(flight)
             while events := await reader.more():
                 for event in reader_sees.events(events):
@@ -138,10 +139,10 @@ def _landed(reader: Reader, flight: Flight, trace: Trace) -> tuple[Answer, list[
     if shown:
         return ending(trace, Status.INTERRUPTED, reason, text=shown), []
     answer = last_resort(trace, reason)
-    return answer, _unfolded(answer)
+    return answer, unfolded(answer)
 
 
-def _unfolded(answer: Answer) -> list[Event]:
+def unfolded(answer: Answer) -> list[Event]:
     """The events that amount to an answer that is there all at once. A refusal shows nothing before its answer."""
     events: list[Event] = []
     if answer.status in (Status.REFUSED, Status.UNAVAILABLE):
@@ -205,3 +206,4 @@ class _Sealing:
             flight.paid = True
             self._trace.take_over(flight.trace)
         self._answer = recording.seal(answer, self._trace, self._parts, shared_with=shared)
+        self._parts.loops.ended(self._trace, self._answer)

@@ -128,15 +128,16 @@ class Parts(Struct, frozen=True, kw_only=True):
     """Everything with a life of its own that the steps use.
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
-    switch that a call is off by, `account` what it may spend. `ask` runs another feature for a call, on its account and in so
-    many seconds. `aligner` says how far evidence bears what is written; `busy` says of a model that more is asked of it than it
-    answers in time.
+    switch that a call is off by, `account` what it may spend, and `loops` says which calls repeat what keeps failing. `ask` runs
+    another feature for a call, on its account and in so many seconds. `aligner` says how far evidence bears what is written;
+    `busy` says of a model that more is asked of it than it answers in time.
     """
 
     spool: Spool
     cache: Cache
     unwritten: Cache
     flights: Any
+    loops: Any
     observers: tuple[Observer, ...] = ()
     complaints: Complaints = field(default_factory=Complaints)
     without_secrets: Callable[[str], str] = str

@@ -70,7 +70,12 @@ def order_of(trace: Trace, parts: Parts, unknown: Slot | None) -> Order:
 def _held(order: Order, place: int, trace: Trace, parts: Parts, unknown: Slot | None) -> bool:
     """Whether something of this moment speaks against starting at the rung at that place."""
     rung, now = trace.ready.rungs[place], time.monotonic()
-    if obstacle(rung, limit_of(order.places, place, trace), off=trace.off, short=trace.short, unknown=unknown) is not None:
+    if (
+        obstacle(
+            rung, limit_of(order.places, place, trace), off=trace.off, looping=trace.looping, short=trace.short, unknown=unknown
+        )
+        is not None
+    ):
         return True
     if any(model.breaker.open_for(now) > 0 or parts.busy(model) for model in rung.models):
         return True
@@ -134,17 +139,19 @@ def limit_of(places: Sequence[int], i: int, trace: Trace) -> float:
 
 
 def obstacle(
-    rung: ReadyRung, limit: float, *, off: bool, short: Short | None, unknown: Slot | None
+    rung: ReadyRung, limit: float, *, off: bool, looping: bool, short: Short | None, unknown: Slot | None
 ) -> tuple[Reason, str, str] | None:
     """Why this rung is not even tried now; None lets it go.
 
-    `off` says that what needs a model is switched off, `short` names the limit that the call would pass with one, and `unknown`
-    is a fact that a model would have to be told and nobody knows.
+    `off` says that what needs a model is switched off, `looping` that the same request keeps failing, `short` names the limit
+    that the call would pass with one, and `unknown` is a fact that a model would have to be told and nobody knows.
     """
     if isinstance(rung.spec, MessageRung):
         return None
     if off and rung.spec.needs_model:
         return Reason.SWITCHED_OFF, "switched_off", ""
+    if looping and rung.spec.needs_model:
+        return Reason.RETRY_LOOP, "retry_loop", "the same request has failed again and again"
     if short is not None and rung.spec.needs_model:
         return short.reason, short.reason.value, short.what
     if unknown is not None and rung.spec.needs_model:

@@ -33,6 +33,7 @@ SOON = 0.02  # seconds for which what was lacking is still lacking
 AGAIN = 0.5  # seconds for which a store that failed is left alone
 ANY = 2**62  # a cap that is none
 Amounts = Mapping[Unit, int]
+SHOWN = 1000  # counters of which the state of all processes is asked for once a second, to be shown to callers
 
 
 class Short(Struct, frozen=True):
@@ -47,6 +48,12 @@ class Short(Struct, frozen=True):
         """Why a call that needs it is not answered by a model."""
         return Reason.OVER_BUDGET if self.limit.unit == "usd" else Reason.RATE_LIMITED
 
+    def wait(self, now: float) -> float | None:
+        """Seconds until the limit may no longer stand in the way; None where waiting does not help, or nobody knows."""
+        if self.ends is not None:
+            return max(0.0, self.ends - now)
+        return 1.0 if self.limit.unit == "at_once" and not self.trouble else None
+
     @property
     def what(self) -> str:
         """For people."""
@@ -55,20 +62,42 @@ class Short(Struct, frozen=True):
         return f"{self.limit.said} would be passed: {self.limit.shown(self.limit.most)}"
 
 
+class Room(Struct, frozen=True):
+    """What is left of a limit, and when its window ends."""
+
+    limit: Limit
+    left: int
+    ends: int | None
+
+
 class Slice:
     """What this process has of one counter: `free` may be held, and is negative where more was used than was held.
 
     `holds` are those of it that are not settled, `lately` was used since the purse was last tended and `pace` in a usual second.
     What was lacking at the last try, `lacked`, is lacking until `until` (`time.monotonic()`). `scarce` says that nothing was to
     be had ahead of the need, `retired` that nothing of it may be held any more, because its cap was lowered, and `filling` that
-    more is being borrowed.
+    more is being borrowed. `known` is what all processes together have taken, as far as this one knows.
     """
 
-    __slots__ = ("counter", "ends", "filling", "free", "holds", "lacked", "lately", "limit", "pace", "retired", "scarce", "until")
+    __slots__ = (
+        "counter",
+        "ends",
+        "filling",
+        "free",
+        "holds",
+        "known",
+        "lacked",
+        "lately",
+        "limit",
+        "pace",
+        "retired",
+        "scarce",
+        "until",
+    )
 
     def __init__(self, counter: str, limit: Limit, ends: int | None) -> None:
         self.counter, self.limit, self.ends = counter, limit, ends
-        self.free = self.holds = self.lately = self.pace = self.lacked = 0
+        self.free = self.holds = self.known = self.lately = self.pace = self.lacked = 0
         self.until = 0.0
         self.scarce = self.retired = self.filling = False
 
@@ -165,6 +194,7 @@ class Purse:
                     return self._short(taken, missing)
                 for (slice, need), amount in zip(missing, taken, strict=True):
                     slice.free += amount - need
+                    slice.known += amount
                     slice.scarce = amount == need
                 for slice, amount in wanted:
                     slice.hold(amount)
@@ -203,11 +233,27 @@ class Purse:
                     elif not (slice.free or slice.holds) and (slice.retired or not slice.pace):
                         del self._slices[name]
             self._return(back)
+            self._look()
             with self._reaching(mends=False):
                 self._counters.tend()
             if self.trouble:
                 with self._reaching():
                     self._counters.take([])
+
+    def _look(self) -> None:
+        """Ask what all processes have taken of what is in use, to tell callers. Blocking."""
+        with self._using:
+            used = [slice for slice in self._slices.values() if slice.pace and slice.ends is not None][:SHOWN]
+        taken = self.taken([slice.counter for slice in used]) if used else None
+        for slice, amount in zip(used, taken or (), strict=taken is not None):
+            slice.known = amount
+
+    def room(self, limit: Limit) -> Room:
+        """What is left of a limit, as far as this process knows: by its own counting, and by that of all a second ago."""
+        ends = None if limit.window is None else self._window(limit.window)[1]
+        slice = self._slices.get(self._counter(limit))
+        used = 0 if slice is None else slice.known - slice.free
+        return Room(limit, max(0, min(limit.most, limit.most - used)), ends)
 
     def close(self) -> None:
         """Give back everything that is not held. What is settled later stays spent at its worst case."""
@@ -254,6 +300,7 @@ class Purse:
             with self._using:
                 for slice, amount in zip(low, given if isinstance(given, tuple) else [0] * len(low), strict=True):
                     slice.free += amount
+                    slice.known += amount
                     slice.filling, slice.scarce = False, not amount
 
     def _return(self, back: Mapping[Slice, int]) -> None:
@@ -346,9 +393,11 @@ class Purse:
                     self._asking.submit(self._refill, low)
             return Held(of)
 
+    def _counter(self, limit: Limit) -> str:
+        return f"{limit.counter}|{0 if limit.window is None else self._window(limit.window)[0]}"
+
     def _slice(self, limit: Limit) -> Slice:
-        begin, ends = self._window(limit.window) if limit.window is not None else (0, None)
-        counter = f"{limit.counter}|{begin}"
+        counter, ends = self._counter(limit), None if limit.window is None else self._window(limit.window)[1]
         slice = self._slices.get(counter)
         if slice is None:
             slice = self._slices[counter] = Slice(counter, limit, ends)
@@ -384,13 +433,17 @@ def _gone(slice: Slice) -> int | None:
 
 
 class Account:
-    """What one call may spend, with everything that is asked for it: under its limits, and `per_call` nano-dollars in all."""
+    """What one call may spend, with everything that is asked for it: under its limits, and `per_call` nano-dollars in all.
 
-    __slots__ = ("_held", "_purse", "_spent", "limits", "per_call")
+    `short` is the limit that stood in its way last.
+    """
+
+    __slots__ = ("_held", "_purse", "_spent", "limits", "per_call", "short")
 
     def __init__(self, purse: Purse | None = None, limits: Sequence[Limit] = (), per_call: Usd | None = None) -> None:
         self._purse, self.limits, self.per_call = purse, tuple(limits), per_call
         self._held: Held | None = None
+        self.short: Short | None = None
         self._spent = 0  # nano-dollars, what is held included
 
     @property
@@ -414,6 +467,7 @@ class Account:
         if self._purse is not None and counted and self._held is None:
             held = await self._purse.hold(self.limits, {"calls": 1, "at_once": 1})
             if isinstance(held, Short):
+                self.short = held
                 return held
             self._held = held
         return None
@@ -428,7 +482,8 @@ class Account:
         """Hold the worst case of one attempt."""
         if self.per_call is not None and self._spent + cost > self.per_call:
             limit = Limit(counter="", unit="usd", window=None, most=self.per_call, said="per_call")
-            return Short(limit, None)
+            self.short = Short(limit, None)
+            return self.short
         self._spent += cost
         held: Held | Short = Held([])
         if self._purse is not None and self.limits:
@@ -439,6 +494,7 @@ class Account:
                 raise
         if isinstance(held, Short):
             self._spent -= cost
+            self.short = held
             return held
         return Reserved(self, held, cost)
 

@@ -59,7 +59,8 @@ class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
-    guard has raised them. `account` is what it may spend, and `short` the limit for which it may ask no model. `next` is what a
+    guard has raised them. `account` is what it may spend, and `short` the limit for which it may ask no model, which it may not
+    either where it is `looping`: the same request has failed too often. `next` is what a
     guard tells the user to do instead.
     """
 
@@ -77,6 +78,7 @@ class Trace:
         "guards",
         "high",
         "lend",
+        "looping",
         "next",
         "off",
         "on_disk",
@@ -107,7 +109,7 @@ class Trace:
         self.provider_s = 0.0
         self.first_word: float | None = None
         self.begun: Begun | None = None
-        self.on_disk = self.off = False
+        self.on_disk = self.off = self.looping = False
         self.short: Short | None = None
         self.high = feature.stakes == "high"
         self.next: str | dict[str, str] = ""
@@ -121,7 +123,7 @@ class Trace:
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend, self.account)
-        fork.short = self.short
+        fork.short, fork.looping = self.short, self.looping
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork

@@ -1,4 +1,4 @@
-"""`mainstay audit`: every change of what is served, and whether the chain of them is whole."""
+"""`mainstay audit`: every change of what is served and of who may ask, and whether the chain of them is whole."""
 
 from __future__ import annotations
 
@@ -108,4 +108,8 @@ def _short(name: str, value: Any) -> str:
         return str(value)[:12]
     if name in ("until", "expires"):
         return date(value)
+    if isinstance(value, dict):
+        return ", ".join([f"{cap} {_short(cap, caps)}" for cap, caps in value.items()])
+    if isinstance(value, list | tuple):
+        return " and ".join(map(str, value))
     return f"{value:.0%}" if name == "share" else str(value)

@@ -18,6 +18,7 @@ from mainstay.doors.cli.drill import drill
 from mainstay.doors.cli.eval import eval
 from mainstay.doors.cli.index import index
 from mainstay.doors.cli.init import init
+from mainstay.doors.cli.keys import keys
 from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.limits import limits
 from mainstay.doors.cli.recheck import recheck
@@ -53,7 +54,7 @@ def main() -> None:
 
 COMMANDS = (
     *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, recheck, learn),
-    *(records, limits, audit, doctor),
+    *(records, limits, keys, audit, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)

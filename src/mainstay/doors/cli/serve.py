@@ -64,7 +64,7 @@ def _serve(app: Mainstay, host: str, port: int, *, dev: bool) -> None:
 
     def ready(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
-        click.echo(_banner(app, f"http://{shown}:{port}", dev=dev, locked=bool(key)))
+        click.echo(_banner(app, f"http://{shown}:{port}", dev=dev, locked=bool(key) or app.locked))
 
     try:
         server.run(app, host=host, port=port, key=key, dev=dev, ready=ready)

@@ -12,7 +12,7 @@ answered is in the record.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -24,14 +24,17 @@ from mainstay.core.call import Call, Turn
 from mainstay.core.errors import BadRequest, nearest
 from mainstay.core.model import Message, TextPart
 from mainstay.core.reasons import Reason, Status
-from mainstay.doors.http import statuses
+from mainstay.doors.http import keys, rates, statuses
 from mainstay.doors.http.features import headers_of, last
 from mainstay.doors.http.listener import Listener
+from mainstay.doors.http.repeats import answering
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request, error_body
 from mainstay.serve.ready import Ready
 from mainstay.wire import sse
 from mainstay.wire.openai_requests import ChatRequest, read_request
 from mainstay.wire.openai_responses import StreamWriter, write_response
+
+More = Callable[[], Headers]  # what is known of limits when the head is sent
 
 # Fields whose part of the response would be lost on the way back, so they are refused instead; what stands for "off" may stay.
 _LOST = ("logprobs", "top_logprobs", "functions", "function_call", "audio", "modalities", "web_search_options")
@@ -58,16 +61,25 @@ async def complete(app: Mainstay, request: Request, limit: int, stalled: float) 
     try:
         asked = read_request(body)
         _refuse_lost(asked)
+        keys.check_use(request, asked.model, model=asked.model in app.features.plain, param="model")
         call, ignored = _call(app, asked)
     except BadRequest as error:
         raise HttpError(400, error.what, code="invalid_request", param=error.param) from None
-    headers: Headers = [(b"x-mainstay-ignored", ", ".join(ignored).encode())] if ignored else []
+    call = msgspec.structs.replace(call, tenant=keys.tenant_of(request, None), key=keys.key_id(request))
+    call = rates.with_sdk(call, request, shows_early=call.stream and app.release_of(call).feature.shows_early)
+    own: Headers = [(b"x-mainstay-ignored", ", ".join(ignored).encode())] if ignored else []
+
+    def headers() -> Headers:
+        return [*own, *rates.of_limits(app, call)]
+
     with Listener(request, stalled=stalled) as listener:
-        async with aclosing(app.serve(call)) as events:
+        call, events, replayed = await answering(app, request, call, body)
+        own += replayed
+        async with aclosing(events):
             if asked.stream:
                 await _stream(events, request, listener, asked, call, headers)
             else:
-                await _whole(await last(events), request, asked, headers)
+                await _whole(await last(events), request, asked, headers())
 
 
 def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
@@ -166,7 +178,7 @@ async def _whole(answer: Answer, request: Request, asked: ChatRequest, headers: 
         body = write_response(_as_text(answer), model=asked.model, created=int(time.time()))
     else:
         body = _error(answer, status)
-        headers = headers if FINAL in headers else [*headers, FINAL]
+        headers = headers if FINAL in headers or answer.retry_after is not None else [*headers, FINAL]
     await request.respond(status, body, headers)
 
 
@@ -184,7 +196,7 @@ def _error(answer: Answer, status: int) -> bytes:
 
 
 async def _stream(
-    events: AsyncGenerator[Event, None], request: Request, listener: Listener, asked: ChatRequest, call: Call, headers: Headers
+    events: AsyncGenerator[Event, None], request: Request, listener: Listener, asked: ChatRequest, call: Call, headers: More
 ) -> None:
     """The head waits for the first word, so that what fails before it is still an HTTP error."""
     writer = StreamWriter(call.id, model=asked.model, created=int(time.time()))
@@ -195,7 +207,7 @@ async def _stream(
         data = _chunk(event, writer)
         if data:
             if not request.started:
-                await request.start([(b"x-request-id", call.id.encode()), *headers])
+                await request.start([(b"x-request-id", call.id.encode()), *headers()])
             await listener.write(data)
 
 
@@ -208,14 +220,14 @@ def _chunk(event: Event, writer: StreamWriter) -> bytes:
 
 
 async def _end(
-    answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: Headers
+    answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: More
 ) -> None:
     status = statuses.of_completion(answer)
     if not request.started:
         if status != 200:
-            await _whole(answer, request, asked, headers)
+            await _whole(answer, request, asked, headers())
             return
-        await request.start([*headers_of(answer), *headers])
+        await request.start([*headers_of(answer), *headers()])
     pieces = writer.refusal(answer.text) if answer.status is Status.REFUSED else b""
     if status != 200:
         pieces += sse.event(_error(answer, status))
@@ -225,8 +237,9 @@ async def _end(
 
 async def list_models(app: Mainstay, request: Request, id: str | None = None) -> None:
     """`GET /v1/models` and `/v1/models/{id}`: features first, then models."""
-    names = [*app.features.ready, *app.features.plain]
-    owners = {**dict.fromkeys(app.features.plain, "model"), **dict.fromkeys(app.features.ready, "feature")}
+    features, plain = keys.usable(request, app.features.ready), keys.usable(request, app.features.plain, model=True)
+    names = [*features, *plain]
+    owners = {**dict.fromkeys(plain, "model"), **dict.fromkeys(features, "feature")}
     models = [{"id": name, "object": "model", "created": 0, "owned_by": f"mainstay:{owners[name]}"} for name in names]
     if id is None:
         await request.respond(200, msgspec.json.encode({"object": "list", "data": models}), [JSON])

@@ -14,7 +14,7 @@ import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.core.errors import StoreError
-from mainstay.doors.http import admin, chat, features, openapi, passages
+from mainstay.doors.http import admin, admin_keys, chat, features, keys, openapi, passages
 from mainstay.doors.http.wire import CLOSE, JSON, Gone, HttpError, Receive, Request, Scope, Send
 
 log = logging.getLogger("mainstay.http")
@@ -24,9 +24,9 @@ OPEN = ("/healthz", "/readyz")  # no key, and answered to the end
 class HttpDoor:
     """An ASGI application around a `Mainstay`.
 
-    Without a key (`MAINSTAY_API_KEY`, or `key`) only clients on loopback are served. `/admin` has a key of its own
-    (`MAINSTAY_ADMIN_KEY`, or `admin_key`). While it is `draining`, `/readyz` says no,
-    running calls finish, and new ones are told to ask elsewhere.
+    Without a key (`MAINSTAY_API_KEY`, `key`, or those of `mainstay keys`) only clients on loopback are served. `/admin` has a
+    key of its own (`MAINSTAY_ADMIN_KEY`, or `admin_key`), or takes one with the role `admin`. While it is `draining`, `/readyz`
+    says no, running calls finish, and new ones are told to ask elsewhere.
     """
 
     def __init__(self, app: Mainstay, *, key: str | None = None, admin_key: str | None = None) -> None:
@@ -82,18 +82,17 @@ class HttpDoor:
         """Is this client served at all, and now? Raises `HttpError`."""
         if request.path in OPEN:
             return
-        admin = request.path.startswith("/admin/")
-        key, name = (self._admin_key, "MAINSTAY_ADMIN_KEY") if admin else (self._key, "MAINSTAY_API_KEY")
-        if key is None:
+        right, given = keys.right_to(request), keys.sent_with(request)
+        admin = right == "change"
+        own, name = (self._admin_key, "MAINSTAY_ADMIN_KEY") if admin else (self._key, "MAINSTAY_API_KEY")
+        key = request.key = keys.opened(given, self._app.keys)
+        if key is not None:
+            keys.check_right(key, right)
+        elif own is None and not self._app.locked:
             if self._key is not None or not is_loopback((request.scope.get("client") or ("",))[0]):
                 raise HttpError(403, f"without a key only loopback is served; set {name}", code="key_required")
-        elif not _has_key(request, key):
-            raise HttpError(
-                401,
-                "the key is missing or wrong; send `authorization: Bearer …`",
-                code="invalid_api_key",
-                headers=[(b"www-authenticate", b"Bearer")],
-            )
+        elif own is None or not any(hmac.compare_digest(_digest(secret), own) for secret in given):
+            raise keys.unauthorized("the key is missing or wrong")
         if self.draining:
             raise _draining("the server is stopping")
 
@@ -122,6 +121,11 @@ class HttpDoor:
             await chat.list_models(self._app, request, rest)
         elif path.startswith("/admin/features/"):
             await self._admin(request, path.removeprefix("/admin/features/"))
+        elif path == "/admin/keys" and request.method == "POST":
+            await admin_keys.create(self._app, request, server.max_body)
+        elif path.startswith("/admin/keys/") and "/" not in (id := path.removeprefix("/admin/keys/")):
+            _only(request, "DELETE")
+            await admin_keys.revoke(self._app, request, id)
         else:
             await self._fixed(request)
 
@@ -153,6 +157,9 @@ class HttpDoor:
     async def _models(self, request: Request) -> None:
         await chat.list_models(self._app, request)
 
+    async def _keys(self, request: Request) -> None:
+        await admin_keys.read(self._app, request)
+
     async def _healthz(self, request: Request) -> None:
         await request.respond(200, b'{"status":"ok"}', [JSON])
 
@@ -165,10 +172,16 @@ class HttpDoor:
         await request.respond(200, self._app.metrics(), [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
 
     async def _openapi(self, request: Request) -> None:
-        await request.respond(200, openapi.document(self._app, locked=self._key is not None), [JSON])
+        await request.respond(
+            200, openapi.document(self._app, request.key, locked=self._key is not None or self._app.locked), [JSON]
+        )
 
     async def _index(self, request: Request) -> None:
-        body = {"name": "mainstay", "features": sorted(self._app.features.ready), "documentation": "/openapi.json"}
+        body = {
+            "name": "mainstay",
+            "features": sorted(keys.usable(request, self._app.features.ready)),
+            "documentation": "/openapi.json",
+        }
         await request.respond(200, msgspec.json.encode(body), [JSON])
 
 
@@ -176,6 +189,7 @@ _FIXED: dict[str, Callable[[HttpDoor, Request], Awaitable[None]]] = {
     "/": HttpDoor._index,
     "/v1/features": HttpDoor._features,
     "/v1/models": HttpDoor._models,
+    "/admin/keys": HttpDoor._keys,
     "/healthz": HttpDoor._healthz,
     "/readyz": HttpDoor._readyz,
     "/metrics": HttpDoor._metrics,
@@ -196,16 +210,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _key(variable: str, given: str | None) -> bytes | None:
-    """The digest of a key that was given, or that the environment holds; None where there is none."""
+    """The digest of the operator's key that was given, or that the environment holds; None where there is none."""
     secret = (os.environ.get(variable, "") if given is None else given).strip()
     return _digest(secret.encode()) if secret else None
-
-
-def _has_key(request: Request, key: bytes) -> bool:
-    """Whether the key came, in either of the ways that SDKs have. Digests are compared, so that time tells nothing."""
-    scheme, _, bearer = request.headers.get(b"authorization", b"").strip().partition(b" ")
-    given = [bearer.strip() if scheme.lower() == b"bearer" else b"", request.headers.get(b"x-api-key", b"").strip()]
-    return any(hmac.compare_digest(_digest(secret), key) for secret in given)
 
 
 def _digest(secret: bytes) -> bytes:

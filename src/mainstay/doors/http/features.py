@@ -15,12 +15,12 @@ from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Event, name_of
 from mainstay.core.call import Call, Turn
 from mainstay.core.errors import NotFound, NotReleased
-from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
-from mainstay.doors.http import statuses
+from mainstay.doors.http import keys, rates, statuses
 from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.passages import linked
-from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request
+from mainstay.doors.http.repeats import answering
+from mainstay.doors.http.wire import JSON, Headers, HttpError, Request
 from mainstay.wire import sse
 
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -38,7 +38,9 @@ class FeatureRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream: Annotated[bool, Meta(description="Answer as server-sent events.")] = False
     progress: Annotated[bool, Meta(description="With `stream`: `step` events too.")] = False
     deadline: Annotated[Seconds | None, Meta(description='Shorten the feature\'s deadline: "2s".')] = None
-    tenant: Annotated[Short, Meta(description="Whose budget, cache and records this belongs to.")] = "default"
+    tenant: Annotated[
+        Short | None, Meta(description="Whose budget, cache and records this belongs to; by default the key's tenant.")
+    ] = None
     user: Annotated[Short | None, Meta(description="Who asks, as the application names them.")] = None
     roles: Annotated[tuple[Short, ...], Meta(description="What the user may see, as sources name it: `staff`, `editor`, …")] = ()
     session: Annotated[Short | None, Meta(description="The conversation that this belongs to.")] = None
@@ -54,17 +56,17 @@ class ScoreRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     who: Annotated[Short, Meta(description="Who says so.")] = "user"
 
 
-def _hook(kind: Any, value: Any) -> Any:
-    """Durations with their unit; none at all is nobody's wish."""
+def read_seconds(kind: Any, value: Any) -> Any:
+    """For a decoder: durations with their unit; none at all is nobody's wish."""
     if kind is not Seconds:
         return value
     seconds = Seconds.parse(value)
     if not seconds:
-        raise ValueError("a deadline has to be longer than nothing")
+        raise ValueError("it has to be longer than nothing")
     return seconds
 
 
-_request = msgspec.json.Decoder(FeatureRequest, dec_hook=_hook)
+_request = msgspec.json.Decoder(FeatureRequest, dec_hook=read_seconds)
 _score = msgspec.json.Decoder(ScoreRequest)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 ANSWER_ID = "^(?:chatcmpl-)?(a[0-9a-f]{27})$"
@@ -89,13 +91,12 @@ def headers_of(answer: Answer) -> Headers:
     headers = [(b"x-request-id", answer.id.encode()), (b"x-mainstay-status", answer.status.encode())]
     if answer.reason is not None:
         headers.append((b"x-mainstay-reason", answer.reason.encode()))
-    if answer.status in (Status.REFUSED, Status.UNAVAILABLE):
-        headers.append(FINAL)
-    return headers
+    return [*headers, *rates.of_ending(answer)]
 
 
 async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled: float) -> None:
     """`POST /v1/features/{feature}`"""
+    keys.check_use(request, feature, model=False, param="feature")
     body = await request.body(limit=limit)
     asked: FeatureRequest = decoded(_request, body, example='{"input": {"question": "…"}}')
     call = Call(
@@ -103,7 +104,8 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         feature=feature,
         input=asked.input,
         history=asked.history,
-        tenant=asked.tenant,
+        tenant=keys.tenant_of(request, asked.tenant),
+        key=keys.key_id(request),
         user=asked.user,
         roles=asked.roles,
         session=asked.session,
@@ -113,19 +115,23 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         progress=asked.progress,
     )
     try:
-        events = app.serve(call)
+        ready = app.release_of(call)
+        call = rates.with_sdk(call, request, shows_early=call.stream and ready.feature.shows_early)
     except NotReleased as error:
         raise HttpError(503, f"{error.what}; {error.next}", code="not_released", final=False) from None
     except NotFound as error:
         raise HttpError(404, error.what, code="unknown_feature") from None
     with Listener(request, stalled=stalled) as listener:
+        call, events, headers = await answering(app, request, call, body)
         async with aclosing(events):
             if asked.stream:
-                await _stream(events, request, listener, call)
+                await _stream(events, request, listener, call, [*headers, *rates.of_limits(app, call)])
             else:
                 answer = await last(events)
-                body = _encode(linked(answer, request, call))
-                await request.respond(statuses.of_feature(answer), body, [JSON, *headers_of(answer)])
+                shown = _encode(linked(answer, request, call))
+                await request.respond(
+                    statuses.of_feature(answer), shown, [JSON, *headers_of(answer), *headers, *rates.of_limits(app, call)]
+                )
 
 
 async def last(events: AsyncGenerator[Event, None]) -> Answer:
@@ -136,8 +142,10 @@ async def last(events: AsyncGenerator[Event, None]) -> Answer:
     return answer
 
 
-async def _stream(events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call) -> None:
-    await request.start([(b"x-request-id", call.id.encode())])
+async def _stream(
+    events: AsyncGenerator[Event, None], request: Request, listener: Listener, call: Call, headers: Headers
+) -> None:
+    await request.start([(b"x-request-id", call.id.encode()), *headers])
     async for event in events:
         await listener.write(sse.event(_encode(linked(event, request, call)), name_of(event)))
     await request.write(b"", more=False)
@@ -154,9 +162,14 @@ def _answer_id(id: str) -> str:
 async def read_answer(app: Mainstay, request: Request, id: str) -> None:
     """`GET /v1/answers/{id}`: 200 whatever its status, 404 until the call has ended."""
     record = await app.record(_answer_id(id))
-    if record is None:
-        raise HttpError(404, f'there is no answer "{id}"; a call has one when it has ended', code="unknown_answer")
+    if record is None or not keys.reads(request, record.begun.call):
+        raise _unknown(id)
     await request.respond(200, _encode(linked(record.outcome.answer, request, record.begun.call)), [JSON])
+
+
+def _unknown(id: str) -> HttpError:
+    """The same for an answer that is not there as for one that is not the key's to see."""
+    return HttpError(404, f'there is no answer "{id}"; a call has one when it has ended', code="unknown_answer")
 
 
 async def score(app: Mainstay, request: Request, id: str, limit: int) -> None:
@@ -166,6 +179,8 @@ async def score(app: Mainstay, request: Request, id: str, limit: int) -> None:
     unless both carry the same `Idempotency-Key`.
     """
     record = _answer_id(id)
+    if request.key is not None and (found := await app.record(record)) is not None and not keys.reads(request, found.begun.call):
+        raise _unknown(id)
     said: ScoreRequest = decoded(_score, await request.body(limit=limit), example='{"name": "thumb", "value": 1}')
     once = request.headers.get(b"idempotency-key")
     key = None if once is None else blake2b(once, key=record.encode(), digest_size=16).hexdigest()
@@ -186,5 +201,6 @@ async def list_features(app: Mainstay, request: Request) -> None:
             "rungs": [rung.name for rung in ready.rungs],
         }
         for name, ready in app.features.ready.items()
+        if request.key is None or request.key.uses(name)
     ]
     await request.respond(200, _encode({"data": data}), [JSON])

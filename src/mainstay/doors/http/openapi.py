@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
 from mainstay.core.answer import EVENT_NAMES, Answer, Cited, Data, Retract, Started, Step, Text
+from mainstay.core.keys import Key
 from mainstay.doors.http.admin import RollbackRequest, SwitchRequest
+from mainstay.doors.http.admin_keys import KeyRequest
 from mainstay.doors.http.features import ANSWER_ID, FeatureRequest, ScoreRequest
 from mainstay.doors.http.passages import ShownPassage
 from mainstay.spec.schemas import components
@@ -23,26 +25,43 @@ _OBJECT_OR_NULL: dict[str, Any] = {"type": ["object", "null"]}
 _INTEGER: dict[str, Any] = {"type": "integer"}
 
 
-def document(app: Mainstay, *, locked: bool) -> bytes:
-    """The document, with the features and models of this project as the known names. `locked` says that a key is needed."""
+class _Names(NamedTuple):
+    """What whoever asks may use."""
+
+    features: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+def document(app: Mainstay, key: Key | None, *, locked: bool) -> bytes:
+    """The document, with the features and models that the key may use as the known names. `locked` says that a key is needed."""
+    names = _Names(
+        tuple([name for name in app.features.ready if key is None or key.uses(name)]),
+        tuple([name for name in app.features.plain if key is None or key.uses(name, model=True)]),
+    )
     readers = {"messages": MESSAGES, **READERS}
     types = [
         FeatureRequest,
         ScoreRequest,
         SwitchRequest,
         RollbackRequest,
+        KeyRequest,
         ShownPassage,
         *_EVENTS,
         *(reader.type for reader in readers.values()),
     ]
-    (asked, scored, switched, rolled, shown, *others), shared = components(types, template=_TEMPLATE)
+    (asked, scored, switched, rolled, wanted, shown, *others), shared = components(types, template=_TEMPLATE)
     shared |= _schemas()
     shared["WireMessage"]["properties"]["prefix"] = {"enum": [False, None]}
-    shared["ChatRequest"] = _chat(app, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
+    shared["ChatRequest"] = _chat(names, dict(zip(readers, others[len(_EVENTS) :], strict=True)))
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "Mainstay", "version": VERSION, "description": _DESCRIPTION},
-        "paths": _own(app, asked, scored) | _sources(app, shown) | _openai(app) | _operators() | _admin(app, switched, rolled),
+        "paths": _own(names, asked, scored)
+        | _sources(app, shown)
+        | _openai(names)
+        | _operators()
+        | _admin(app, key, switched, rolled)
+        | _keys(wanted),
         "components": {
             "schemas": shared,
             "securitySchemes": {
@@ -62,9 +81,9 @@ _DESCRIPTION = (
 )
 
 
-def _own(app: Mainstay, asked: Any, scored: Any) -> dict[str, Any]:
+def _own(names: _Names, asked: Any, scored: Any) -> dict[str, Any]:
     """Mainstay's own shapes."""
-    feature = _path("feature", _one_of(app.features.ready))
+    feature = _path("feature", _one_of(names.features))
     answer_id = _path("id", {"type": "string", "pattern": ANSWER_ID})
     events = _event(list(EVENT_NAMES), {"anyOf": [_ref(event.__name__) for event in _EVENTS]})
     answer = {
@@ -127,9 +146,9 @@ def _event(names: list[str], data: dict[str, Any]) -> dict[str, Any]:
     return {"schema": event}
 
 
-def _openai(app: Mainstay) -> dict[str, Any]:
+def _openai(names: _Names) -> dict[str, Any]:
     """OpenAI's shapes."""
-    model = _path("id", _one_of([*app.features.ready, *app.features.plain]))
+    model = _path("id", _one_of([*names.features, *names.models]))
     completion = {
         "description": "A completion, or with `stream` its chunks",
         "headers": {"x-mainstay-ignored": {"schema": _STRING, "description": "The settings that the feature did not look at."}},
@@ -160,9 +179,10 @@ def _operators() -> dict[str, Any]:
     }
 
 
-def _admin(app: Mainstay, switched: Any, rolled: Any) -> dict[str, Any]:
+def _admin(app: Mainstay, key: Key | None, switched: Any, rolled: Any) -> dict[str, Any]:
     """What is served, and taking it back."""
-    names = [*app.features.ready, *app.features.missing, *app.features.plain]
+    every = [*app.features.ready, *app.features.missing, *app.features.plain]
+    names = [name for name in every if key is None or key.uses(name) or key.uses(name, model=True)]
     feature, standing = _path("feature", _one_of(names)), _json(_ref("Standing"))
     nothing = {"409": _json(_ref("Error"), "There is nothing to go back to")}
     path = "/admin/features/{feature}"
@@ -174,6 +194,19 @@ def _admin(app: Mainstay, switched: Any, rolled: Any) -> dict[str, Any]:
         f"{path}/rollback": {
             "post": _operation("Go back to the release before", standing, parameters=[feature], body=rolled, more=nothing)
         },
+    }
+
+
+def _keys(wanted: Any) -> dict[str, Any]:
+    """The keys of callers."""
+    made = _json(_ref("MadeKey"), "With the whole key, which is given once")
+    revoked = _json(_object(id=_STRING, revoked={"const": True}))
+    return {
+        "/admin/keys": {
+            "get": _operation("List the keys that were not revoked", _json(_object(data=_list_of("ShownKey")))),
+            "post": _operation("Make a key", made, body=wanted, success="201"),
+        },
+        "/admin/keys/{id}": {"delete": _operation("Revoke a key", revoked, parameters=[_path("id", dict(_STRING))])},
     }
 
 
@@ -190,7 +223,11 @@ def _operation(
     """One operation: what it answers, and the door's own refusals, which are the same everywhere. `open` needs no key."""
     refusals = {"405": "Another method"}
     if not open:
-        refusals |= {"401": "The key is missing or wrong", "403": "Not from loopback, and there is no key", "503": "Not now"}
+        refusals |= {
+            "401": "The key is missing or wrong",
+            "403": "Not from loopback, and there is no key; or the key does not open this",
+            "503": "Not now",
+        }
     if body is not None:
         refusals |= {"400": "Malformed", "413": "Too large", "415": "Not JSON"}
     if parameters or body is not None:
@@ -218,9 +255,9 @@ def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _chat(app: Mainstay, fields: dict[str, Any]) -> dict[str, Any]:
+def _chat(names: _Names, fields: dict[str, Any]) -> dict[str, Any]:
     """The chat request: the fields that have a word here; others go to a model as they are, and are refused by a feature."""
-    fields["model"] = _one_of([*app.features.ready, *app.features.plain]) | {"description": "A feature, or a configured model."}
+    fields["model"] = _one_of([*names.features, *names.models]) | {"description": "A feature, or a configured model."}
     fields["messages"] |= {"minItems": 1}
     for name in ("max_tokens", "max_completion_tokens"):
         fields[name] = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}
@@ -238,6 +275,24 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 def _list_of(name: str) -> dict[str, Any]:
     return {"type": "array", "items": _ref(name)}
+
+
+def _key(**more: Any) -> dict[str, Any]:
+    """A key without its digest."""
+    texts = {"type": "array", "items": _STRING}
+    expires = {"type": ["number", "null"], "description": "Seconds since 1970."}
+    limits = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": ["string", "integer"]}}}
+    return _object(
+        id=_STRING,
+        tenant=_STRING,
+        roles=texts,
+        features=texts,
+        models=texts,
+        expires=expires,
+        limits=limits,
+        name=_STRING,
+        **more,
+    )
 
 
 def _schemas() -> dict[str, Any]:
@@ -289,6 +344,8 @@ def _schemas() -> dict[str, Any]:
             off={"type": "array", "items": {"type": "object"}},
             head=_STRING,
         ),
+        "ShownKey": _key(),
+        "MadeKey": _key(key=_STRING),
         "Health": _object(status={"const": "ok"}),
         "Readiness": _object(status={"enum": ["ready", "not ready"]}, trouble=text_or_null),
     }

@@ -25,6 +25,7 @@ from mainstay.core.answer import Answer, Citation, Cited, Event
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError, StoreError, nearest
 from mainstay.core.evidence import Passage, Viewer
+from mainstay.doors.http import keys
 from mainstay.doors.http.wire import JSON, Headers, HttpError, Request
 
 AROUND = 4  # passages of the document that are shown before it, and behind
@@ -108,7 +109,7 @@ def _viewer(request: Request) -> Viewer:
         if not all(0 < len(value) <= 200 for value in values) or (name == "tenant" and len(values) > 1):
             what = "one name" if name == "tenant" else "names"
             raise HttpError(400, f"`{name}` takes {what} of at most 200 characters", code="invalid_request", param=name)
-    return Viewer(tenant=asked.get("tenant", ["default"])[0], roles=tuple(asked.get("roles", ())))
+    return Viewer(tenant=keys.tenant_of(request, asked.get("tenant", [None])[0]), roles=tuple(asked.get("roles", ())))
 
 
 def _wants_page(request: Request) -> bool:

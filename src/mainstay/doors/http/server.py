@@ -113,9 +113,11 @@ def run(
     Raises `ConfigError` for an address beyond loopback without a key, and `OSError` for one that cannot be bound.
     """
     try:
-        if not key and not is_loopback(host):
+        if not key and not is_loopback(host) and not any(not known.expired(time.time()) for known in app.keys.values()):
             raise ConfigError(
-                f"without a key only loopback is served, not {host}", where="server.host", next="export MAINSTAY_API_KEY=…"
+                f"without a key only loopback is served, not {host}",
+                where="server.host",
+                next="export MAINSTAY_API_KEY=…, or mainstay keys create --tenant …",
             )
         listening = _bound(host, port)
     except (ConfigError, OSError):

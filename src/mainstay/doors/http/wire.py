@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from mainstay.core.keys import Key
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -70,11 +72,11 @@ class Gone(Exception):
 
 
 class Request:
-    """One HTTP request. `path` is below the place where the door is mounted."""
+    """One HTTP request. `path` is below the place where the door is mounted; `key` is that of a tenant, if it came with one."""
 
     LINGER = 1.0  # seconds in which what is left of a body that is too large is read and thrown away
 
-    __slots__ = ("_read", "_receive", "_send", "headers", "method", "path", "scope", "started")
+    __slots__ = ("_read", "_receive", "_send", "headers", "key", "method", "path", "scope", "started")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
@@ -84,6 +86,7 @@ class Request:
         if mount and self.path.startswith(mount.rstrip("/") + "/"):  # some parents leave their prefix in the path, some do not
             self.path = self.path[len(mount.rstrip("/")) :]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.key: Key | None = None
         self.started = self._read = False
 
     async def body(self, *, limit: int) -> bytes:
