@@ -20,7 +20,7 @@ import msgspec
 
 from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
-from mainstay.core.call import Call, Origin, Turn
+from mainstay.core.call import Call, Origin, Priority, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.project import Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
@@ -41,6 +41,7 @@ from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.flights import Flights
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import Limiting
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
@@ -60,6 +61,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "input": 'a mapping, or keywords: question="…"',
     "history": 'history=[{"role": "user", "text": "…"}]',
     "deadline": "deadline=2.0, in seconds",
+    "priority": 'priority="batch"',
     "origin": 'origin="user"',
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
@@ -98,6 +100,7 @@ class Mainstay:
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
         self._counters = SqliteCounters(self.state / "counters.db")
+        self._lanes = Lanes(settings.server.at_once, lambda: self.loader.weights)
         self._limiting = Limiting(Purse(self._counters), settings)
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
@@ -111,6 +114,7 @@ class Mainstay:
             off=self._off,
             ask=self._ask,
             account=self._limiting.account,
+            lanes=self._lanes,
             aligner=shared(),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
@@ -141,7 +145,7 @@ class Mainstay:
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
         `{"role": "user", "text": "…"}`), `tenant`, `user`, `roles`, `session`, `locale`, `deadline` (seconds; it can only shorten
-        the feature's), `origin`, and `progress` for `step` events.
+        the feature's), `priority` (it can only lower the feature's), `origin`, and `progress` for `step` events.
         """
         return self.serve(self._call(feature, input, **options))
 
@@ -158,6 +162,7 @@ class Mainstay:
         session: str | None = None,
         locale: str | None = None,
         deadline: float | None = None,
+        priority: Priority | None = None,
         origin: Origin = "user",
         progress: bool = False,
         **fields: Any,
@@ -173,6 +178,7 @@ class Mainstay:
             "session": session,
             "locale": locale,
             "deadline": deadline,
+            "priority": priority,
             "origin": origin,
             "stream": True,
             "progress": progress,
@@ -320,6 +326,7 @@ class Mainstay:
             self.features = self._load(settings)
             self.settings = settings
             self._limiting.take_up(settings)
+            self._lanes.resize(settings.server.at_once)
 
     def follow(self) -> None:
         """Take up the changes of what is served that were made since, here or by another process."""

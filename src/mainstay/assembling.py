@@ -71,6 +71,7 @@ EXAMPLES = {
 NO_PRICE = "what {} costs is not known, and it is limited here: money that cannot be counted cannot be limited"
 ADD_PRICE = '[models.{}.price] in mainstay.toml, with input = "… USD" and output = "… USD" per million tokens'
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
+NOT_FROZEN = ("price", "headers", "at_once")  # what a model is run with, and no answer depends on
 Lent = Mapping[str, Mapping[str, Any]]
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
@@ -597,10 +598,15 @@ def digest_of(folder: Folder, project: Project) -> str:
 
 
 def models_of(folder: Folder, project: Project) -> dict[str, Model]:
-    """The models that a feature asks, as they are frozen with it: without what may change, prices and headers."""
+    """The models that a feature asks, as they are frozen with it: without what may change, such as prices and headers."""
     names = {name for spec in folder.feature.ladder for name, _ in _models_of(spec)}
     frozen = {name: project.settings[name] for name in sorted(names) if name in project.settings}
-    return {name: msgspec.structs.replace(model, price=None, headers={}) for name, model in frozen.items()}
+    return {name: msgspec.structs.replace(model, **_bare(model)) for name, model in frozen.items()}
+
+
+def _bare(model: Model) -> dict[str, Any]:
+    defaults = type(model)(provider="")
+    return {name: getattr(defaults, name) for name in NOT_FROZEN}
 
 
 def imports_of(folder: Folder, root: Path) -> dict[str, str]:

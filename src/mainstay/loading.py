@@ -21,6 +21,7 @@ from mainstay.learn.trials import OnTrial
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready, ServingModel
 from mainstay.sourcing import Sources
@@ -61,6 +62,8 @@ class Loader:
         self.root, self._environ, self._http = root, environ, http
         self.sources = Sources(root, indexes, http)
         self._breakers: dict[str, Breaker] = {}
+        self._lanes: dict[str, Lanes] = {}
+        self.weights: Mapping[str, float] = {}
         self.secrets: tuple[str, ...] = ()
 
     def folder(self, settings: Settings) -> Features:
@@ -144,7 +147,8 @@ class Loader:
         """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`."""
         document = document_of(self.root)
         awake = {name: model for name, model in models.items() if name not in without}
-        serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
+        lanes = self._lanes_of if breaker is None else lambda model: Lanes()
+        serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m), lanes(m)) for name, m in awake.items()}
         project = msgspec.structs.replace(like, models=serving, settings=models, asleep=without)
         return assembling.ready(folder, project)
 
@@ -167,6 +171,7 @@ class Loader:
     def _project(self, settings: Settings) -> Features:
         registry.importable(self.root)
         document = document_of(self.root)
+        self.weights = {name: tenant.weight for name, tenant in settings.tenants.items()}
         models, sleeping = self._models(settings, document)
         secrets = [secret_of(model, self._environ) for model in settings.models.values()]
         self.secrets = tuple({*self.secrets, *[secret for secret in secrets if len(secret) >= LEAST_SECRET]})
@@ -213,14 +218,20 @@ class Loader:
             if kind is None or asleep(model, self._environ):
                 sleeping.append(name)
                 continue
-            models[name] = self._serving(name, model, document, self._breaker(model))
+            models[name] = self._serving(name, model, document, self._breaker(model), self._lanes_of(model))
         return models, sleeping
 
     def _breaker(self, model: Model) -> Breaker:
         """A model keeps its breaker over a reload, as long as it is the same model at the same place."""
-        return self._breakers.setdefault(f"{model.name}|{model.provider}|{model.url}|{model.model}", Breaker())
+        return self._breakers.setdefault(_key(model), Breaker())
 
-    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker) -> ServingModel:
+    def _lanes_of(self, model: Model) -> Lanes:
+        """So does it keep its lanes, with as many places as it has now."""
+        lanes = self._lanes.setdefault(_key(model), Lanes(weights=lambda: self.weights))
+        lanes.resize(model.at_once)
+        return lanes
+
+    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker, lanes: Lanes) -> ServingModel:
         place = ("models", name)
         kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
         if declared := registry.declared_options(kind):
@@ -229,7 +240,13 @@ class Loader:
         provider = registry.built(lambda: kind(model, key=key, http=self._http), document.where((*place, "options")))
         price = model.price or prices.price_of(model)
         return ServingModel(
-            name=name, provider=provider, model=model.model, max_output=model.max_output, price=price, breaker=breaker
+            name=name,
+            provider=provider,
+            model=model.model,
+            max_output=model.max_output,
+            price=price,
+            breaker=breaker,
+            lanes=lanes,
         )
 
     def _services(self, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
@@ -337,11 +354,16 @@ def refuse_unproven(name: str, entry: WentLive | TrialBegan, store: Releases) ->
         raise Refused(f"release {entry.digest[:12]} is refused: {what}", where=name, next=f"mainstay release {name}")
 
 
+def _key(model: Model) -> str:
+    """What makes it the same model at the same place."""
+    return f"{model.name}|{model.provider}|{model.url}|{model.model}"
+
+
 def _with_current(model: Model, current: Model | None) -> Model:
-    """A frozen model with what is not frozen: price and headers as they are today."""
+    """A frozen model with what is not frozen, because it changes no answer: as it is today."""
     if current is None:
         return model
-    return msgspec.structs.replace(model, price=current.price, headers=current.headers)
+    return msgspec.structs.replace(model, **{name: getattr(current, name) for name in assembling.NOT_FROZEN})
 
 
 def _without_models(ready: Ready) -> Ready:

@@ -33,7 +33,6 @@ POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep"
 # calls, so it may stand.
 NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("delivery",), "reviewed"),
-    (("priority",), "batch"),
     (("cache", "near"), "auto"),
 )
 
@@ -360,7 +359,10 @@ class Feature(Spec, frozen=True, kw_only=True):
         default_factory=lambda: Seconds(8)
     )
     first_word: Annotated[Seconds | None, Meta(description="An objective for the first word: measured, not a time-out.")] = None
-    priority: Annotated[Literal["interactive", "batch"], Meta(description="Who goes first under pressure.")] = "interactive"
+    priority: Annotated[
+        Literal["interactive", "standard", "batch"],
+        Meta(description="Who goes first under pressure; `batch` waits where others go on to the next rung."),
+    ] = "interactive"
     history: Annotated[int, Meta(ge=0, le=200, description="How many earlier turns a call may bring; 0 refuses them.")] = 0
     log: Annotated[LogPolicy, Meta(description="What the record keeps of texts: all, with personal data masked, or nothing.")] = (
         "full"

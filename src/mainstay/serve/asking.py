@@ -10,7 +10,7 @@ from typing import Any
 
 from mainstay.core.answer import Citation
 from mainstay.core.call import Call
-from mainstay.core.errors import Empty, ModelError, OverLimit, TooSlow, Tripped
+from mainstay.core.errors import Busy, Empty, ModelError, OverLimit, RateLimited, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
 from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
 from mainstay.core.project import Price
@@ -86,7 +86,8 @@ class Ask:
     `remark` is the guard's remark on the last draft and `rejected` that draft. `kept` is the writer's own memory between
     two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its
     citations puts them in `citations`, and one that knows how probably its draft is right says so in `confidence`. `sure` is how
-    probable the model thought its own words, where its provider says so.
+    probable the model thought its own words, where its provider says so. `usual` is how long the rung usually takes, and `queued`
+    how long its attempts have waited for a place.
     """
 
     __slots__ = (
@@ -99,11 +100,13 @@ class Ask:
         "key",
         "limit",
         "parts",
+        "queued",
         "rejected",
         "remark",
         "stream",
         "sure",
         "trace",
+        "usual",
         "values",
         "watch",
     )
@@ -116,13 +119,15 @@ class Ask:
         watch: Watch,
         *,
         limit: float,
+        usual: float | None,
         key: bytes | None,
         stream: bool,
         values: dict[str, Any],
     ) -> None:
         self.call: Call = trace.call
         self.trace, self.parts, self.evidence, self.watch = trace, parts, evidence, watch
-        self.limit, self.key, self.stream, self.values = limit, key, stream, values
+        self.limit, self.usual, self.key, self.stream, self.values = limit, usual, key, stream, values
+        self.queued = 0.0
         self.remark = ""
         self.rejected = ""
         self.guarded = False
@@ -143,14 +148,10 @@ async def attempt(
     first_word: float | None = None,
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
-    reserved = await _reserved(model, request, ask, rung)
-    now = time.monotonic()
-    try:
-        ticket = _ticket(model, ask, rung, now)
-    except Tripped:
-        reserved.settle(cost=0, tokens=0)
-        raise
+    let_in = await _let_in(model, request, ask, rung, timeout)
+    now, told = time.monotonic(), False
     notes = ask.trace.running = AttemptNotes(rung, model.name, now)
+    notes.queued = let_in.queued
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
     outcome, status, detail = "abandoned", None, ""
@@ -158,6 +159,10 @@ async def attempt(
         chunks = _asked(model, request, ask, stream)
         try:
             while (chunk := await _next(chunks, ask, notes)) is not None:
+                if chunk.quota is not None:
+                    model.lanes.told(chunk.quota)
+                    told = True
+                    continue
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
                     ask.watch.until(end)
@@ -172,18 +177,65 @@ async def attempt(
         outcome = "ok"
     except ModelError as error:
         outcome, status, detail = error.kind, error.status, str(error)
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            model.lanes.close(error.retry_after)
         raise
     finally:
+        model.lanes.leave(time.monotonic() - now, tokens=_tokens(notes.usage), told=told)
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
         done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
-        used = done.usage or Usage()
-        reserved.settle(cost=done.cost_nano_usd or 0, tokens=used.input + used.output)
+        let_in.reserved.settle(cost=done.cost_nano_usd or 0, tokens=_tokens(done.usage))
         if outcome not in UNSAID and ask.call.origin != "drill":
             said = text_for_log(ask.parts.without_secrets(detail), ask.trace.ready.feature.log)
             ask.parts.complaints.about(model.name, outcome, said)
-        if ticket is not None:
-            _report(model, ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
+        if let_in.ticket is not None:
+            _report(model, let_in.ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
+
+
+class LetIn:
+    """What an attempt has when it begins: a place in its model's lanes, what it may cost, and the breaker's ticket."""
+
+    __slots__ = ("queued", "reserved", "ticket")
+
+    def __init__(self, queued: float, reserved: Reserved, ticket: int | None) -> None:
+        self.queued, self.reserved, self.ticket = queued, reserved, ticket
+
+
+async def _let_in(model: ServingModel, request: ModelRequest, ask: Ask, rung: str, timeout: float | None) -> LetIn:
+    """Let the attempt in, or raise why not. Money is held when it can be spent, and not while a place is waited for."""
+    if model.breaker.open_for(time.monotonic()) and ask.call.origin == "user":
+        _ticket(model, ask, rung, time.monotonic())  # which raises: nobody queues for a model that is not asked
+    queued = 0.0
+    if not model.lanes.enter(anyway=ask.call.parent is not None):
+        queued = await _queued(model, ask, rung, timeout)
+    try:
+        reserved = await _reserved(model, request, ask, rung)
+        try:
+            return LetIn(queued, reserved, _ticket(model, ask, rung, time.monotonic()))
+        except Tripped:
+            reserved.settle(cost=0, tokens=0)
+            raise
+    except BaseException:
+        model.lanes.leave()
+        raise
+
+
+async def _queued(model: ServingModel, ask: Ask, rung: str, timeout: float | None) -> float:
+    """Wait for a place as long as the rung then still has its usual time; the seconds that it took. Raises `Busy`."""
+    usual = model.lanes.usual or 0.0 if ask.usual is None else ask.usual
+    began = time.monotonic()
+    try:
+        until = ask.limit - (usual if timeout is None else min(usual, timeout))
+        await model.lanes.wait(ask.trace.priority, ask.call.tenant, until=until, watch=ask.watch)
+    except Busy as busy:
+        ask.trace.skipped(rung, Busy.kind, f"{model.name}: {busy.what}")
+        raise
+    finally:
+        waited = time.monotonic() - began
+        ask.queued += waited
+        ask.trace.queued(waited)
+    return waited
 
 
 def _asked(model: ServingModel, request: ModelRequest, ask: Ask, stream: bool) -> AsyncGenerator[Chunk, None]:
@@ -248,6 +300,10 @@ async def _let_go(chunks: AsyncGenerator[Chunk, None], ask: Ask, notes: AttemptN
     ask.watch.until(ask.limit)
 
 
+def _tokens(usage: Usage | None) -> int:
+    return 0 if usage is None else usage.input + usage.output
+
+
 def _upper_bound(request: ModelRequest) -> int:
     """No fewer tokens than the request can have: its characters in UTF-8, and some for each message and image."""
     size = 0
@@ -284,6 +340,7 @@ def _close(
         model=model.name,
         at_us=trace.since_start(notes.at),
         took_us=int((now - notes.at) * 1e6),
+        queued_us=int(notes.queued * 1e6),
         first_word_us=None if notes.first is None else int((notes.first - notes.at) * 1e6),
         usage=usage,
         cost_nano_usd=None if usage is None else cost(model.price, usage),

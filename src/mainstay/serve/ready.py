@@ -18,6 +18,7 @@ from mainstay.core.release import Switched
 from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.pace import Pace
 from mainstay.serve.spending import Account
 
@@ -26,7 +27,9 @@ WHOLE = 2**62
 
 
 class ServingModel(Struct, frozen=True, kw_only=True):
-    """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown."""
+    """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown. Who asks it takes a
+    place in its `lanes`.
+    """
 
     name: str
     provider: Provider
@@ -34,6 +37,7 @@ class ServingModel(Struct, frozen=True, kw_only=True):
     max_output: int
     price: Price | None
     breaker: Breaker
+    lanes: Lanes = field(default_factory=Lanes)
 
 
 class ReadyGuard(Struct, frozen=True):
@@ -123,7 +127,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
     switch that a call is off by, `account` what it may spend. `ask` runs another feature for a call, on its account and in so
-    many seconds. `aligner` says how far evidence bears what is written.
+    many seconds. `lanes` are the places in which answers are worked on. `aligner` says how far evidence bears what is written.
     """
 
     spool: Spool
@@ -136,6 +140,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     off: Callable[[Call], Switched | None] = lambda call: None
     ask: Callable[[Call, Account, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
     account: Callable[[Call, Ready], Account] = lambda call, ready: Account()
+    lanes: Lanes = field(default_factory=Lanes)
     aligner: Aligner | None = None
 
 

@@ -12,6 +12,7 @@ import time
 from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
+from mainstay.serve.lanes import Shed
 from mainstay.serve.ready import ReadyRung
 from mainstay.serve.spending import Short
 from mainstay.serve.tracing import Trace
@@ -32,6 +33,11 @@ def need(rung: ReadyRung, share: float) -> float:
     if rung.spec.needs_model:
         return share
     return min(share, ASIDE if _timed(rung) else LITTLE)
+
+
+def usual_of(rung: ReadyRung) -> float | None:
+    """Seconds that the rung usually takes, without what it waits for a place; None where that is not known."""
+    return rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
 
 
 def share_of(trace: Trace) -> float:
@@ -63,11 +69,11 @@ def limit_of(place: int, trace: Trace) -> float:
 
 
 def obstacle(
-    rung: ReadyRung, limit: float, *, off: bool, short: Short | None, unknown: Slot | None
+    rung: ReadyRung, limit: float, *, off: bool, short: Short | Shed | None, unknown: Slot | None
 ) -> tuple[Reason, str, str] | None:
     """Why this rung is not even tried now; None lets it go.
 
-    `off` says that what needs a model is switched off, `short` names the limit that the call would pass with one, and `unknown`
+    `off` says that what needs a model is switched off, `short` says why the call may ask none, and `unknown`
     is a fact that a model would have to be told and nobody knows.
     """
     if isinstance(rung.spec, MessageRung):
@@ -79,7 +85,7 @@ def obstacle(
     if unknown is not None and rung.spec.needs_model:
         return Reason.RUNG_FAILED, "no_slot", f"the slot {unknown.name}: {unknown.missing}"
     available = limit - time.monotonic()
-    usual = rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
+    usual = usual_of(rung)
     if available <= 0 or (usual is not None and usual * ENOUGH > available):
         return Reason.OVER_DEADLINE, "too_slow_for_the_time_left", ""
     return None

@@ -1,0 +1,260 @@
+"""Places and lanes: who is let in, who waits and for how long, who does not wait, and that no place is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+
+import pytest
+
+from mainstay.core.errors import Busy
+from mainstay.core.model import Left, Quota
+from mainstay.serve.lanes import SHARE, Lanes
+from mainstay.serve.watch import Watch
+
+
+async def work(lanes: Lanes, priority="interactive", tenant="default", *, seconds=0.0, limit=5.0, done=None, name=None):
+    """Take a place, keep it for a while, leave it; `done` hears the name in the order of being let in."""
+    with Watch() as watch:
+        if not lanes.enter():
+            await lanes.wait(priority, tenant, until=time.monotonic() + limit, watch=watch)
+        watch.until(time.monotonic() + limit)
+        began = time.monotonic()
+        try:
+            if done is not None:
+                done.append(name or tenant)
+            await asyncio.sleep(seconds)
+        finally:
+            lanes.leave(time.monotonic() - began)
+
+
+async def queued(lanes: Lanes, calls):
+    """Take the only place, let these calls queue behind it in their order, give the place back; the order in which they came in."""
+    done: list[str] = []
+    assert lanes.enter()
+    tasks = []
+    for priority, tenant, name in calls:
+        tasks.append(asyncio.create_task(work(lanes, priority, tenant, done=done, name=name)))
+        await asyncio.sleep(0)
+    assert lanes.waiting == len(tasks)
+    lanes.leave()
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert (lanes.running, lanes.waiting) == (0, 0)
+    return done
+
+
+async def test_no_more_than_the_number_are_in_at_one_moment():
+    """Forty calls at a model with three places: never more than three at once, and all of them get their turn."""
+    lanes, most = Lanes(3), 0
+
+    async def one():
+        nonlocal most
+        with Watch() as watch:
+            if not lanes.enter():
+                await lanes.wait("interactive", "default", until=time.monotonic() + 5, watch=watch)
+            most = max(most, lanes.running)
+            await asyncio.sleep(0.002)
+            lanes.leave(0.002)
+
+    await asyncio.wait_for(asyncio.gather(*[one() for _ in range(40)]), 10)
+    assert (most, lanes.running, lanes.waiting) == (3, 0, 0)
+
+
+async def test_interactive_goes_before_standard_before_batch():
+    """Whoever came first, the higher lane is let in first; inside of it, in the order of coming."""
+    calls = [(lane, "a", f"{lane} {n}") for n in range(2) for lane in ("batch", "standard", "interactive")]
+    done = await queued(Lanes(1), calls)
+    assert done == [f"{lane} {n}" for lane in ("interactive", "standard", "batch") for n in range(2)]
+
+
+async def test_batch_does_not_starve():
+    """While interactive calls never end, one place of sixteen is a lower lane's."""
+    calls = [("batch", "a", "batch")] * 3 + [("interactive", "a", "interactive")] * (3 * SHARE)
+    done = await queued(Lanes(1), calls)
+    assert [n for n, name in enumerate(done) if name == "batch"] == [SHARE - 1, 2 * SHARE - 1, 3 * SHARE - 1]
+
+
+async def test_tenants_take_turns_however_many_calls_one_of_them_makes():
+    """A tenant that asked fifty times before another asks twice does not make it wait for fifty."""
+    done = await queued(Lanes(1), [("interactive", "many", "many")] * 50 + [("interactive", "few", "few")] * 2)
+    assert max(n for n, name in enumerate(done) if name == "few") <= 4
+
+
+async def test_a_tenant_has_as_many_turns_as_its_weight():
+    """Of places for which two tenants wait, one with the weight 3 gets three times as many."""
+    lanes = Lanes(1, lambda: {"large": 3.0})
+    done = await queued(lanes, [("interactive", tenant, tenant) for _ in range(40) for tenant in ("small", "large")])
+    assert Counter(done[:40])["large"] in (29, 30, 31)
+
+
+async def test_a_tenant_that_left_the_queue_has_not_lost_its_turn():
+    """Calls that were cancelled while they waited do not count as turns that the tenant had."""
+    lanes, done = Lanes(1), []
+    assert lanes.enter()
+    leaving = [asyncio.create_task(work(lanes, tenant="fickle")) for _ in range(30)]
+    staying = [asyncio.create_task(work(lanes, tenant="steady", done=done)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    staying.append(asyncio.create_task(work(lanes, tenant="fickle", done=done)))
+    await asyncio.sleep(0)
+    lanes.leave()
+    await asyncio.wait_for(asyncio.gather(*staying), 10)
+    assert done.index("fickle") <= 1
+    assert (lanes.running, lanes.waiting, lanes.depths()) == (0, 0, {"interactive": 0, "standard": 0, "batch": 0})
+
+
+async def test_who_cannot_be_let_in_in_time_does_not_wait():
+    """The queue is too long for the time: the call is turned away at once, and batch waits all the same."""
+    lanes = Lanes(1)
+    assert lanes.enter()
+    lanes.leave(2.0)
+    assert lanes.enter() and lanes.usual == 2.0
+    with Watch() as watch:
+        began = time.monotonic()
+        with pytest.raises(Busy):
+            await lanes.wait("interactive", "default", until=began + 1, watch=watch)
+        assert time.monotonic() - began < 0.5
+    waiting = asyncio.create_task(work(lanes, "batch", limit=1))
+    await asyncio.sleep(0.01)
+    assert lanes.depths()["batch"] == 1
+    lanes.leave()
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_waiting_ends_with_the_time_for_it():
+    """Nobody waits past the moment, also where nothing was measured; it leaves nothing behind."""
+    lanes = Lanes(1)
+    assert lanes.enter()
+    with Watch() as watch:
+        began = time.monotonic()
+        with pytest.raises(Busy):
+            await lanes.wait("interactive", "default", until=began + 0.05, watch=watch)
+        assert 0.04 < time.monotonic() - began < 2
+    assert (lanes.running, lanes.waiting) == (1, 0)
+
+
+async def test_more_places_are_given_at_once_to_those_who_wait():
+    """A reload that raises the number lets in who waits; one that lowers it takes no place away."""
+    lanes, done = Lanes(1), []
+    assert lanes.enter()
+    tasks = [asyncio.create_task(work(lanes, seconds=0.05, done=done)) for _ in range(2)]
+    await asyncio.sleep(0)
+    lanes.resize(3)
+    await asyncio.sleep(0.01)
+    assert len(done) == 2 and lanes.running == 3
+    lanes.resize(1)
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert lanes.running == 1 and not lanes.enter()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_no_place_is_lost_whatever_becomes_of_a_call(seed):
+    """Calls that end, raise, run out of time or are cancelled at any moment, in all lanes: in the end all places are free, none
+    was given twice, and who was let in is out again."""
+    chance, lanes, most = random.Random(seed), Lanes(3), 0
+    outcomes: Counter[str] = Counter()
+
+    async def one():
+        nonlocal most
+        with Watch() as watch:
+            priority = chance.choice(("interactive", "standard", "batch"))
+            if not lanes.enter():
+                await lanes.wait(priority, str(chance.randrange(4)), until=time.monotonic() + chance.random() * 0.05, watch=watch)
+            watch.until(time.monotonic() + 5)
+            most = max(most, lanes.running)
+            began = time.monotonic()
+            try:
+                await asyncio.sleep(chance.random() * 0.004)
+                if chance.random() < 0.2:
+                    raise RuntimeError("crashed")
+            finally:
+                lanes.leave(time.monotonic() - began)
+
+    async def told():
+        try:
+            await one()
+            outcomes["ended"] += 1
+        except (Busy, RuntimeError, asyncio.CancelledError) as error:
+            outcomes[type(error).__name__] += 1
+
+    tasks = []
+    for _ in range(300):
+        tasks.append(asyncio.create_task(told()))
+        if chance.random() < 0.3:
+            chance.choice(tasks).cancel()
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.random() * 0.002)
+    await asyncio.wait(tasks, timeout=20)
+    assert (lanes.running, lanes.waiting, most) == (0, 0, 3)
+    assert set(lanes.depths().values()) == {0}
+    assert outcomes["ended"] and outcomes["CancelledError"] and outcomes["RuntimeError"]
+
+
+async def test_places_are_shared_by_event_loops():
+    """Who waits in one event loop is let in when a place is left in another."""
+    lanes = Lanes(1)
+    assert lanes.enter()
+    waiting = asyncio.create_task(asyncio.to_thread(asyncio.run, work(lanes)))
+    while not lanes.waiting:
+        await asyncio.sleep(0.001)
+    lanes.leave()
+    await asyncio.wait_for(waiting, 5)
+    assert (lanes.running, lanes.waiting) == (0, 0)
+
+
+async def test_a_provider_that_allows_no_more_is_not_asked_until_it_does():
+    """Its last answer said that nothing is left for 0.1 s: who has the time waits that long, who has not does not wait at all."""
+    lanes = Lanes()
+    assert lanes.enter()
+    lanes.told(Quota(requests=Left(0, 0.1, 2)))
+    lanes.leave(0.001, told=True)
+    assert not lanes.enter()
+    with Watch() as watch, pytest.raises(Busy):
+        await lanes.wait("interactive", "default", until=time.monotonic() + 0.02, watch=watch)
+    began = time.monotonic()
+    await asyncio.wait_for(work(lanes), 5)
+    assert 0.05 < time.monotonic() - began < 2
+
+
+async def test_what_is_left_is_counted_down_and_no_more_are_asked():
+    """Two are left and five wait: two are let in, and the other three when the limit is whole again."""
+    lanes, done = Lanes(), []
+    assert lanes.enter()
+    lanes.told(Quota(requests=Left(2, 0.2, 5)))
+    lanes.leave(0.001, told=True)
+    tasks = [asyncio.create_task(work(lanes, done=done)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    assert len(done) == 2
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert len(done) == 5
+
+
+async def test_what_is_on_its_way_counts_as_asked():
+    """The provider says that three are left while two others are on their way: one more is let in."""
+    lanes = Lanes()
+    assert all(lanes.enter() for _ in range(3))
+    lanes.told(Quota(requests=Left(3, 30.0, 60)))
+    assert lanes.enter() and not lanes.enter()
+
+
+async def test_a_429_closes_the_model_for_everybody():
+    """The provider asked for a pause: nobody is let in before it is over."""
+    lanes = Lanes()
+    lanes.close(0.1)
+    assert not lanes.enter()
+    began = time.monotonic()
+    await asyncio.wait_for(work(lanes), 5)
+    assert time.monotonic() - began > 0.05
+
+
+async def test_tokens_that_are_left_have_to_do_for_a_usual_call():
+    """Where calls take about a thousand tokens and a hundred are left, none is asked."""
+    lanes = Lanes()
+    assert lanes.enter()
+    lanes.told(Quota(tokens=Left(100, 30.0, 10_000)))
+    lanes.leave(0.1, tokens=1000, told=True)
+    assert not lanes.enter()
