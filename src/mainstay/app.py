@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -22,7 +23,8 @@ from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Priority, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
-from mainstay.core.project import Settings
+from mainstay.core.model import ModelRequest
+from mainstay.core.project import Model, Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
@@ -44,12 +46,13 @@ from mainstay.serve.flights import Flights
 from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import Limiting
 from mainstay.serve.pipeline import serve
-from mainstay.serve.ready import Parts, Ready
+from mainstay.serve.ready import Parts, Ready, ServingModel
 from mainstay.serve.redaction import score_for_log
 from mainstay.serve.spending import Account, Purse
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of
 from mainstay.spec.settings_file import document_of, read_settings
+from mainstay.warming import Warming
 from mainstay.workshop import RECHECKS, Workshop
 
 log = logging.getLogger("mainstay")
@@ -129,6 +132,8 @@ class Mainstay:
             scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
             keep=self.workshop.keep,
         )
+        self._warming: Any = None
+        self._warm()
         self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
 
     # Answering
@@ -222,17 +227,38 @@ class Mainstay:
         `close` cancels what is still waited for; afterwards there is no event loop any more, which is a `StoreError`.
         """
         self._check_process()
+        thread = self._own_loop()
+        if thread.here:
+            raise BadRequest(
+                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
+            )
+        answer: Answer = thread.run(self.run(feature, input, **options))
+        return answer
+
+    def _own_loop(self) -> _LoopThread:
         with self._starting:
             if self._closed:
                 raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
                 self._thread = _LoopThread()
-        if self._thread.here:
-            raise BadRequest(
-                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
-            )
-        answer: Answer = self._thread.run(self.run(feature, input, **options))
-        return answer
+            return self._thread
+
+    def _warm(self) -> None:
+        """Look after the models whose settings ask for it, from now on."""
+        if self._warming is None and any(m.metrics or m.keep_warm or m.cold_after for m in self.settings.models.values()):
+            warming = Warming(self._to_warm, http=self._http, ask=self._probe)
+            self._warming = self._own_loop().start(warming.run())
+
+    def _to_warm(self) -> dict[str, tuple[Model, ServingModel]]:
+        project = self.features.project
+        return {name: (project.settings[name], serving) for name, serving in project.models.items()}
+
+    async def _probe(self, model: str, request: ModelRequest) -> None:
+        """The smallest call to a model by its own name: recorded, and paid, like any other."""
+        call = Call(id=new_id(), feature=model, request=request, origin="probe")
+        async with contextlib.aclosing(self.serve(call)) as events:
+            async for _ in events:
+                pass
 
     @property
     def _forked(self) -> bool:
@@ -327,6 +353,7 @@ class Mainstay:
             self.settings = settings
             self._limiting.take_up(settings)
             self._lanes.resize(settings.server.at_once)
+        self._warm()
 
     def follow(self) -> None:
         """Take up the changes of what is served that were made since, here or by another process."""
@@ -606,6 +633,10 @@ class _LoopThread:
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def start(self, coroutine: Any) -> concurrent.futures.Future[Any]:
+        """Run it beside all else, until the end."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self, last: Any) -> None:
         self.run(last)

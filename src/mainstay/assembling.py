@@ -71,7 +71,8 @@ EXAMPLES = {
 NO_PRICE = "what {} costs is not known, and it is limited here: money that cannot be counted cannot be limited"
 ADD_PRICE = '[models.{}.price] in mainstay.toml, with input = "… USD" and output = "… USD" per million tokens'
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
-NOT_FROZEN = ("price", "headers", "at_once")  # what a model is run with, and no answer depends on
+# What a model is run with, and no answer depends on.
+NOT_FROZEN = ("price", "headers", "at_once", "slow", "metrics", "keep_warm", "cold_after")
 Lent = Mapping[str, Mapping[str, Any]]
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 

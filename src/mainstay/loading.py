@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
@@ -24,6 +24,8 @@ from mainstay.serve.breaker import Breaker
 from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready, ServingModel
+from mainstay.serve.tempo import Tempo
+from mainstay.serve.warmth import Warmth
 from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
@@ -52,6 +54,15 @@ class Features(Struct, frozen=True, kw_only=True):
     state: State = State()
 
 
+class Health(Struct, frozen=True, kw_only=True):
+    """What is known of a model from asking it, and who asks it now."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    lanes: Lanes = field(default_factory=Lanes)
+    tempo: Tempo = field(default_factory=Tempo)
+    warmth: Warmth = field(default_factory=Warmth)
+
+
 class Loader:
     """Loads one project. `secrets` are the keys that it has seen, which no record may hold.
 
@@ -61,8 +72,7 @@ class Loader:
     def __init__(self, root: Path, environ: Mapping[str, str], http: Http, indexes: Path | None = None) -> None:
         self.root, self._environ, self._http = root, environ, http
         self.sources = Sources(root, indexes, http)
-        self._breakers: dict[str, Breaker] = {}
-        self._lanes: dict[str, Lanes] = {}
+        self._health: dict[str, Health] = {}
         self.weights: Mapping[str, float] = {}
         self.secrets: tuple[str, ...] = ()
 
@@ -142,13 +152,15 @@ class Loader:
         like: assembling.Project,
         *,
         without: frozenset[str] = frozenset(),
-        breaker: Callable[[Model], Breaker] | None = None,
+        apart: bool = False,
     ) -> Ready:
-        """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`."""
+        """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`.
+
+        `apart` gives the models a health of their own.
+        """
         document = document_of(self.root)
         awake = {name: model for name, model in models.items() if name not in without}
-        lanes = self._lanes_of if breaker is None else lambda model: Lanes()
-        serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m), lanes(m)) for name, m in awake.items()}
+        serving = {name: self._serving(name, m, document, Health() if apart else self._health_of(m)) for name, m in awake.items()}
         project = msgspec.structs.replace(like, models=serving, settings=models, asleep=without)
         return assembling.ready(folder, project)
 
@@ -218,20 +230,19 @@ class Loader:
             if kind is None or asleep(model, self._environ):
                 sleeping.append(name)
                 continue
-            models[name] = self._serving(name, model, document, self._breaker(model), self._lanes_of(model))
+            models[name] = self._serving(name, model, document, self._health_of(model))
         return models, sleeping
 
-    def _breaker(self, model: Model) -> Breaker:
-        """A model keeps its breaker over a reload, as long as it is the same model at the same place."""
-        return self._breakers.setdefault(_key(model), Breaker())
+    def _health_of(self, model: Model) -> Health:
+        """A model keeps its health over a reload, as long as it is the same model at the same place; its limits are today's."""
+        health = self._health.get(key := f"{model.name}|{model.provider}|{model.url}|{model.model}")
+        if health is None:
+            health = self._health[key] = Health(lanes=Lanes(weights=lambda: self.weights))
+        health.lanes.resize(model.at_once)
+        health.tempo.slow, health.warmth.cold_after = model.slow, model.cold_after
+        return health
 
-    def _lanes_of(self, model: Model) -> Lanes:
-        """So does it keep its lanes, with as many places as it has now."""
-        lanes = self._lanes.setdefault(_key(model), Lanes(weights=lambda: self.weights))
-        lanes.resize(model.at_once)
-        return lanes
-
-    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker, lanes: Lanes) -> ServingModel:
+    def _serving(self, name: str, model: Model, document: Document, health: Health) -> ServingModel:
         place = ("models", name)
         kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
         if declared := registry.declared_options(kind):
@@ -245,8 +256,7 @@ class Loader:
             model=model.model,
             max_output=model.max_output,
             price=price,
-            breaker=breaker,
-            lanes=lanes,
+            **msgspec.structs.asdict(health),
         )
 
     def _services(self, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
@@ -352,11 +362,6 @@ def refuse_unproven(name: str, entry: WentLive | TrialBegan, store: Releases) ->
         what = f"the gate said: {evidence.outcome or 'nothing'}"
     if what is not None:
         raise Refused(f"release {entry.digest[:12]} is refused: {what}", where=name, next=f"mainstay release {name}")
-
-
-def _key(model: Model) -> str:
-    """What makes it the same model at the same place."""
-    return f"{model.name}|{model.provider}|{model.url}|{model.model}"
 
 
 def _with_current(model: Model, current: Model | None) -> Model:

@@ -31,7 +31,7 @@ async def work(lanes: Lanes, priority="interactive", tenant="default", *, second
 
 
 async def queued(lanes: Lanes, calls):
-    """Take the only place, let these calls queue behind it in their order, give the place back; the order in which they came in."""
+    """The order in which these calls, which queued in turn behind the only place, are let in when it is given back."""
     done: list[str] = []
     assert lanes.enter()
     tasks = []

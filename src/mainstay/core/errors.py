@@ -164,6 +164,12 @@ class Busy(ModelError):
     kind = "busy"
 
 
+class Cold(ModelError):
+    """The model was not asked for long, and would take longer to start than there is time; nothing was sent."""
+
+    kind = "cold"
+
+
 class OverLimit(ModelError):
     """A limit on what may be spent or asked would be passed; nothing was sent. `reason` is what the answer gives for it."""
 

@@ -27,7 +27,9 @@ GIVEN = Meta(
     extra_json_schema={"given": True}
 )  # marks a field that is never written in the file: a name that the folder or table gives
 
-POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader"})
+POSITIVE_TIMES = frozenset(
+    {"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader", "slow", "keep_warm", "cold_after"}
+)
 
 # What this version reads and cannot keep: a path, and the value that is too much, or None for any. `[gate]` binds releases, not
 # calls, so it may stand.

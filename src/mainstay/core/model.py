@@ -152,7 +152,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Left(Struct, frozen=True):
-    """What is left of a provider's rate limit, which is whole again in so many seconds; `limit` is the whole, where it is known."""
+    """What is left of a provider's rate limit, which is whole again in so many seconds; `limit` is the whole, if known."""
 
     left: int
     whole_in: float

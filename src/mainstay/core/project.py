@@ -48,6 +48,22 @@ class Model(Spec, frozen=True, kw_only=True):
     at_once: Annotated[Positive | None, Meta(description="The most attempts at one moment, in each process; others queue.")] = (
         None
     )
+    slow: Annotated[
+        Seconds | None,
+        Meta(description="A later first word is slow, and opens the breaker where most are; by default far above what is usual."),
+    ] = None
+    metrics: Annotated[
+        str | None, Meta(description="Where an inference server of your own tells the length of its queue, as vLLM does.")
+    ] = None
+    keep_warm: Annotated[
+        Seconds | None, Meta(description="Send a tiny request when it was not asked for so long, so that it stays loaded.")
+    ] = None
+    cold_after: Annotated[
+        Seconds | None,
+        Meta(
+            description="Not asked for so long it may have to start first, and a call with less time than that does without it."
+        ),
+    ] = None
     headers: Annotated[dict[str, str], Meta(description="Headers to send with every request.")] = {}
     query: Annotated[
         dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")

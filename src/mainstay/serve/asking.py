@@ -10,7 +10,7 @@ from typing import Any
 
 from mainstay.core.answer import Citation
 from mainstay.core.call import Call
-from mainstay.core.errors import Busy, Empty, ModelError, OverLimit, RateLimited, TooSlow, Tripped
+from mainstay.core.errors import Busy, Cold, Empty, ModelError, OverLimit, RateLimited, TooSlow, Tripped
 from mainstay.core.evidence import Evidence
 from mainstay.core.model import Chunk, ModelRequest, ToolCall, Usage
 from mainstay.core.project import Price
@@ -27,6 +27,7 @@ MILLION = 1_000_000
 FAIR, SLACK = 0.5, 0.005  # seconds that a model must have had before its silence counts against it; how early a timer may ring
 LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
+ANSWERED = ("ok", "guarded")  # outcomes whose times say how fast the model is
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
 UNSAID = {"ok", "guarded", "abandoned", "not_recorded"}  # outcomes that the log does not mention
 
@@ -149,7 +150,7 @@ async def attempt(
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
     let_in = await _let_in(model, request, ask, rung, timeout)
-    now, told = time.monotonic(), False
+    now = let_in.at
     notes = ask.trace.running = AttemptNotes(rung, model.name, now)
     notes.queued = let_in.queued
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
@@ -160,8 +161,7 @@ async def attempt(
         try:
             while (chunk := await _next(chunks, ask, notes)) is not None:
                 if chunk.quota is not None:
-                    model.lanes.told(chunk.quota)
-                    told = True
+                    let_in.told = model.lanes.told(chunk.quota)
                     continue
                 if notes.first is None and (chunk.text or chunk.tool_calls or chunk.reasoning or chunk.refusal):
                     notes.first = time.monotonic()
@@ -177,42 +177,60 @@ async def attempt(
         outcome = "ok"
     except ModelError as error:
         outcome, status, detail = error.kind, error.status, str(error)
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            model.lanes.close(error.retry_after)
+        model.lanes.close(error.retry_after if isinstance(error, RateLimited) else None)
         raise
     finally:
-        model.lanes.leave(time.monotonic() - now, tokens=_tokens(notes.usage), told=told)
         if outcome == "abandoned" and ask.guarded:
             outcome = "guarded"
+        let_in.over(notes, outcome)
         done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
         let_in.reserved.settle(cost=done.cost_nano_usd or 0, tokens=_tokens(done.usage))
         if outcome not in UNSAID and ask.call.origin != "drill":
             said = text_for_log(ask.parts.without_secrets(detail), ask.trace.ready.feature.log)
             ask.parts.complaints.about(model.name, outcome, said)
         if let_in.ticket is not None:
-            _report(model, let_in.ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR))
+            slow = outcome in ANSWERED and _was_slow(model, notes, ask, outcome, stream=stream)
+            _report(model, let_in.ticket, notes, outcome, own=min(timeout or FAIR, first_word or FAIR), slow=slow)
 
 
 class LetIn:
-    """What an attempt has when it begins: a place in its model's lanes, what it may cost, and the breaker's ticket."""
+    """What an attempt has when it begins: a place in its model's lanes, what it may cost, and the breaker's ticket.
 
-    __slots__ = ("queued", "reserved", "ticket")
+    `told` is whether the head of the answer said what the provider still allows.
+    """
 
-    def __init__(self, queued: float, reserved: Reserved, ticket: int | None) -> None:
-        self.queued, self.reserved, self.ticket = queued, reserved, ticket
+    __slots__ = ("_cold", "_model", "at", "queued", "reserved", "ticket", "told")
+
+    def __init__(self, model: ServingModel, queued: float, reserved: Reserved, ticket: int | None) -> None:
+        self._model, self.queued, self.reserved, self.ticket = model, queued, reserved, ticket
+        self.at = time.monotonic()
+        self._cold, self.told = model.warmth.cold(self.at), False
+
+    def over(self, notes: AttemptNotes, outcome: str) -> None:
+        """The attempt has ended: its place is free, and the model knows how long it took."""
+        warmth, now = self._model.warmth, time.monotonic()
+        if notes.first is not None:
+            warmth.answered(notes.first, first=notes.first - self.at, was_cold=self._cold)
+        elif self._cold and outcome == TooSlow.kind:
+            warmth.gave_up(now - self.at)
+        self._model.lanes.leave(now - self.at, tokens=_tokens(notes.usage), told=self.told)
 
 
 async def _let_in(model: ServingModel, request: ModelRequest, ask: Ask, rung: str, timeout: float | None) -> LetIn:
     """Let the attempt in, or raise why not. Money is held when it can be spent, and not while a place is waited for."""
     if model.breaker.open_for(time.monotonic()) and ask.call.origin == "user":
         _ticket(model, ask, rung, time.monotonic())  # which raises: nobody queues for a model that is not asked
+    now = time.monotonic()
+    if not model.warmth.starts_within(ask.limit - now, now):
+        ask.trace.skipped(rung, Cold.kind, f"{model.name} is cold, and takes about {model.warmth.start:.2g} s to start")
+        raise Cold(f"{model.name} is cold, and would not have started in time")
     queued = 0.0
     if not model.lanes.enter(anyway=ask.call.parent is not None):
         queued = await _queued(model, ask, rung, timeout)
     try:
         reserved = await _reserved(model, request, ask, rung)
         try:
-            return LetIn(queued, reserved, _ticket(model, ask, rung, time.monotonic()))
+            return LetIn(model, queued, reserved, _ticket(model, ask, rung, time.monotonic()))
         except Tripped:
             reserved.settle(cost=0, tokens=0)
             raise
@@ -228,6 +246,7 @@ async def _queued(model: ServingModel, ask: Ask, rung: str, timeout: float | Non
     try:
         until = ask.limit - (usual if timeout is None else min(usual, timeout))
         await model.lanes.wait(ask.trace.priority, ask.call.tenant, until=until, watch=ask.watch)
+        ask.watch.until(ask.limit)
     except Busy as busy:
         ask.trace.skipped(rung, Busy.kind, f"{model.name}: {busy.what}")
         raise
@@ -399,7 +418,20 @@ def _ticket(model: ServingModel, ask: Ask, rung: str, now: float) -> int | None:
     return ticket
 
 
-def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str, *, own: float) -> None:
+def _was_slow(model: ServingModel, notes: AttemptNotes, ask: Ask, outcome: str, *, stream: bool) -> bool:
+    """Whether it was far slower than the model usually is for this rung; what was stopped in its middle has no whole time."""
+    whole = time.monotonic() - notes.at if outcome == "ok" else None
+    first = notes.first - notes.at if stream and notes.first is not None else None
+    alike, probe = ask.call.request is None, model.breaker.state != "closed"
+    return model.tempo.is_slow(tempo_key(ask, notes.rung), first=first, whole=whole, alike=alike, probe=probe)
+
+
+def tempo_key(ask: Ask, rung: str) -> str:
+    """What a model's usual times are kept by."""
+    return f"{ask.call.feature}/{rung}"
+
+
+def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str, *, own: float, slow: bool) -> None:
     """Tell the breaker. A model that was given next to no time, neither by its rung nor by the call, is not to blame."""
     now = time.monotonic()
     hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
@@ -407,6 +439,8 @@ def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str,
         model.breaker.release(ticket)
         return
     before = model.breaker.state
-    model.breaker.report(ticket, outcome in HEALTHY, now)
+    model.breaker.report(ticket, outcome in HEALTHY, now, slow=slow)
     if model.breaker.state != before:
-        log.warning("the breaker of %s is %s, after an attempt that was %s", model.name, model.breaker.state, outcome)
+        log.warning(
+            "the breaker of %s is %s, after an attempt that was %s", model.name, model.breaker.state, "slow" if slow else outcome
+        )

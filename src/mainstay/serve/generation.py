@@ -19,6 +19,7 @@ from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, T
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import (
     Busy,
+    Cold,
     MainstayError,
     ModelError,
     OverLimit,
@@ -261,7 +262,7 @@ def _reason_of(error: ModelError) -> Reason:
         return Reason.RATE_LIMITED
     if isinstance(error, Busy):
         return Reason.BUSY
-    if isinstance(error, TooSlow):
+    if isinstance(error, TooSlow | Cold):
         return Reason.OVER_DEADLINE
     if isinstance(error, Rejected | Unsupported):
         return Reason.MODEL_REFUSED

@@ -141,14 +141,17 @@ class Lane:
 class Lanes:
     """Places, and who waits for one. Without `at_once` there is always room.
 
-    `weights` are those of tenants; one that is not named has 1. `usual` is how many seconds a place is taken, on a moving
-    average; None until one was left.
+    `elsewhere` is how many seconds a call that is let in will still wait, in the queue of an inference server. `weights` are
+    those of tenants; one that is not named has 1. `usual` is how many seconds a place is taken, on a moving average; None until
+    one was left.
     """
 
     def __init__(self, at_once: int | None = None, weights: Callable[[], Mapping[str, float]] = dict) -> None:
         self.at_once, self._weights = at_once, weights
         self.running = self.waiting = 0
         self.usual: float | None = None
+        self.elsewhere = 0.0
+        self._unqueued: float | None = None  # as `usual`, while nobody waited elsewhere
         self._allowance = Allowance()
         self._loop: asyncio.AbstractEventLoop | None = None  # of who began to wait last
         self._alarm = 0.0  # when it is looked again whether the provider allows more
@@ -158,7 +161,7 @@ class Lanes:
     @property
     def room(self) -> bool:
         """Whether a call would be let in at once."""
-        return not self.waiting and self._free(time.monotonic())
+        return not self.waiting and not self.elsewhere and self._free(time.monotonic())
 
     def _free(self, now: float) -> bool:
         return (self.at_once is None or self.running < self.at_once) and not (
@@ -188,15 +191,16 @@ class Lanes:
             self._take()
             return True
 
-    async def wait(self, priority: Priority, tenant: str, *, until: float, watch: Watch, also: float = 0.0) -> None:
-        """Take a place, at that moment (`time.monotonic()`) at the latest; `also` are seconds that it will wait elsewhere then.
+    async def wait(self, priority: Priority, tenant: str, *, until: float, watch: Watch) -> None:
+        """Take a place, at that moment (`time.monotonic()`) at the latest.
 
         Raises `Busy`: at once where it would take longer, unless it is `batch`, which waits and sees. Sets the watchdog.
         """
         weight = self._weights().get(tenant, 1.0)
         with self._lock:
-            now, room = time.monotonic(), self.room
-            expected = also + (0.0 if room else self._expected(priority, tenant, weight, now))
+            now = time.monotonic()
+            room = not self.waiting and self._free(now)
+            expected = self.elsewhere + (0.0 if room else self._expected(priority, tenant, weight, now))
             if (now >= until and not room) or (priority != "batch" and now + expected > until):
                 raise Busy(f"{self.waiting} wait already, and about {expected:.2g} s is more than the time for it")
             if room:
@@ -215,15 +219,22 @@ class Lanes:
                 raise Busy("no place came free in time") from None
             raise
 
-    def told(self, quota: Quota) -> None:
-        """What the head of an answer says that the provider still allows."""
+    def told(self, quota: Quota) -> bool:
+        """What the head of an answer says that the provider still allows. True, for `leave` to be told."""
         with self._lock:
             self._allowance.told(quota, time.monotonic())
+            return True
 
-    def close(self, seconds: float) -> None:
-        """The provider asks for so long a pause."""
-        with self._lock:
-            self._allowance.close(seconds, time.monotonic())
+    def told_queue(self, queue: tuple[float, float] | None) -> None:
+        """How many requests run and wait in the inference server; None where that is not known."""
+        running, waiting = queue or (0.0, 0.0)
+        self.elsewhere = waiting * (self._unqueued or 0.0) / max(1.0, running)
+
+    def close(self, seconds: float | None) -> None:
+        """The provider asks for so long a pause, if for any."""
+        if seconds is not None:
+            with self._lock:
+                self._allowance.close(seconds, time.monotonic())
 
     def leave(self, seconds: float | None = None, *, tokens: int = 0, told: bool = False) -> None:
         """Give a place back that was taken for so many seconds; None where it was not used.
@@ -235,6 +246,8 @@ class Lanes:
             self._allowance.over(tokens, told=told)
             if seconds is not None:
                 self.usual = seconds if self.usual is None else self.usual + LATELY * (seconds - self.usual)
+                if not self.elsewhere:
+                    self._unqueued = self.usual
             let_in = self._let_in() if self.waiting else ()
         if let_in:
             self._tell(let_in)

@@ -16,7 +16,7 @@ from mainstay.serve.spending import Account, Purse
 MANY = 10_000  # callers whose limits are remembered
 
 # Whose money a call that is no user's spends: that of the whole project, and a drill spends none.
-_PROJECT_ALONE = ("eval", "judge", "shadow", "replay", "audit")
+_PROJECT_ALONE = ("eval", "judge", "shadow", "replay", "audit", "probe")
 
 
 class Limiting:

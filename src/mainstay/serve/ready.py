@@ -21,6 +21,8 @@ from mainstay.serve.complaints import Complaints
 from mainstay.serve.lanes import Lanes
 from mainstay.serve.pace import Pace
 from mainstay.serve.spending import Account
+from mainstay.serve.tempo import Tempo
+from mainstay.serve.warmth import Warmth
 
 SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
 WHOLE = 2**62
@@ -28,7 +30,8 @@ WHOLE = 2**62
 
 class ServingModel(Struct, frozen=True, kw_only=True):
     """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown. Who asks it takes a
-    place in its `lanes`.
+    place in its `lanes`; `tempo` is how fast it usually answers, `warmth` whether it has
+    to start first.
     """
 
     name: str
@@ -38,6 +41,8 @@ class ServingModel(Struct, frozen=True, kw_only=True):
     price: Price | None
     breaker: Breaker
     lanes: Lanes = field(default_factory=Lanes)
+    tempo: Tempo = field(default_factory=Tempo)
+    warmth: Warmth = field(default_factory=Warmth)
 
 
 class ReadyGuard(Struct, frozen=True):

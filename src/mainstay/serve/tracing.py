@@ -57,8 +57,8 @@ class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
-    guard has raised them. `account` is what it may spend, and `short` why it may ask no model: a limit, or a full house. `next` is what a
-    guard tells the user to do instead.
+    guard has raised them. `account` is what it may spend, and `short` why it may ask no model: a limit, or a full house. `next`
+    is what a guard tells the user to do instead.
     """
 
     __slots__ = (
