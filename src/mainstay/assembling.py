@@ -246,7 +246,7 @@ class _Assembly:
             self._check_facts(spec, i)
             if writer is None:
                 continue
-            models = tuple([self._project.models[n] for n, _ in asked])
+            models = tuple([self._project.models[n] for n, _ in asked if n in self._project.models])
             tries = getattr(spec, "tries", 1)
             made.append(ReadyRung(name=names[i], spec=spec, tries=tries, models=models, writer=writer, pace=Pace()))
         return made
@@ -275,7 +275,8 @@ class _Assembly:
         """What writes a rung's drafts; None where its model is asleep. Its files are checked either way."""
         if isinstance(spec, ModelRung):
             prompted = self._prompted(spec.model, spec.prompt, spec, ())
-            return prompted and rungs.ModelWriter(prompted, spec, name)
+            second = self._prompted(spec.hedge_with, spec.prompt, spec, ()) if spec.hedge_with else prompted
+            return prompted and rungs.ModelWriter(prompted, spec, name, second if spec.hedge is not None else None)
         if isinstance(spec, StepsRung):
             return self._steps(spec, name)
         if isinstance(spec, RulesRung):
@@ -577,7 +578,7 @@ def _names_of(ladder: tuple[AnyRung, ...]) -> list[str]:
 def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
     """The models that a rung asks, each with the place in the rung that names it."""
     if isinstance(spec, ModelRung):
-        return [(spec.model, ("model",))]
+        return [(spec.model, ("model",)), *([(spec.hedge_with, ("hedge_with",))] if spec.hedge_with else [])]
     if isinstance(spec, StepsRung):
         return [(step.model, ("steps", i, "model")) for i, step in enumerate(spec.steps)]
     return []

@@ -33,7 +33,7 @@ class Begun(Struct, frozen=True, kw_only=True, tag="begun", tag_field="is"):
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at one rung. `outcome` is `ok`, `guarded`, `abandoned`, or the kind of the error.
+    """One try at one rung. `outcome` is `ok`, `guarded`, `abandoned`, `overtaken`, or the kind of the error.
 
     `queued_us` is how long it waited for a place before it began at `at_us`.
     `estimated` marks a usage that the provider did not report: characters sent and received, rounded up.

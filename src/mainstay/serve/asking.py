@@ -29,7 +29,11 @@ LETTING_GO = 0.1  # seconds that a provider has to close what is given up
 EXPLAINED = (Finish.LENGTH, Finish.CONTENT_FILTER)  # finish reasons that say why nothing was written
 ANSWERED = ("ok", "guarded")  # outcomes whose times say how fast the model is
 HEALTHY = {"ok", "guarded", "rejected", "unsupported"}  # outcomes that say nothing against the model
-UNSAID = {"ok", "guarded", "abandoned", "not_recorded"}  # outcomes that the log does not mention
+OVERTAKEN = "overtaken"  # the outcome of an attempt beside which another spoke first
+UNSAID = {"ok", "guarded", "abandoned", OVERTAKEN, "not_recorded"}  # outcomes that the log does not mention
+
+
+SPENT = {"ok", "guarded", "abandoned", OVERTAKEN, "cut_off", TooSlow.kind}  # outcomes that cost, whether or not a word came
 
 
 class NotRecorded(ModelError):
@@ -88,10 +92,12 @@ class Ask:
     two tries of one rung. `guarded` says that a guard stopped the draft while it was written. A writer that knows its
     citations puts them in `citations`, and one that knows how probably its draft is right says so in `confidence`. `sure` is how
     probable the model thought its own words, where its provider says so. `usual` is how long the rung usually takes, and `queued`
-    how long its attempts have waited for a place.
+    how long its attempts have waited for a place; `began` is when the last one was let in. `overtaken` says that another attempt
+    spoke first.
     """
 
     __slots__ = (
+        "began",
         "call",
         "citations",
         "confidence",
@@ -100,6 +106,7 @@ class Ask:
         "kept",
         "key",
         "limit",
+        "overtaken",
         "parts",
         "queued",
         "rejected",
@@ -129,6 +136,8 @@ class Ask:
         self.trace, self.parts, self.evidence, self.watch = trace, parts, evidence, watch
         self.limit, self.usual, self.key, self.stream, self.values = limit, usual, key, stream, values
         self.queued = 0.0
+        self.began: float | None = None
+        self.overtaken = False
         self.remark = ""
         self.rejected = ""
         self.guarded = False
@@ -150,8 +159,9 @@ async def attempt(
 ) -> AsyncGenerator[Chunk, None]:
     """Ask once; yields what comes. Raises `ModelError` and nothing else."""
     let_in = await _let_in(model, request, ask, rung, timeout)
-    now = let_in.at
-    notes = ask.trace.running = AttemptNotes(rung, model.name, now)
+    now = ask.began = let_in.at
+    notes = AttemptNotes(rung, model.name, now)
+    ask.trace.running.append(notes)
     notes.queued = let_in.queued
     end = ask.limit if timeout is None else min(ask.limit, now + timeout)
     ask.watch.until(end if first_word is None else min(end, now + first_word))
@@ -180,8 +190,8 @@ async def attempt(
         model.lanes.close(error.retry_after if isinstance(error, RateLimited) else None)
         raise
     finally:
-        if outcome == "abandoned" and ask.guarded:
-            outcome = "guarded"
+        if outcome == "abandoned" and (ask.guarded or ask.overtaken):
+            outcome = "guarded" if ask.guarded else OVERTAKEN
         let_in.over(notes, outcome)
         done = _close(notes, model, ask.trace, request, outcome=outcome, status=status, detail=detail)
         let_in.reserved.settle(cost=done.cost_nano_usd or 0, tokens=_tokens(done.usage))
@@ -346,10 +356,11 @@ def _close(
 ) -> Attempt:
     """Put the attempt on the record. What was cut off costs, as far as anybody knows, what it could have cost."""
     now = time.monotonic()
-    trace.running = None
-    trace.provider_s += notes.waited
+    trace.running.remove(notes)
+    if outcome != OVERTAKEN:  # it waited beside another
+        trace.provider_s += notes.waited
     usage, estimated = notes.usage, False
-    if usage is None and (outcome in ("ok", "guarded", "abandoned", "cut_off", TooSlow.kind) or notes.first is not None):
+    if usage is None and (outcome in SPENT or notes.first is not None):
         most = model.max_output if request.max_output is None else request.max_output
         written = min(notes.bytes_out, most) if outcome == "ok" else most
         usage, estimated = Usage(input=_upper_bound(request), output=written), True
@@ -435,7 +446,7 @@ def _report(model: ServingModel, ticket: int, notes: AttemptNotes, outcome: str,
     """Tell the breaker. A model that was given next to no time, neither by its rung nor by the call, is not to blame."""
     now = time.monotonic()
     hurried = outcome == TooSlow.kind and now - notes.at < min(own, FAIR) - SLACK
-    if hurried or outcome in ("abandoned", NotRecorded.kind):
+    if hurried or outcome in ("abandoned", OVERTAKEN, NotRecorded.kind):
         model.breaker.release(ticket)
         return
     before = model.breaker.state

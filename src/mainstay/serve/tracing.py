@@ -100,7 +100,7 @@ class Trace:
         self.steps: dict[str, int] = {}
         self.attempts: list[Attempt] = []
         self.guards: list[GuardNote] = []
-        self.running: AttemptNotes | None = None
+        self.running: list[AttemptNotes] = []
         self.provider_s = 0.0
         self.first_word: float | None = None
         self.begun: Begun | None = None
@@ -191,9 +191,9 @@ class Trace:
         self.attempts.append(Attempt(rung=rung, outcome=outcome, at_us=self.since_start(time.monotonic()), detail=detail))
 
     def hung(self) -> None:
-        """The attempt that runs will not end, though it was cancelled; what it costs is unknown."""
-        if self.running is not None:
-            notes, now = self.running, time.monotonic()
+        """What runs will not end, though it was cancelled; what it costs is unknown."""
+        now = time.monotonic()
+        for notes in self.running:
             self.attempts.append(
                 Attempt(
                     rung=notes.rung,
