@@ -106,6 +106,9 @@ class Mainstay:
         self._lanes = Lanes(settings.server.at_once, lambda: self.loader.weights)
         self._limiting = Limiting(Purse(self._counters), settings)
         self.observers = self.loader.observers(settings)
+        for observer in self.observers:
+            if hasattr(observer, "queues"):
+                observer.queues = self._queues
         self._sealed = Collector()
         self.parts = Parts(
             spool=self._spool,
@@ -322,6 +325,12 @@ class Mainstay:
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return b"".join([o.render() for o in self.observers if hasattr(o, "render")])
+
+    def _queues(self) -> Iterator[tuple[str, int, Mapping[Priority, int]]]:
+        """Of the process and of each model: the places that are taken, and who waits in which lane."""
+        yield "", self._lanes.running, self._lanes.depths()
+        for name, model in self.features.project.models.items():
+            yield name, model.lanes.running, model.lanes.depths()
 
     def trouble(self) -> str:
         """Why records cannot be kept at the moment, or which release is refused; empty when all is well."""

@@ -9,8 +9,10 @@ from collections import Counter
 
 import pytest
 
+from mainstay.app import new_id
+from mainstay.core.call import Call
 from mainstay.core.errors import Busy
-from mainstay.core.model import Left, Quota
+from mainstay.core.model import Left, Message, ModelRequest, Quota
 from mainstay.serve.lanes import SHARE, Lanes
 from mainstay.serve.watch import Watch
 
@@ -258,3 +260,152 @@ async def test_tokens_that_are_left_have_to_do_for_a_usual_call():
     lanes.told(Quota(tokens=Left(100, 30.0, 10_000)))
     lanes.leave(0.1, tokens=1000, told=True)
     assert not lanes.enter()
+
+
+HOSTILE = """
+    [models.small]
+    provider = "scripted"
+    at_once = 3
+    price = { input = "1 USD", output = "1 USD" }
+    [models.small.options]
+    replies = [
+        "well", { text = "well", delay = "5ms" }, { fault = "overloaded" }, { text = "part", fault = "cut_off" },
+        { text = "part", fault = "stalled" }, { fault = "empty" }, { text = "AcmeCo", chunk = 2, gap = "1ms" },
+        { text = "one two three", chunk = 3, gap = "2ms" }, { fault = "rate_limited", retry_after = 0.01 },
+    ]
+    [limits]
+    tenant_per_day = "0.2 USD"
+    [server]
+    at_once = 12
+"""
+HOSTILE_FEATURE = """
+    summary = "Answers"
+    deadline = "400ms"
+    [[ladder]]
+    model = "small"
+    prompt = "prompt.md"
+    hedge = "20ms"
+    [[ladder]]
+    message = "Sorry."
+    [guards]
+    output = [{ terms = ["AcmeCo"] }]
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_place_is_lost_by_anything_that_a_call_can_do(opened, seed):
+    """Through the front door: models that fail in every way, guards that stop, readers that leave in the middle, limits that are
+    reached, second attempts. In the end every place is free, nobody waits, and no attempt is noted as running."""
+    app, chance = opened(HOSTILE, HOSTILE_FEATURE), random.Random(seed)
+
+    async def one(n):
+        stream = app.stream("answers", question=f"{n}", tenant=str(n % 5), priority=chance.choice((None, "standard", "batch")))
+        leaves = chance.random() < 0.3
+        try:
+            async for _ in stream:
+                if leaves and chance.random() < 0.5:
+                    break
+        finally:
+            await stream.aclose()
+
+    tasks = []
+    for n in range(150):
+        tasks.append(asyncio.create_task(one(n)))
+        await asyncio.sleep(chance.random() * 0.004)
+        if chance.random() < 0.2:
+            chance.choice(tasks).cancel()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+    small = app.features.project.models["small"].lanes
+    async with asyncio.timeout(5):
+        while small.running or app.parts.lanes.running:
+            await asyncio.sleep(0.01)
+    assert (small.waiting, app.parts.lanes.waiting) == (0, 0)
+    outcomes = Counter(a.outcome for r in await app.records(limit=500) for a in r.outcome.attempts)
+    assert outcomes["ok"] and outcomes["busy"] + outcomes["breaker_open"]
+
+
+def trying(lane):
+    """A feature with that priority."""
+    model, message = 'model = "small"\nprompt = "prompt.md"', 'message = "Sorry."'
+    return f'summary = "A"\ndeadline = "2s"\npriority = "{lane}"\n[[ladder]]\n{model}\n[[ladder]]\n{message}\n'
+
+
+@pytest.mark.parametrize(
+    ("feature", "call", "lane"),
+    [
+        ("interactive", None, "interactive"),
+        ("interactive", "batch", "batch"),
+        ("standard", "interactive", "standard"),
+        ("batch", "interactive", "batch"),
+        ("batch", None, "batch"),
+    ],
+)
+async def test_a_call_may_lower_its_priority_and_not_raise_it(opened, feature, call, lane):
+    """It waits in its feature's lane, or in a lower one that it asks for."""
+    app = opened('[models.small]\nprovider = "scripted"\nat_once = 1\n', trying(feature))
+    lanes = app.features.project.models["small"].lanes
+    assert lanes.enter()
+    asked = asyncio.create_task(app.run("answers", question="?", priority=call))
+    async with asyncio.timeout(5):
+        while not lanes.waiting:
+            await asyncio.sleep(0.005)
+    assert [name for name, depth in lanes.depths().items() if depth] == [lane]
+    lanes.leave()
+    answer = await asyncio.wait_for(asked, 5)
+    (attempt,) = (await app.record(answer.id)).outcome.attempts
+    assert answer.status == "answered" and attempt.queued_us > 0
+
+
+async def test_money_is_held_when_it_can_be_spent_and_not_while_it_queues(opened):
+    """A call that waits for a place holds no money: what it may cost is free for one that is asked now."""
+    settings = """
+    [models.small]
+    provider = "scripted"
+    at_once = 1
+    price = { input = "1 USD", output = "1 USD" }
+    [limits]
+    project_per_day = "0.0016 USD"
+    """
+    app = opened(settings, trying("interactive"))
+    lanes = app.features.project.models["small"].lanes
+    assert lanes.enter()
+    waiting = asyncio.create_task(app.run("answers", question="?"))
+    async with asyncio.timeout(5):
+        while not lanes.waiting:
+            await asyncio.sleep(0.005)
+    purse = app._limiting.purse
+    assert sum(slice.lately for slice in purse._slices.values() if slice.limit.unit == "usd") == 0
+    lanes.leave()
+    assert (await asyncio.wait_for(waiting, 5)).status == "answered"
+
+
+async def test_an_interactive_call_does_not_join_a_production_that_waits_as_batch(opened):
+    """The same question was asked as batch a moment before: who asks interactively is not bound to that lane."""
+    feature = trying("interactive") + '[cache]\nkeep = "1h"\n'
+    app = opened('[models.small]\nprovider = "scripted"\nat_once = 1\n', feature)
+    lanes = app.features.project.models["small"].lanes
+    assert lanes.enter()
+    both = [asyncio.create_task(app.run("answers", question="?", priority=lane)) for lane in ("batch", "interactive")]
+    async with asyncio.timeout(5):
+        while lanes.waiting < 2:
+            await asyncio.sleep(0.005)
+    assert lanes.depths() == {"interactive": 1, "standard": 0, "batch": 1}
+    lanes.leave()
+    assert {a.status for a in await asyncio.wait_for(asyncio.gather(*both), 5)} == {"answered"}
+
+
+async def test_a_call_within_a_call_does_not_wait_for_the_place_of_the_call_that_waits_for_it():
+    """All places are taken, one of them by the call that asks: what it asks is let in."""
+    lanes = Lanes(1)
+    assert lanes.enter() and not lanes.enter() and lanes.enter(anyway=True)
+
+
+async def test_a_plain_model_whose_queue_is_too_long_says_so(opened):
+    """There is no ladder to fall back on: it ends as unavailable, and the reason is `busy`."""
+    app = opened('[models.small]\nprovider = "scripted"\nat_once = 1\n[plain]\ndeadline = "200ms"\n')
+    lanes = app.features.project.models["small"].lanes
+    assert lanes.enter()
+    request = ModelRequest(messages=(Message("user", "?"),))
+    *_, answer = [e async for e in app.serve(Call(id=new_id(), feature="small", request=request))]
+    assert (answer.status, answer.reason) == ("unavailable", "busy")
+    lanes.leave()

@@ -17,13 +17,14 @@ LATELY = 0.1  # how much the newest counts in the usual number of tokens
 
 
 class Window:
-    """One of the provider's limits: `left` of it, until it is whole again at `ends`."""
+    """One of the provider's limits: `left` of it, until it is whole again at `ends`; that takes `length` at most."""
 
     __slots__ = ("ends", "left", "length", "limit")
 
-    def __init__(self, said: Left, taken: float, now: float) -> None:
-        self.length = min(LONGEST, said.whole_in)
-        self.left, self.limit, self.ends = said.left - taken, said.limit, now + self.length
+    def __init__(self, said: Left, taken: float, now: float, before: Window | None) -> None:
+        away = min(LONGEST, said.whole_in)
+        self.left, self.limit, self.ends = said.left - taken, said.limit, now + away
+        self.length: float = away if before is None else max(before.length, away)
 
 
 class Allowance:
@@ -63,9 +64,9 @@ class Allowance:
         self.known = True
         self._unanswered -= 1
         if quota.requests is not None:
-            self._requests = Window(quota.requests, self._unanswered, now)
+            self._requests = Window(quota.requests, self._unanswered, now, self._requests)
         if quota.tokens is not None:
-            self._tokens = Window(quota.tokens, self._unanswered * self._usual_tokens, now)
+            self._tokens = Window(quota.tokens, self._unanswered * self._usual_tokens, now, self._tokens)
 
     def over(self, tokens: int, *, told: bool) -> None:
         """The call has ended; `told` is that its answer had such a head."""

@@ -1,10 +1,9 @@
 """A second attempt when the first word is late: the first to speak answers, the other is cancelled and its cost settled.
 
 J. Dean, L. A. Barroso, "The Tail at Scale" (2013). It is for the rare slow answer of a model that is well, so nothing is hedged
-under pressure: where the second attempt would queue (the time
-of the first counts from when it was let in), where a breaker is not closed, where less than the usual
-time is left, and where one in ten attempts was followed by a second already. Both attempts are let in, reserve money and stand on
-the record like any other; what was overtaken is settled at a marked estimate.
+under pressure: where the second attempt would queue, where a breaker is not closed, where less than the usual time is left, and
+where one in ten attempts was followed by a second already. The time of the first counts from when it was let in. Both reserve
+money and stand on the record like any other; what was overtaken is settled at a marked estimate.
 """
 
 from __future__ import annotations
