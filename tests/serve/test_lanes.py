@@ -274,7 +274,7 @@ HOSTILE = """
         { text = "one two three", chunk = 3, gap = "2ms" }, { fault = "rate_limited", retry_after = 0.01 },
     ]
     [limits]
-    tenant_per_day = "0.2 USD"
+    tenant_per_day = "0.02 USD"
     [server]
     at_once = 12
 """
