@@ -409,3 +409,18 @@ async def test_a_plain_model_whose_queue_is_too_long_says_so(opened):
     *_, answer = [e async for e in app.serve(Call(id=new_id(), feature="small", request=request))]
     assert (answer.status, answer.reason) == ("unavailable", "busy")
     lanes.leave()
+
+
+async def test_a_call_that_has_a_place_and_no_money_gives_the_place_back(opened):
+    """The limit is reached when the place is there already: nothing is asked, and the place is free for the next."""
+    settings = """
+    [models.small]
+    provider = "scripted"
+    at_once = 1
+    price = { input = "1 USD", output = "1 USD" }
+    [limits]
+    project_per_day = "0.0001 USD"
+    """
+    app = opened(settings, trying("interactive"))
+    assert (await app.run("answers", question="?")).reason == "over_budget"
+    assert app.features.project.models["small"].lanes.running == 0
