@@ -27,6 +27,7 @@ import msgspec
 from mainstay import registry
 from mainstay.core import case, errors, feature, project, reasons
 from mainstay.core.errors import ConfigError
+from mainstay.core.feature import Hedge
 from mainstay.core.limits import Caps
 from mainstay.core.units import Seconds, Usd
 from mainstay.doors.cli.main import main as commands
@@ -50,6 +51,7 @@ _WORDS = {
     Seconds: "duration",
     Usd: "money",
     Caps: "cap",
+    Hedge: 'duration, `"p95"`',
     dict: "table",
 }
 

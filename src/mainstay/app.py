@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -20,11 +21,12 @@ import msgspec
 
 from mainstay import provenance
 from mainstay.core.answer import Answer, Event, fold
-from mainstay.core.call import Call, Origin, Turn
+from mainstay.core.call import Call, Origin, Priority, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.keys import Key
 from mainstay.core.limits import Unit
-from mainstay.core.project import Settings, TenantSpec
+from mainstay.core.model import ModelRequest
+from mainstay.core.project import Model, Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
@@ -45,16 +47,18 @@ from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.parts.stores.sqlite_repeats import SqliteRepeats
 from mainstay.repeating import Joined, Repeats, Trouble
 from mainstay.serve.flights import Flights
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import Limiting, Standing, standings
 from mainstay.serve.loops import Loops
 from mainstay.serve.pipeline import serve
-from mainstay.serve.ready import Parts, Ready
+from mainstay.serve.ready import Parts, Ready, ServingModel
 from mainstay.serve.redaction import score_for_log
 from mainstay.serve.spending import Account, Purse, Room
 from mainstay.serve.surge import TRIPPED
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of, read_folder
 from mainstay.spec.settings_file import document_of, read_settings
+from mainstay.warming import Warming
 from mainstay.workshop import RECHECKS, Workshop
 
 log = logging.getLogger("mainstay")
@@ -66,6 +70,7 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "input": 'a mapping, or keywords: question="…"',
     "history": 'history=[{"role": "user", "text": "…"}]',
     "deadline": "deadline=2.0, in seconds",
+    "priority": 'priority="batch"',
     "origin": 'origin="user"',
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
@@ -104,8 +109,12 @@ class Mainstay:
         self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
         self._adopt()
         self._counters = SqliteCounters(self.state / COUNTERS)
+        self._lanes = Lanes(settings.server.at_once, lambda: self.loader.weights)
         self._limiting = Limiting(Purse(self._counters), settings, self._caps_of)
         self.observers = self.loader.observers(settings)
+        for observer in self.observers:
+            if hasattr(observer, "queues"):
+                observer.queues = self._queues
         self._sealed = Collector()
         self.parts = Parts(
             spool=self._spool,
@@ -118,6 +127,7 @@ class Mainstay:
             off=self._off,
             ask=self._ask,
             account=self._limiting.account,
+            lanes=self._lanes,
             aligner=shared(),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
@@ -132,6 +142,8 @@ class Mainstay:
             scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
             keep=self.workshop.keep,
         )
+        self._warming: Any = None
+        self._warm()
         self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
 
     # Answering
@@ -148,7 +160,7 @@ class Mainstay:
 
         `input`, or keywords, are the fields that the feature declares. Other keywords: `history` (earlier turns,
         `{"role": "user", "text": "…"}`), `tenant`, `user`, `roles`, `session`, `locale`, `deadline` (seconds; it can only shorten
-        the feature's), `origin`, and `progress` for `step` events.
+        the feature's), `priority` (it can only lower the feature's), `origin`, and `progress` for `step` events.
         """
         return self.serve(self._call(feature, input, **options))
 
@@ -165,6 +177,7 @@ class Mainstay:
         session: str | None = None,
         locale: str | None = None,
         deadline: float | None = None,
+        priority: Priority | None = None,
         origin: Origin = "user",
         progress: bool = False,
         **fields: Any,
@@ -180,6 +193,7 @@ class Mainstay:
             "session": session,
             "locale": locale,
             "deadline": deadline,
+            "priority": priority,
             "origin": origin,
             "stream": True,
             "progress": progress,
@@ -236,17 +250,38 @@ class Mainstay:
         `close` cancels what is still waited for; afterwards there is no event loop any more, which is a `StoreError`.
         """
         self._check_process()
+        thread = self._own_loop()
+        if thread.here:
+            raise BadRequest(
+                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
+            )
+        answer: Answer = thread.run(self.run(feature, input, **options))
+        return answer
+
+    def _own_loop(self) -> _LoopThread:
         with self._starting:
             if self._closed:
                 raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
                 self._thread = _LoopThread()
-        if self._thread.here:
-            raise BadRequest(
-                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
-            )
-        answer: Answer = self._thread.run(self.run(feature, input, **options))
-        return answer
+            return self._thread
+
+    def _warm(self) -> None:
+        """Look after the models whose settings ask for it, from now on."""
+        if self._warming is None and any(m.metrics or m.keep_warm or m.cold_after for m in self.settings.models.values()):
+            warming = Warming(self._to_warm, http=self._http, ask=self._probe)
+            self._warming = self._own_loop().start(warming.run())
+
+    def _to_warm(self) -> dict[str, tuple[Model, ServingModel]]:
+        project = self.features.project
+        return {name: (project.settings[name], serving) for name, serving in project.models.items()}
+
+    async def _probe(self, model: str, request: ModelRequest) -> None:
+        """The smallest call to a model by its own name: recorded, and paid, like any other."""
+        call = Call(id=new_id(), feature=model, request=request, origin="probe")
+        async with contextlib.aclosing(self.serve(call)) as events:
+            async for _ in events:
+                pass
 
     @property
     def _forked(self) -> bool:
@@ -312,6 +347,12 @@ class Mainstay:
         limits = self._limiting.metrics({name: ready.feature.limits for name, ready in self.features.ready.items()})
         return b"".join([*[o.render() for o in self.observers if hasattr(o, "render")], limits])
 
+    def _queues(self) -> Iterator[tuple[str, int, Mapping[Priority, int]]]:
+        """Of the process and of each model: the places that are taken, and who waits in which lane."""
+        yield "", self._lanes.running, self._lanes.depths()
+        for name, model in self.features.project.models.items():
+            yield name, model.lanes.running, model.lanes.depths()
+
     def trouble(self) -> str:
         """Why records cannot be kept at the moment, or which release is refused; empty when all is well."""
         if self._forked:
@@ -362,6 +403,8 @@ class Mainstay:
             self.features = self._load(settings)
             self.settings = settings
             self._limiting.take_up(settings)
+            self._lanes.resize(settings.server.at_once)
+        self._warm()
 
     def follow(self) -> None:
         """Take up the changes of what is served that were made since, here or by another process."""
@@ -668,6 +711,10 @@ class _LoopThread:
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def start(self, coroutine: Any) -> concurrent.futures.Future[Any]:
+        """Run it beside all else, until the end."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self, last: Any) -> None:
         self.run(last)

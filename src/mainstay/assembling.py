@@ -72,6 +72,8 @@ EXAMPLES = {
 NO_PRICE = "what {} costs is not known, and it is limited here: money that cannot be counted cannot be limited"
 ADD_PRICE = '[models.{}.price] in mainstay.toml, with input = "… USD" and output = "… USD" per million tokens'
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
+# What a model is run with, and no answer depends on.
+NOT_FROZEN = ("price", "headers", "at_once", "slow", "metrics", "keep_warm", "cold_after")
 Lent = Mapping[str, Mapping[str, Any]]
 HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
@@ -246,7 +248,7 @@ class _Assembly:
             self._check_facts(spec, i)
             if writer is None:
                 continue
-            models = tuple([self._project.models[n] for n, _ in asked])
+            models = tuple([self._project.models[n] for n, _ in asked if n in self._project.models])
             tries = getattr(spec, "tries", 1)
             made.append(ReadyRung(name=names[i], spec=spec, tries=tries, models=models, writer=writer, pace=Pace()))
         return made
@@ -275,7 +277,8 @@ class _Assembly:
         """What writes a rung's drafts; None where its model is asleep. Its files are checked either way."""
         if isinstance(spec, ModelRung):
             prompted = self._prompted(spec.model, spec.prompt, spec, ())
-            return prompted and rungs.ModelWriter(prompted, spec, name)
+            second = self._prompted(spec.hedge_with, spec.prompt, spec, ()) if spec.hedge_with else prompted
+            return prompted and rungs.ModelWriter(prompted, spec, name, second if spec.hedge is not None else None)
         if isinstance(spec, StepsRung):
             return self._steps(spec, name)
         if isinstance(spec, RulesRung):
@@ -595,7 +598,7 @@ def _names_of(ladder: tuple[AnyRung, ...]) -> list[str]:
 def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
     """The models that a rung asks, each with the place in the rung that names it."""
     if isinstance(spec, ModelRung):
-        return [(spec.model, ("model",))]
+        return [(spec.model, ("model",)), *([(spec.hedge_with, ("hedge_with",))] if spec.hedge_with else [])]
     if isinstance(spec, StepsRung):
         return [(step.model, ("steps", i, "model")) for i, step in enumerate(spec.steps)]
     return []
@@ -632,10 +635,15 @@ def digest_of(folder: Folder, project: Project) -> str:
 
 
 def models_of(folder: Folder, project: Project) -> dict[str, Model]:
-    """The models that a feature asks, as they are frozen with it: without what may change, prices and headers."""
+    """The models that a feature asks, as they are frozen with it: without what may change, such as prices and headers."""
     names = {name for spec in folder.feature.ladder for name, _ in _models_of(spec)}
     frozen = {name: project.settings[name] for name in sorted(names) if name in project.settings}
-    return {name: msgspec.structs.replace(model, price=None, headers={}) for name, model in frozen.items()}
+    return {name: msgspec.structs.replace(model, **_bare(model)) for name, model in frozen.items()}
+
+
+def _bare(model: Model) -> dict[str, Any]:
+    defaults = type(model)(provider="")
+    return {name: getattr(defaults, name) for name in NOT_FROZEN}
 
 
 def imports_of(folder: Folder, root: Path) -> dict[str, str]:

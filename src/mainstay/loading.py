@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
@@ -21,9 +21,12 @@ from mainstay.learn.trials import OnTrial
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.metering import Metered
 from mainstay.serve.ready import Ready, ServingModel
+from mainstay.serve.tempo import Tempo
+from mainstay.serve.warmth import Warmth
 from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
@@ -53,6 +56,15 @@ class Features(Struct, frozen=True, kw_only=True):
     state: State = State()
 
 
+class Health(Struct, frozen=True, kw_only=True):
+    """What is known of a model from asking it, and who asks it now."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    lanes: Lanes = field(default_factory=Lanes)
+    tempo: Tempo = field(default_factory=Tempo)
+    warmth: Warmth = field(default_factory=Warmth)
+
+
 class Loader:
     """Loads one project. `secrets` are the keys that it has seen, which no record may hold.
 
@@ -62,7 +74,8 @@ class Loader:
     def __init__(self, root: Path, environ: Mapping[str, str], http: Http, indexes: Path | None = None) -> None:
         self.root, self._environ, self._http = root, environ, http
         self.sources = Sources(root, indexes, http)
-        self._breakers: dict[str, Breaker] = {}
+        self._health: dict[str, Health] = {}
+        self.weights: Mapping[str, float] = {}
         self.secrets: tuple[str, ...] = ()
 
     def folder(self, settings: Settings) -> Features:
@@ -141,12 +154,15 @@ class Loader:
         like: assembling.Project,
         *,
         without: frozenset[str] = frozenset(),
-        breaker: Callable[[Model], Breaker] | None = None,
+        apart: bool = False,
     ) -> Ready:
-        """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`."""
+        """A folder with these models, `without` some of them that are asleep; all else is as in the project `like`.
+
+        `apart` gives the models a health of their own.
+        """
         document = document_of(self.root)
         awake = {name: model for name, model in models.items() if name not in without}
-        serving = {name: self._serving(name, m, document, (breaker or self._breaker)(m)) for name, m in awake.items()}
+        serving = {name: self._serving(name, m, document, Health() if apart else self._health_of(m)) for name, m in awake.items()}
         project = msgspec.structs.replace(like, models=serving, settings=models, asleep=without)
         return assembling.ready(folder, project)
 
@@ -169,6 +185,7 @@ class Loader:
     def _project(self, settings: Settings) -> Features:
         registry.importable(self.root)
         document = document_of(self.root)
+        self.weights = {name: tenant.weight for name, tenant in settings.tenants.items()}
         models, sleeping = self._models(settings, document)
         secrets = [secret_of(model, self._environ) for model in settings.models.values()]
         self.secrets = tuple({*self.secrets, *[secret for secret in secrets if len(secret) >= LEAST_SECRET]})
@@ -215,14 +232,19 @@ class Loader:
             if kind is None or asleep(model, self._environ):
                 sleeping.append(name)
                 continue
-            models[name] = self._serving(name, model, document, self._breaker(model))
+            models[name] = self._serving(name, model, document, self._health_of(model))
         return models, sleeping
 
-    def _breaker(self, model: Model) -> Breaker:
-        """A model keeps its breaker over a reload, as long as it is the same model at the same place."""
-        return self._breakers.setdefault(f"{model.name}|{model.provider}|{model.url}|{model.model}", Breaker())
+    def _health_of(self, model: Model) -> Health:
+        """A model keeps its health over a reload, as long as it is the same model at the same place; its limits are today's."""
+        health = self._health.get(key := f"{model.name}|{model.provider}|{model.url}|{model.model}")
+        if health is None:
+            health = self._health[key] = Health(lanes=Lanes(weights=lambda: self.weights))
+        health.lanes.resize(model.at_once)
+        health.tempo.slow, health.warmth.cold_after = model.slow, model.cold_after
+        return health
 
-    def _serving(self, name: str, model: Model, document: Document, breaker: Breaker) -> ServingModel:
+    def _serving(self, name: str, model: Model, document: Document, health: Health) -> ServingModel:
         place = ("models", name)
         kind = registry.part("providers", model.provider, where=document.where((*place, "provider")))
         if declared := registry.declared_options(kind):
@@ -236,8 +258,8 @@ class Loader:
             model=model.model,
             max_output=model.max_output,
             price=price,
-            breaker=breaker,
             image_tokens=model.image_tokens or prices.image_tokens(model),
+            **msgspec.structs.asdict(health),
         )
 
     def _services(self, settings: Settings, declared: Mapping[str, Service], seam: str, document: Document) -> dict[str, Any]:
@@ -353,10 +375,10 @@ def refuse_unproven(name: str, entry: WentLive | TrialBegan, store: Releases) ->
 
 
 def _with_current(model: Model, current: Model | None) -> Model:
-    """A frozen model with what is not frozen: price and headers as they are today."""
+    """A frozen model with what is not frozen, because it changes no answer: as it is today."""
     if current is None:
         return model
-    return msgspec.structs.replace(model, price=current.price, headers=current.headers)
+    return msgspec.structs.replace(model, **{name: getattr(current, name) for name in assembling.NOT_FROZEN})
 
 
 def _without_models(ready: Ready) -> Ready:

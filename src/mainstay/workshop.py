@@ -33,7 +33,6 @@ from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.learn.trials import Collector
 from mainstay.loading import Features, Loader
 from mainstay.parts.stores.sqlite_evals import SqliteEvals
-from mainstay.serve.breaker import Breaker
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.spec.cases import read_cases
@@ -315,7 +314,7 @@ class Workshop:
     def _bind(self, feature: Feature, models: Mapping[str, Model]) -> Ready:
         """A release of this feature, as it is on disk now, with these models in place of the project's."""
         folder = self._app.loader.folder_of(self._app.settings, feature)
-        return self._app.loader.bind(folder, models, self._app.features.project, breaker=lambda model: Breaker())
+        return self._app.loader.bind(folder, models, self._app.features.project, apart=True)
 
     def close(self) -> None:
         """Let go of what it keeps."""

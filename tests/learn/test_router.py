@@ -196,7 +196,7 @@ async def test_a_signal_of_the_moment_keeps_a_call_from_starting_there(routed: P
                 if small.models[0].breaker.state == "open":
                     break
         elif signal == "busy":
-            app.parts = msgspec.structs.replace(app.parts, busy=lambda model: model.name == "small")
+            small.models[0].lanes.resize(0)
         elif signal == "money":
             app.parts = msgspec.structs.replace(app.parts, account=lambda call, ready: Account(per_call=Usd(1)))
         else:

@@ -839,7 +839,6 @@ SECRETS = [
 
 NOT_YET = [
     feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
-    feature("batch", "deadline", 'priority = "batch"\ndeadline', f'{F}:2 priority: priority = "batch" {EARLY}'),
     added("near", '[cache]\nnear = "auto"\n', f'{F}:14 cache.near: near = "auto" {EARLY}'),
     settings(
         "near of plain models",

@@ -10,7 +10,9 @@ from msgspec import Struct
 from mainstay.core.evidence import Viewer
 from mainstay.core.model import ModelRequest
 
-Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill"]
+Priority = Literal["interactive", "standard", "batch"]
+PRIORITIES: tuple[Priority, ...] = ("interactive", "standard", "batch")  # who goes first, first
+Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill", "probe"]
 
 
 class Turn(Struct, frozen=True):
@@ -23,13 +25,12 @@ class Turn(Struct, frozen=True):
 class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: which feature, for whom, with what, until when.
 
-    `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a
-    caller may shorten the feature's, never lengthen it. `cohort` is set where the call takes part in a trial: the trial's id
-    and `canary`, `control` or `shadow`. `roles` are what the application says its user may see
+    `id` is also the id of the answer and of the record. `deadline` is in seconds from the moment of the call; a caller may
+    shorten the feature's, never lengthen it; so may it lower the `priority`, never raise it. `cohort` is set where the call takes
+    part in a trial: the trial's id and `canary`, `control` or `shadow`. `roles` are what the application says its user may see
     (`staff`, `editor`, …). `key` is the public id of the key that it came with, `parent` the call that this one was made for.
-    `retries` is how often the caller's own SDK says that it has sent the same before.
-    `stream` says that somebody reads the words as they come, `progress` that they want `step` events too.
-    `request` is set for a plain model only, and then `input` is empty.
+    `retries` is how often the caller's own SDK says that it has sent the same before. `stream` says that somebody reads the words
+    as they come, `progress` that they want `step` events too. `request` is set for a plain model only, and then `input` is empty.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str | None = None
     locale: str | None = None
     deadline: float | None = None
+    priority: Priority | None = None
     origin: Origin = "user"
     cohort: str | None = None
     parent: str | None = None

@@ -163,6 +163,18 @@ class Tripped(ModelError):
     kind = "breaker_open"
 
 
+class Busy(ModelError):
+    """Everything is taken, and a place would not come free in time; nothing was sent."""
+
+    kind = "busy"
+
+
+class Cold(ModelError):
+    """The model was not asked for long, and would take longer to start than there is time; nothing was sent."""
+
+    kind = "cold"
+
+
 class OverLimit(ModelError):
     """A limit on what may be spent or asked would be passed; nothing was sent. `reason` is what the answer gives for it."""
 

@@ -27,13 +27,14 @@ GIVEN = Meta(
     extra_json_schema={"given": True}
 )  # marks a field that is never written in the file: a name that the folder or table gives
 
-POSITIVE_TIMES = frozenset({"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader"})
+POSITIVE_TIMES = frozenset(
+    {"deadline", "timeout", "first_word", "stale", "keep", "fresh", "p95", "stalled_reader", "slow", "keep_warm", "cold_after"}
+)
 
 # What this version reads and cannot keep: a path, and the value that is too much, or None for any. `[gate]` binds releases, not
 # calls, so it may stand.
 NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("delivery",), "reviewed"),
-    (("priority",), "batch"),
     (("cache", "near"), "auto"),
 )
 
@@ -92,6 +93,35 @@ Temperature = Annotated[
 ]
 
 
+class Hedge(float):
+    """When a first word is late: after so many seconds, or, as 0, later than 95 % of them.
+
+    >>> Hedge.parse("p95").after is None
+    True
+    """
+
+    @classmethod
+    def parse(cls, text: object) -> Hedge:
+        """Read `"p95"` or `"800ms"`; raises `ValueError` with what was expected."""
+        if text == "p95":
+            return cls(0)
+        try:
+            seconds = Seconds.parse(text)
+        except ValueError:
+            raise ValueError(f'expected "p95", or a duration with its unit, such as "800ms", got {text!r}') from None
+        if not seconds:
+            raise ValueError("a second attempt at once is not one that waits for a late first word")
+        return cls(seconds)
+
+    @property
+    def after(self) -> float | None:
+        """Seconds; None for the measured 95th percentile."""
+        return float(self) or None
+
+    def __str__(self) -> str:
+        return str(Seconds(self)) if self else "p95"
+
+
 class ModelRung(Rung, frozen=True, kw_only=True):
     """One prompt to one model."""
 
@@ -107,6 +137,11 @@ class ModelRung(Rung, frozen=True, kw_only=True):
     first_word: Annotated[
         Seconds | None, Meta(description="The most time until an attempt's first word; the model is streamed to measure it.")
     ] = None
+    hedge: Annotated[
+        Hedge | None,
+        Meta(description='Ask a second time where the first word is later than this, or than 95 % of them (`"p95"`).'),
+    ] = None
+    hedge_with: Annotated[str | None, Meta(description="The model that is asked the second time; by default the same.")] = None
     max_output: MaxOutput = None
     temperature: Temperature = None
 
@@ -375,7 +410,10 @@ class Feature(Spec, frozen=True, kw_only=True):
         default_factory=lambda: Seconds(8)
     )
     first_word: Annotated[Seconds | None, Meta(description="An objective for the first word: measured, not a time-out.")] = None
-    priority: Annotated[Literal["interactive", "batch"], Meta(description="Who goes first under pressure.")] = "interactive"
+    priority: Annotated[
+        Literal["interactive", "standard", "batch"],
+        Meta(description="Who goes first under pressure; `batch` waits where others go on to the next rung."),
+    ] = "interactive"
     history: Annotated[int, Meta(ge=0, le=200, description="How many earlier turns a call may bring; 0 refuses them.")] = 0
     log: Annotated[LogPolicy, Meta(description="What the record keeps of texts: all, with personal data masked, or nothing.")] = (
         "full"

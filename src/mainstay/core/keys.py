@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -78,7 +78,7 @@ class Key(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Its own limits, in the place of what `[limits]` says of every key; None where it has none."""
         if not self.limits:
             return None
-        windows = {name: Caps.parse(values) for name, values in self.limits.items() if name != "at_once"}
+        windows: dict[str, Any] = {name: Caps.parse(values) for name, values in self.limits.items() if name != "at_once"}
         at_once = self.limits.get("at_once")
         return TenantSpec(**windows, at_once=None if at_once is None else int(at_once[0]))
 

@@ -154,12 +154,27 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+class Left(Struct, frozen=True):
+    """What is left of a provider's rate limit, which is whole again in so many seconds; `limit` is the whole, if known."""
+
+    left: int
+    whole_in: float
+    limit: int | None = None
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """What a provider says that it still allows, in the head of an answer."""
+
+    requests: Left | None = None
+    tokens: Left | None = None
+
+
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one read from a provider brought: any of its fields may be empty.
 
     Tool calls and thoughts come whole, when their last fragment has arrived; `reasoning` is their text as it grows.
     `usage` comes with the last chunk: what an unfinished answer costs is not known. `model` is the name of the model that
-    really answered.
+    really answered. `quota` comes alone, in a chunk before all others, where the head of the answer told it.
     """
 
     text: str = ""
@@ -170,3 +185,4 @@ class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish: Finish | None = None
     usage: Usage | None = None
     model: str | None = None
+    quota: Quota | None = None

@@ -49,6 +49,25 @@ class Model(Spec, frozen=True, kw_only=True):
         False
     )
     max_output: Annotated[Positive, Meta(description="The most tokens it may write, unless a rung says otherwise.")] = 1024
+    at_once: Annotated[Positive | None, Meta(description="The most attempts at one moment, in each process; others queue.")] = (
+        None
+    )
+    slow: Annotated[
+        Seconds | None,
+        Meta(description="A later first word is slow, and opens the breaker where most are; by default far above what is usual."),
+    ] = None
+    metrics: Annotated[
+        str | None, Meta(description="Where an inference server of your own tells the length of its queue, as vLLM does.")
+    ] = None
+    keep_warm: Annotated[
+        Seconds | None, Meta(description="Send a tiny request when it was not asked for so long, so that it stays loaded.")
+    ] = None
+    cold_after: Annotated[
+        Seconds | None,
+        Meta(
+            description="Not asked for so long it may have to start first, and a call with less time than that does without it."
+        ),
+    ] = None
     headers: Annotated[dict[str, str], Meta(description="Headers to send with every request.")] = {}
     query: Annotated[
         dict[str, str], Meta(description="Query parameters to send with every request, such as Azure's api-version.")
@@ -114,6 +133,9 @@ class Server(Spec, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="The address to bind; anything but loopback needs a key.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="The port.")] = 7070
+    at_once: Annotated[
+        Positive | None, Meta(description="The most answers that each process works on at one moment; others queue.")
+    ] = None
     max_body: Annotated[Positive, Meta(description="The largest request body, in bytes.")] = 10_000_000
     stalled_reader: Annotated[Seconds, Meta(description="How long a reader may take nothing before it is dropped.")] = field(
         default_factory=lambda: Seconds(20)
@@ -175,6 +197,9 @@ class TenantSpec(Spec, frozen=True, kw_only=True):
     per_day: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a day.")] = None
     per_month: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a month.")] = None
     at_once: Annotated[Positive | None, Meta(description="The most calls of this tenant at one moment.")] = None
+    weight: Annotated[
+        float, Meta(gt=0, le=1000, description="Its part of the places where calls queue, beside tenants with 1.")
+    ] = 1.0
 
 
 class Settings(Spec, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ class Reason(_Documented):
     OVER_DEADLINE = "over_deadline", "There was no time left for the rungs that would have answered."
     SWITCHED_OFF = "switched_off", "The feature, or its model rungs, were switched off."
     MODEL_UNAVAILABLE = "model_unavailable", "The model could not be reached, failed, or its breaker is open."
+    BUSY = "busy", "More was asked at once than can be answered in time; the queue was too long to wait in."
     MODEL_REFUSED = "model_refused", "The provider or the model itself declined the request."
     SCHEMA_INVALID = "schema_invalid", "What the model wrote does not fit the answer's schema."
     CUT_SHORT = "cut_short", "The model's text ended before it was complete."

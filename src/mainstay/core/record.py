@@ -33,8 +33,9 @@ class Begun(Struct, frozen=True, kw_only=True, tag="begun", tag_field="is"):
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at one rung. `outcome` is `ok`, `guarded`, `abandoned`, or the kind of the error.
+    """One try at one rung. `outcome` is `ok`, `guarded`, `abandoned`, `overtaken`, or the kind of the error.
 
+    `queued_us` is how long it waited for a place before it began at `at_us`.
     `estimated` marks a usage that the provider did not report: characters sent and received, rounded up.
     """
 
@@ -43,6 +44,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     at_us: int = 0
     took_us: int = 0
+    queued_us: int = 0
     first_word_us: int | None = None
     usage: Usage | None = None
     cost_nano_usd: int | None = None

@@ -33,9 +33,10 @@ class Provider(Protocol):
     def generate(self, request: ModelRequest, *, stream: bool) -> AsyncGenerator[Chunk, None]:
         """Yield what the model writes, one chunk a read; the last carries `finish`.
 
-        With `stream` false one chunk holds everything. Raises a `ModelError`, and nothing else, when there is no usable
-        answer. It may be closed at any chunk and then lets go of its connection. It sets no time limit of its own:
-        whoever awaits it does.
+        With `stream` false one chunk holds everything. A chunk with nothing but the `quota` that the head of the answer told may
+        come before, so that the provider is not asked for more than it allows. Raises a `ModelError`, and nothing else, when
+        there is no usable answer. It may be closed at any chunk and then lets go of its connection. It sets no time limit of its
+        own: whoever awaits it does.
         """
         ...
 

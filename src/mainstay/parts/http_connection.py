@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
@@ -19,6 +20,8 @@ from typing import Any, cast
 import httptools
 
 from mainstay.core.errors import CutOff, Garbled, Lost, ModelError, Unreachable
+from mainstay.core.model import Quota
+from mainstay.wire import quotas
 
 MAX_REPLY = 64 * 1024 * 1024  # bytes of one body, decoded
 MAX_HEAD = 256 * 1024  # bytes in a row that bring no body: heads, chunk extensions, trailers
@@ -129,6 +132,13 @@ class Reply:
     def headers(self) -> Mapping[str, str]:
         """The headers, by lower-case name; of repeated ones the last."""
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers}
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the headers say that may still be asked; None where they say nothing."""
+        if any(quotas.MARK in name for name, _ in self._headers):
+            return quotas.quota_of(self.headers, now=time.time())
+        return None
 
     async def read(self) -> bytes:
         """The whole body. Raises `Garbled` above 64 MB, `CutOff` where it ends too early."""

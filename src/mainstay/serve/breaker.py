@@ -1,9 +1,10 @@
-"""A circuit breaker for one model: closed, open, half-open, on the failure rate.
+"""A circuit breaker for one model: closed, open, half-open, on the failure rate and on slowness.
 
-Closed: calls pass, the last `WINDOW` outcomes of the last `MEMORY` seconds are remembered, and it opens when at least
-`LEAST` of them are there and half of them failed. Open: no call passes for a while that doubles each time, up to a minute.
-Half-open: one call passes at a time; two in a row that succeed close it, one that fails opens it again. Only what is the
-provider's fault counts as a failure; that is decided by whoever reports. Pattern: M. Nygard, "Release It!".
+Closed: calls pass, the last `WINDOW` outcomes of the last `MEMORY` seconds are remembered, and it opens when at least `LEAST` of
+them are there and half of them failed, or ten are there and six of ten were slow or failed. Open: no call passes for a while that
+doubles each time, up to a minute. Half-open: one call passes at a time; two in a row that succeed, and are not slow, close it,
+one that fails opens it again. Only what is the provider's fault counts as a failure; that, and what is slow, is decided by
+whoever reports. Pattern: M. Nygard, "Release It!".
 
 Every call that passes gets a ticket. A ticket is good for the state it was given in: a call that went out before the breaker
 opened, and ends while it is being tried again, tells nothing.
@@ -15,6 +16,7 @@ from collections import deque
 from typing import Literal
 
 WINDOW, MEMORY, LEAST, RATE = 20, 60.0, 5, 0.5
+LEAST_SLOW, SLOW_RATE = 10, 0.6
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 PROBES_TO_CLOSE = 2
 LOST = 60.0  # seconds after which a probe that never reported is replaced by another
@@ -29,7 +31,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self.state: State = "closed"
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
+        self._outcomes: deque[tuple[float, bool, bool]] = deque(maxlen=WINDOW)
         self._pause, self._until = FIRST_PAUSE, 0.0  # `_until`: open until then, or half-open and taken by a probe until then
         self._ticket = self._good_probes = 0
 
@@ -49,18 +51,21 @@ class Breaker:
         """Seconds until a call may pass again; 0 if it may now, or as soon as the one that is trying has ended."""
         return max(0.0, self._until - now) if self.state == "open" else 0.0
 
-    def report(self, ticket: int, ok: bool, now: float) -> None:
-        """Tell how a call that was let out went."""
+    def report(self, ticket: int, ok: bool, now: float, *, slow: bool = False) -> None:
+        """Tell how a call that was let out went: whether it succeeded, and whether that took far too long."""
         if ticket != self._ticket or self.state == "open":
             return
         if self.state == "half_open":
-            self._report_probe(ok, now)
+            self._report_probe(ok and not slow, now)
             return
-        self._outcomes.append((now, ok))
-        if ok:
+        self._outcomes.append((now, ok, slow))
+        if ok and not slow:
             return
-        recent = [good for at, good in list(self._outcomes) if now - at <= MEMORY]
-        if len(recent) >= LEAST and recent.count(False) >= RATE * len(recent):
+        recent = [(good, late) for at, good, late in list(self._outcomes) if now - at <= MEMORY]
+        failed, late = sum(not good for good, _ in recent), sum(late or not good for good, late in recent)
+        if (len(recent) >= LEAST and failed >= RATE * len(recent)) or (
+            len(recent) >= LEAST_SLOW and late >= SLOW_RATE * len(recent)
+        ):
             self._open(now)
 
     def release(self, ticket: int) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from mainstay.core.answer import Answer, Event
+from mainstay.core.call import PRIORITIES
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.serve")
@@ -67,7 +68,9 @@ class Flight:
         return self.answer is not None or self.error is not None
 
     def serves(self, trace: Trace) -> bool:
-        """Whether this call may read along: the production goes on, with no less time than the call has."""
+        """Whether this call may read along: the production goes on, with no less time than it has, and in no lower lane."""
+        if PRIORITIES.index(self.trace.priority) > PRIORITIES.index(trace.priority):
+            return False
         return not self.given_up and self.trace.budget >= trace.budget
 
     async def cancel(self) -> None:

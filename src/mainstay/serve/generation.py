@@ -17,7 +17,18 @@ from msgspec import Struct
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Retract, Step, Text
 from mainstay.core.draft import Verdict
-from mainstay.core.errors import MainstayError, ModelError, OverLimit, RateLimited, Rejected, RungFailed, TooSlow, Unsupported
+from mainstay.core.errors import (
+    Busy,
+    Cold,
+    MainstayError,
+    ModelError,
+    OverLimit,
+    RateLimited,
+    Rejected,
+    RungFailed,
+    TooSlow,
+    Unsupported,
+)
 from mainstay.core.evidence import NOTHING, Evidence
 from mainstay.core.feature import MessageRung, StaleRung
 from mainstay.core.model import ToolCall, Usage
@@ -29,7 +40,7 @@ from mainstay.serve.flights import Flight
 from mainstay.serve.guarding import Screening
 from mainstay.serve.ready import Parts, ReadyRung
 from mainstay.serve.refusing import WITHHELD, ending, refusal
-from mainstay.serve.routing import limit_of, obstacle, order_of
+from mainstay.serve.routing import limit_of, obstacle, order_of, usual_of
 from mainstay.serve.slots import wanting
 from mainstay.serve.tracing import Trace
 from mainstay.serve.watch import Watch
@@ -84,7 +95,7 @@ async def climb(
     result: Result | None = None
     detail = ""
     unknown = wanting(evidence.slots, ready.feature.grounding.slots)
-    order = order_of(trace, parts, unknown)
+    order = order_of(trace, unknown)
     for i, place in enumerate(order.places):
         rung = ready.rungs[place]
         if rung.spec.needs_evidence and missing is not None:
@@ -103,13 +114,13 @@ async def climb(
         watch.until(limit)
         began = time.monotonic()
         values = trace.call.input if trace.call.request is not None else ready.read_input(trace.call.input)
-        ask = Ask(trace, parts, evidence, watch, limit=limit, key=key, stream=trace.streams, values=values)
+        ask = Ask(trace, parts, evidence, watch, limit=limit, usual=usual_of(rung), key=key, stream=trace.streams, values=values)
         if i:
             flight.emit(Step("rung", rung.name))
         result = await _try(rung, ask, flight)
         if isinstance(result, Drafted):
             if trace.call.origin == "user":
-                rung.pace.add(time.monotonic() - began)
+                rung.pace.add(time.monotonic() - began - ask.queued)
             if isinstance(rung.spec, MessageRung):
                 cause = cause or (Reason.MODEL_UNAVAILABLE if ready.asleep else Reason.NOTHING_FITS)
             return _answer(trace, rung, result, None if place < order.start else cause, flight)
@@ -259,7 +270,9 @@ def _broken(error: Exception, rung: ReadyRung, ask: Ask, screening: Screening) -
 def _reason_of(error: ModelError) -> Reason:
     if isinstance(error, RateLimited):
         return Reason.RATE_LIMITED
-    if isinstance(error, TooSlow):
+    if isinstance(error, Busy):
+        return Reason.BUSY
+    if isinstance(error, TooSlow | Cold):
         return Reason.OVER_DEADLINE
     if isinstance(error, Rejected | Unsupported):
         return Reason.MODEL_REFUSED

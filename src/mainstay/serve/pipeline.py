@@ -20,7 +20,7 @@ from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
 from mainstay.core.reasons import Reason, Status
 from mainstay.serve import caching, recording, slots
-from mainstay.serve.admission import admit
+from mainstay.serve.admission import Working, admit
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
 from mainstay.serve.grounding import ground
@@ -115,14 +115,15 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
 
 
 async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
-    """Ground, route and climb, under one watchdog."""
+    """Find a place to work in; ground, route and climb, under one watchdog."""
     trace = flight.trace
     with Watch() as watch, charged_to(trace):
-        evidence, missing = await ground(trace, watch)
-        trace.found(evidence)
-        trace.step("ground")
-        answer = await climb(flight, parts, evidence, missing, watch, key)
-        trace.step("climb")
+        async with Working(trace, parts.lanes, watch):
+            evidence, missing = await ground(trace, watch)
+            trace.found(evidence)
+            trace.step("ground")
+            answer = await climb(flight, parts, evidence, missing, watch, key)
+            trace.step("climb")
     caching.store(key, answer, evidence, trace.ready, parts)
     return answer
 

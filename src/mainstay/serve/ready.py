@@ -18,9 +18,12 @@ from mainstay.core.release import Switched
 from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
+from mainstay.serve.lanes import Lanes
 from mainstay.serve.pace import Pace
 from mainstay.serve.router import Router
 from mainstay.serve.spending import Account
+from mainstay.serve.tempo import Tempo
+from mainstay.serve.warmth import Warmth
 
 SENTENCE = 2**31  # a hold wider than any number of characters that a guard may ask for
 WHOLE = 2**62
@@ -28,7 +31,8 @@ WHOLE = 2**62
 
 class ServingModel(Struct, frozen=True, kw_only=True):
     """One model, its price and its health. `price` is in nano-dollars per million tokens; None is unknown. `image_tokens` is the
-    most that one image can be.
+    most that one image can be. Who asks it takes a place in its `lanes`; `tempo` is how fast it usually answers, `warmth` whether
+    it has to start first.
     """
 
     name: str
@@ -38,6 +42,9 @@ class ServingModel(Struct, frozen=True, kw_only=True):
     price: Price | None
     breaker: Breaker
     image_tokens: int = 50_000
+    lanes: Lanes = field(default_factory=Lanes)
+    tempo: Tempo = field(default_factory=Tempo)
+    warmth: Warmth = field(default_factory=Warmth)
 
 
 class ReadyGuard(Struct, frozen=True):
@@ -129,8 +136,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
     switch that a call is off by, `account` what it may spend, and `loops` says which calls repeat what keeps failing. `ask` runs
-    another feature for a call, on its account and in so many seconds. `aligner` says how far evidence bears what is written;
-    `busy` says of a model that more is asked of it than it answers in time.
+    another feature for a call, on its account and in so many seconds. `lanes` are the places in which answers are worked on.
+    `aligner` says how far evidence bears what is written.
     """
 
     spool: Spool
@@ -144,8 +151,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     off: Callable[[Call], Switched | None] = lambda call: None
     ask: Callable[[Call, Account, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
     account: Callable[[Call, Ready], Account] = lambda call, ready: Account()
+    lanes: Lanes = field(default_factory=Lanes)
     aligner: Aligner | None = None
-    busy: Callable[[ServingModel], bool] = lambda model: False
 
 
 class Found(Struct, frozen=True):

@@ -22,8 +22,9 @@ from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Route
+from mainstay.serve.lanes import Shed
 from mainstay.serve.pricing import MILLION
-from mainstay.serve.ready import Parts, ReadyRung
+from mainstay.serve.ready import ReadyRung
 from mainstay.serve.router import choose
 from mainstay.serve.spending import Short
 from mainstay.serve.tracing import Trace
@@ -42,7 +43,7 @@ class Order(Struct, frozen=True):
     start: int = 0
 
 
-def order_of(trace: Trace, parts: Parts, unknown: Slot | None) -> Order:
+def order_of(trace: Trace, unknown: Slot | None) -> Order:
     """Where a call starts, and what follows; notes it in the trace where that is not the top. `unknown` is as for `obstacle`.
 
     Only users' calls are routed: evaluations, shadows, judges and replays are answered from the top, whatever they ask.
@@ -56,7 +57,7 @@ def order_of(trace: Trace, parts: Parts, unknown: Slot | None) -> Order:
     if 0 not in awake or len(awake) < 2:
         return top_down
     losses = router.losses(trace.ready.read_input(trace.call.input))
-    held = {i for i, place in awake.items() if i and _held(top_down, place, trace, parts, unknown)}
+    held = {i for i, place in awake.items() if i and _held(top_down, place, trace, unknown)}
     chosen = choose(losses, router.alone, router.margin, [i for i in awake if i not in held])
     if chosen == 0:
         return top_down
@@ -67,7 +68,7 @@ def order_of(trace: Trace, parts: Parts, unknown: Slot | None) -> Order:
     return Order((*before, start, *above, *range(start + 1, len(rungs))), start)
 
 
-def _held(order: Order, place: int, trace: Trace, parts: Parts, unknown: Slot | None) -> bool:
+def _held(order: Order, place: int, trace: Trace, unknown: Slot | None) -> bool:
     """Whether something of this moment speaks against starting at the rung at that place."""
     rung, now = trace.ready.rungs[place], time.monotonic()
     if (
@@ -77,7 +78,7 @@ def _held(order: Order, place: int, trace: Trace, parts: Parts, unknown: Slot | 
         is not None
     ):
         return True
-    if any(model.breaker.open_for(now) > 0 or parts.busy(model) for model in rung.models):
+    if any(model.breaker.open_for(now) > 0 or not model.lanes.room for model in rung.models):
         return True
     left = trace.account.left
     return left is not None and dearest(rung, trace) > left
@@ -107,6 +108,11 @@ def need(rung: ReadyRung, share: float) -> float:
     if rung.spec.needs_model:
         return share
     return min(share, ASIDE if _timed(rung) else LITTLE)
+
+
+def usual_of(rung: ReadyRung) -> float | None:
+    """Seconds that the rung usually takes, without what it waits for a place; None where that is not known."""
+    return rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
 
 
 def share_of(trace: Trace) -> float:
@@ -139,12 +145,12 @@ def limit_of(places: Sequence[int], i: int, trace: Trace) -> float:
 
 
 def obstacle(
-    rung: ReadyRung, limit: float, *, off: bool, looping: bool, short: Short | None, unknown: Slot | None
+    rung: ReadyRung, limit: float, *, off: bool, looping: bool, short: Short | Shed | None, unknown: Slot | None
 ) -> tuple[Reason, str, str] | None:
     """Why this rung is not even tried now; None lets it go.
 
-    `off` says that what needs a model is switched off, `looping` that the same request keeps failing, `short` names the limit
-    that the call would pass with one, and `unknown` is a fact that a model would have to be told and nobody knows.
+    `off` says that what needs a model is switched off, `looping` that the same request keeps failing, `short` why the call may
+    ask none, and `unknown` is a fact that a model would have to be told and nobody knows.
     """
     if isinstance(rung.spec, MessageRung):
         return None
@@ -157,7 +163,7 @@ def obstacle(
     if unknown is not None and rung.spec.needs_model:
         return Reason.RUNG_FAILED, "no_slot", f"the slot {unknown.name}: {unknown.missing}"
     available = limit - time.monotonic()
-    usual = rung.spec.needs if rung.spec.needs is not None else rung.pace.p50
+    usual = usual_of(rung)
     if available <= 0 or (usual is not None and usual * ENOUGH > available):
         return Reason.OVER_DEADLINE, "too_slow_for_the_time_left", ""
     return None

@@ -25,6 +25,7 @@ from mainstay.serve import caching
 from mainstay.serve.asking import Ask, Unusable, Whole, attempt
 from mainstay.serve.classifying import Classifier
 from mainstay.serve.grounding import query_of
+from mainstay.serve.hedging import hedged
 from mainstay.serve.inputs import spoken, text_of
 from mainstay.serve.prompts import Prompt, Template
 from mainstay.serve.quoting import quote
@@ -96,20 +97,29 @@ class Prompted:
 
 
 class ModelWriter:
-    """One prompt to one model."""
+    """One prompt to one model, and once more, to `second`, where the rung is hedged and the first word late."""
 
-    def __init__(self, prompted: Prompted, spec: ModelRung, name: str) -> None:
-        self._prompted, self._spec, self._name = prompted, spec, name
+    def __init__(self, prompted: Prompted, spec: ModelRung, name: str, second: Prompted | None = None) -> None:
+        self._prompted, self._spec, self._name, self._second = prompted, spec, name, second
 
     def __call__(self, ask: Ask) -> Chunks:
-        return attempt(
-            self._prompted.model,
-            self._prompted.request(ask, {}, last=True),
+        first, second, hedge = self._attempts(self._prompted), self._second, self._spec.hedge
+        if second is None or hedge is None:
+            return first(ask)
+        models = (self._prompted.model, second.model)
+        return hedged(first, self._attempts(second), models, ask, rung=self._name, after=hedge.after)
+
+    def _attempts(self, prompted: Prompted) -> Callable[[Ask], Chunks]:
+        spec = self._spec
+        measured = spec.first_word is not None or spec.hedge is not None
+        return lambda ask: attempt(
+            prompted.model,
+            prompted.request(ask, {}, last=True),
             ask,
             rung=self._name,
-            stream=ask.stream or self._spec.first_word is not None,
-            timeout=self._spec.timeout,
-            first_word=self._spec.first_word,
+            stream=ask.stream or measured,
+            timeout=spec.timeout,
+            first_word=spec.first_word,
         )
 
 

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from mainstay.core.answer import Answer
-from mainstay.core.call import Call
+from mainstay.core.call import PRIORITIES, Call, Priority
 from mainstay.core.draft import Verdict
 from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
 from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy, Route
+from mainstay.serve.lanes import Shed
 from mainstay.serve.ready import Ready
 from mainstay.serve.spending import Account, Short
 
@@ -30,17 +31,17 @@ class AttemptNotes:
     """One attempt while it runs; becomes an `Attempt` when it is over.
 
     `first` is the moment of the first sign of life, `wrote` whether anything came that is an answer: spaces and thoughts are
-    none. `over` says that the provider has nothing open any more.
+    none. `over` says that the provider has nothing open any more. `queued` is how long it waited before, in seconds.
     """
 
-    __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "rung", "usage", "waited", "wrote")
+    __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "queued", "rung", "usage", "waited", "wrote")
 
     def __init__(self, rung: str, model: str, at: float) -> None:
         self.rung, self.model, self.at = rung, model, at
         self.first: float | None = None
         self.usage: Usage | None = None
         self.finish: Finish | None = None
-        self.bytes_out, self.waited = 0, 0.0
+        self.bytes_out, self.waited, self.queued = 0, 0.0, 0.0
         self.wrote = self.over = False
 
     def add(self, chunk: Chunk) -> None:
@@ -59,9 +60,8 @@ class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
-    guard has raised them. `account` is what it may spend, and `short` the limit for which it may ask no model, which it may not
-    either where it is `looping`: the same request has failed too often. `next` is what a
-    guard tells the user to do instead.
+    guard has raised them. `account` is what it may spend, and `short` why it may ask no model: a limit, or a full house; nor may
+    it where it is `looping`: the same request has failed too often. `next` is what a guard tells the user to do instead.
     """
 
     __slots__ = (
@@ -105,12 +105,12 @@ class Trace:
         self.steps: dict[str, int] = {}
         self.attempts: list[Attempt] = []
         self.guards: list[GuardNote] = []
-        self.running: AttemptNotes | None = None
+        self.running: list[AttemptNotes] = []
         self.provider_s = 0.0
         self.first_word: float | None = None
         self.begun: Begun | None = None
         self.on_disk = self.off = self.looping = False
-        self.short: Short | None = None
+        self.short: Short | Shed | None = None
         self.high = feature.stakes == "high"
         self.next: str | dict[str, str] = ""
         self.slots: tuple[Slot, ...] = ()
@@ -127,6 +127,14 @@ class Trace:
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork
+
+    @property
+    def priority(self) -> Priority:
+        """Which lane it waits in: its feature's, or a lower one that the call asks for. Whoever is no user waits behind users."""
+        if self.call.origin != "user":
+            return "batch"
+        own, asked = self.ready.feature.priority, self.call.priority
+        return own if asked is None else max(own, asked, key=PRIORITIES.index)
 
     @property
     def streams(self) -> bool:
@@ -146,6 +154,11 @@ class Trace:
             log.error("%s", what, exc_info=error)
         else:
             log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+
+    def queued(self, seconds: float) -> None:
+        """It waited so long for a place: neither our work nor a step's."""
+        self.provider_s += seconds
+        self._mark += seconds
 
     def spoke(self) -> None:
         """Something was shown to the reader."""
@@ -184,9 +197,9 @@ class Trace:
         self.attempts.append(Attempt(rung=rung, outcome=outcome, at_us=self.since_start(time.monotonic()), detail=detail))
 
     def hung(self) -> None:
-        """The attempt that runs will not end, though it was cancelled; what it costs is unknown."""
-        if self.running is not None:
-            notes, now = self.running, time.monotonic()
+        """What runs will not end, though it was cancelled; what it costs is unknown."""
+        now = time.monotonic()
+        for notes in self.running:
             self.attempts.append(
                 Attempt(
                     rung=notes.rung,

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
-from mainstay.core.feature import GIVEN, POSITIVE_TIMES
+from mainstay.core.feature import GIVEN, POSITIVE_TIMES, Hedge
 from mainstay.core.limits import Caps
 from mainstay.core.units import Seconds, Usd
 from mainstay.spec.places import Place, dotted, places
@@ -194,7 +194,7 @@ def _is_toml(text: str) -> bool:
 
 
 def _hook(kind: Any, value: Any) -> Any:
-    if kind in (Seconds, Usd, Caps):
+    if kind in (Seconds, Usd, Caps, Hedge):
         return kind.parse(value)
     raise NotImplementedError(kind)
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from mainstay.core.feature import NOT_YET, POSITIVE_TIMES, RESERVED, RUNGS, Feature, InputType, RuleFile
+from mainstay.core.feature import NOT_YET, POSITIVE_TIMES, RESERVED, RUNGS, Feature, Hedge, InputType, RuleFile
 from mainstay.core.limits import COUNTED, Caps
 from mainstay.core.project import Model, Settings, SourceSpec
 from mainstay.core.units import DURATION, MONEY, Seconds, Usd
@@ -31,6 +31,8 @@ def hook(kind: type) -> Json:
         return {"type": "string", "pattern": f"^{DURATION}$", "examples": ["500ms", "8s", "7d"]}
     if kind is Usd:
         return {"type": "string", "pattern": f"^{MONEY}$", "examples": ["0.02 USD"]}
+    if kind is Hedge:
+        return {"type": "string", "pattern": f"^(?:p95|{NOT_ZERO}{DURATION})$", "examples": ["p95", "800ms"]}
     if kind is Caps:
         amount = {"type": "string", "pattern": f"^(?:{MONEY}|{COUNTED})$", "examples": ["5 USD", "100000 tokens"]}
         one = [{"type": "integer", "minimum": 0}, amount]

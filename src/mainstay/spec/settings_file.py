@@ -114,6 +114,8 @@ def _model(document: Document, name: str, table: Any, environ: Mapping[str, str]
         raise _secret(document, (*place, "key"))
     if model.url is not None:
         check_address(document, (*place, "url"), model.url)
+    if model.metrics is not None:
+        check_address(document, (*place, "metrics"), model.metrics)
     for key in ("headers", "query", "options"):
         _no_secrets(document, (*place, key), getattr(model, key))
     for key in ("headers", "query"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from mainstay.core.errors import ModelError, Overloaded, RateLimited, Rejected, Unauthorized
+from mainstay.wire import quotas
 
 FILTERED = "the provider's content filter stopped the answer"
 """Stands for a refusal where a filter stopped everything and said nothing; an answer without it would look like a fault."""
@@ -34,8 +36,11 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, *, where: str)
     else:
         what, code, hint = _message(error), _code(error), _hint(error)
     wait = retry_after(headers)
+    wait = hint if wait is None else wait
+    if wait is None and status == 429:
+        wait = _whole_again(headers)
     kind = Unauthorized if _key_refused(error) else _class_of(status)
-    return _made(kind, f"HTTP {status}: {what}", where=where, status=status, code=code, wait=hint if wait is None else wait)
+    return _made(kind, f"HTTP {status}: {what}", where=where, status=status, code=code, wait=wait)
 
 
 def in_stream(error: Any, *, where: str) -> ModelError:
@@ -54,6 +59,13 @@ def _made(
     if code in _EXHAUSTED:
         made.retryable = False
     return made
+
+
+def _whole_again(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limit that was hit is whole again, by the provider's rate-limit headers."""
+    quota = quotas.quota_of(headers, now=time.time())
+    spent = [left.whole_in for left in (quota.requests, quota.tokens) if left is not None and left.left < 1] if quota else []
+    return max(spent, default=None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

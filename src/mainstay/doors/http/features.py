@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from mainstay.app import Mainstay, new_id
 from mainstay.core.answer import Answer, Event, name_of
-from mainstay.core.call import Call, Turn
+from mainstay.core.call import Call, Priority, Turn
 from mainstay.core.errors import NotFound, NotReleased
 from mainstay.core.units import Seconds
 from mainstay.doors.http import keys, rates, statuses
@@ -38,6 +38,9 @@ class FeatureRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream: Annotated[bool, Meta(description="Answer as server-sent events.")] = False
     progress: Annotated[bool, Meta(description="With `stream`: `step` events too.")] = False
     deadline: Annotated[Seconds | None, Meta(description='Shorten the feature\'s deadline: "2s".')] = None
+    priority: Annotated[
+        Priority | None, Meta(description="Lower the feature's priority: who goes first when more is asked than can be answered.")
+    ] = None
     tenant: Annotated[
         Short | None, Meta(description="Whose budget, cache and records this belongs to; by default the key's tenant.")
     ] = None
@@ -111,6 +114,7 @@ async def ask(app: Mainstay, request: Request, feature: str, limit: int, stalled
         session=asked.session,
         locale=asked.locale,
         deadline=None if asked.deadline is None else float(asked.deadline),
+        priority=asked.priority,
         stream=asked.stream,
         progress=asked.progress,
     )

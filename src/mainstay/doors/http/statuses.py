@@ -9,6 +9,7 @@
 | `unavailable` | `retry_loop`    | 503, the answer  | 429, an error                              |
 | `unavailable` | `model_refused` | 503, the answer  | 400, an error                              |
 | `unavailable` | `over_deadline` | 503, the answer  | 504, an error                              |
+| `unavailable` | `busy`          | 503, the answer  | 503, an error                              |
 | `unavailable` | any other       | 503, the answer  | 503, an error                              |
 | `interrupted` | any             | 200, the answer  | as `unavailable`, unless it was stopped    |
 | `interrupted` | stopped         | 200, the answer  | 200, `content_filter`                      |

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from mainstay.core.call import Priority
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Attempt, Record
 
@@ -21,6 +22,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MICRO = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 Labels = tuple[str, ...]
+Queues = Callable[[], Iterable[tuple[str, int, Mapping[Priority, int]]]]
 
 
 class _Counter:
@@ -63,9 +65,12 @@ class _Histogram:
 
 
 class Prometheus:
-    """The observer. `render` gives the text that `/metrics` answers."""
+    """The observer. `render` gives the text that `/metrics` answers; `queues` tells then of each queue its name, the places that
+    are taken and who waits in which lane.
+    """
 
     def __init__(self) -> None:
+        self.queues: Queues = tuple
         self._calls = _Counter("mainstay_calls", "Calls that ended.", ["feature", "status", "reason", "rung"])
         self._seconds = _Histogram("mainstay_call_seconds", "From the call to its answer.", ["feature"], SECONDS)
         self._first = _Histogram("mainstay_first_word_seconds", "From the call to its first word.", ["feature"], SECONDS)
@@ -81,13 +86,22 @@ class Prometheus:
         )
         self._cost = _Counter("mainstay_cost_usd", "Money spent on models whose price is known.", ["feature", "model"])
         self._unpriced = _Counter("mainstay_unpriced_attempts", "Attempts whose price is unknown.", ["feature", "model"])
+        self._queued = _Histogram("mainstay_queue_seconds", "What attempts waited for a place before.", ["model"], SECONDS)
+        self._shed = _Counter("mainstay_shed", "Rungs passed over because a queue was too long.", ["feature", "rung"])
         self._guards = _Counter("mainstay_guard_verdicts", "Verdicts other than allow.", ["guard", "stage", "action"])
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, for prometheus-client."""
-        return (metric.family() for metric in vars(self).values() if isinstance(metric, _Counter | _Histogram))
+        yield from (metric.family() for metric in vars(self).values() if isinstance(metric, _Counter | _Histogram))
+        running = GaugeMetricFamily("mainstay_running", "Places that are taken now.", labels=["of"])
+        waiting = GaugeMetricFamily("mainstay_queue_waiting", "Who waits for a place now.", labels=["of", "lane"])
+        for of, places, lanes in self.queues():
+            running.add_metric((of,), places)
+            for lane, depth in lanes.items():
+                waiting.add_metric((of, lane), depth)
+        yield from (running, waiting)
 
     def observe(self, record: Record) -> None:
         call, outcome = record.begun.call, record.outcome
@@ -107,8 +121,11 @@ class Prometheus:
 
     def _observe_attempt(self, feature: str, attempt: Attempt) -> None:
         model, usage = attempt.model, attempt.usage
+        if attempt.outcome == Reason.BUSY:
+            self._shed.values[feature, attempt.rung] += 1
         if model is None:
             return
+        self._queued.observe((model,), attempt.queued_us / 1e6)
         self._attempts.values[model, attempt.outcome] += 1
         self._waits.observe((model,), attempt.took_us / 1e6)
         for kind in KINDS if usage is not None else ():

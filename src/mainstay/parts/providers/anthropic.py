@@ -48,6 +48,8 @@ class Anthropic:
         async with self._messages.post(body) as reply:
             if reply.status >= 300:
                 raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._messages.url)
+            if quota := reply.quota:
+                yield Chunk(quota=quota)
             if not reply.streams:
                 yield read_response(await reply.read(), where=self._messages.url)
                 return

@@ -53,6 +53,8 @@ class Gemini:
         async with endpoint.post(body) as reply:
             if reply.status >= 300:
                 raise failures.failure(reply.status, reply.headers, await reply.read(), where=endpoint.url)
+            if quota := reply.quota:
+                yield Chunk(quota=quota)
             if not reply.streams:
                 yield read_response(await reply.read(), where=endpoint.url)
                 return

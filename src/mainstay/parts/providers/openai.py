@@ -68,6 +68,8 @@ class OpenAI:
         async with self._completions.post(body) as reply:
             if reply.status >= 300:
                 raise failures.failure(reply.status, reply.headers, await reply.read(), where=self._completions.url)
+            if quota := reply.quota:
+                yield Chunk(quota=quota)
             if not reply.streams:
                 yield read_response(await reply.read(), where=self._completions.url)
                 return
