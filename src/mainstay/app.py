@@ -32,6 +32,7 @@ from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, stand_of
 from mainstay.loading import Features, Loader
+from mainstay.parts import nearness
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
@@ -40,6 +41,7 @@ from mainstay.parts.stores.sqlite_cache import SqliteCache
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.flights import Flights
+from mainstay.serve.nearing import Nearby
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.redaction import score_for_log
@@ -106,6 +108,7 @@ class Mainstay:
             off=self._off,
             ask=self._ask,
             aligner=shared(),
+            nearby=Nearby(nearness.shared()),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""

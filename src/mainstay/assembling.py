@@ -44,18 +44,20 @@ from mainstay.core.feature import (
     StepsRung,
 )
 from mainstay.core.model import OutputSchema
+from mainstay.core.near import read as read_near
+from mainstay.core.near import unfit
 from mainstay.core.project import Model, Plain
-from mainstay.core.seams import Aligner, Hold, Source
+from mainstay.core.seams import Aligner, Hold, Nearness, Source
 from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, rungs
 from mainstay.serve.guarding import replaced
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
-from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
+from mainstay.serve.ready import SENTENCE, WHOLE, Near, Ready, ReadyGuard, ReadyRung, ServingModel
 from mainstay.serve.rules import ODD, Rules, is_json
 from mainstay.spec.documents import Document, decoded
-from mainstay.spec.feature_file import Folder
+from mainstay.spec.feature_file import NEAR_FILE, Folder
 from mainstay.spec.places import Place
 
 VERSION = importlib.metadata.version("mainstay")
@@ -75,7 +77,7 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
     and databases that guards may name, by the option that names them. `aligner` compares drafts with evidence; `http` is the
-    client that all parts share.
+    client that all parts share; `nearness` compares questions.
     """
 
     root: Path
@@ -86,6 +88,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     lent: Lent = {}
     aligner: Aligner | None = None
     http: Any = None
+    nearness: Nearness | None = None
 
 
 def ready(folder: Folder, project: Project) -> Ready:
@@ -133,6 +136,7 @@ class _Assembly:
             always.append(self._always("slots", {}, "grounding", "slots"))
         input_guards = tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)])
         output_guards = (*always, *self._output_guards())
+        near, near_off = self._near()
         built = Ready(
             digest=self._digest,
             feature=feature,
@@ -143,6 +147,8 @@ class _Assembly:
             passage_guards=tuple([g for g in (*input_guards, *output_guards) if getattr(g.guard, "passages", False)]),
             curated=self._curated(),
             calibration=self._calibration(),
+            near=near,
+            near_off=near_off,
             sources=sources,
             slots=facts,
             read_input=self._reader(),
@@ -456,6 +462,26 @@ class _Assembly:
         if feature.confidence.file is None:
             return UNCALIBRATED
         return confidence.read(self._folder.files[feature.confidence.file], where=self._file(feature.confidence.file), next=again)
+
+    def _near(self) -> tuple[Near | None, str]:
+        """Near hits where they are on, and why they are not where they are asked for."""
+        rules, name, verifier = self._feature.cache, self._feature.name, self._project.nearness
+        if rules.near != "auto" or verifier is None:
+            return None, ""
+        embedder = None
+        if rules.embedder is not None:
+            if rules.embedder not in self._project.lent.get("embedder", {}):
+                raise self._no_such("embedder", rules.embedder, self._project.lent.get("embedder", {}), ("cache", "embedder"))
+            embedder = self._project.lent["embedder"][rules.embedder]
+        data = self._folder.files.get(NEAR_FILE)
+        if data is None:
+            return None, f"near hits are off: nothing was measured yet; next: mainstay learn near {name}"
+        file = read_near(data, where=self._file(NEAR_FILE), next=f"mainstay learn near {name}")
+        space = "" if embedder is None else embedder.name
+        why = unfit(file, verifier=verifier.name, embedder=space, target=rules.wrong_hits)
+        if why:
+            return None, f"near hits are off: {why}"
+        return Near(threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""

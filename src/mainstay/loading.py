@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import msgspec
 from msgspec import Struct
 
 from mainstay import assembling, code, prices, registry
-from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
+from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases
 from mainstay.learn.trials import OnTrial
+from mainstay.parts import nearness
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
@@ -178,9 +179,11 @@ class Loader:
             lent={
                 "classifier": self._services(settings.classifiers, "classifiers", document),
                 "database": self._services(settings.databases, "databases", document),
+                "embedder": _Made(settings.embedders, lambda some: self._services(some, "embedders", document)),
             },
             http=self._http,
             aligner=shared(),
+            nearness=nearness.shared(),
         )
         plain = {
             name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()
@@ -241,6 +244,13 @@ class Loader:
         self.sources.kept = self.sources.knowledge(settings, document, self._lent_to_sources(settings, document))
         return self.sources
 
+    def embedder(self, settings: Settings, name: str) -> Any:
+        """One embedder of mainstay.toml. Raises `ConfigError`."""
+        document = document_of(self.root)
+        if name not in settings.embedders:
+            raise document.error((), f'there is no embedder "{name}"; {nearest(name, settings.embedders)}')
+        return self._services({name: settings.embedders[name]}, "embedders", document)[name]
+
     def _lent_to_sources(self, settings: Settings, document: Document) -> dict[str, dict[str, Any]]:
         """What sources name: those embedders, rerankers and databases, and no others, because some take a while to make."""
         found = {}
@@ -250,6 +260,25 @@ class Loader:
             made = {name: service for name, service in declared.items() if name in named}
             found[option] = self._services(made, seam, document)
         return found
+
+
+class _Made(Mapping[str, Any]):
+    """Services that are made when they are asked for, because some take a while."""
+
+    def __init__(self, declared: Mapping[str, Service], make: Callable[[Mapping[str, Service]], dict[str, Any]]) -> None:
+        self._declared, self._make = declared, functools.cache(lambda name: make({name: declared[name]})[name])
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._declared
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
 
 
 class _Serving:

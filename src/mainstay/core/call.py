@@ -10,7 +10,7 @@ from msgspec import Struct
 from mainstay.core.evidence import Viewer
 from mainstay.core.model import ModelRequest
 
-Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill"]
+Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill", "ahead"]
 
 
 class Turn(Struct, frozen=True):

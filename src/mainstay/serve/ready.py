@@ -15,7 +15,7 @@ from mainstay.core.evidence import Passage, Slot
 from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
 from mainstay.core.release import Switched
-from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Source
+from mainstay.core.seams import Aligner, Cache, Embedder, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
 from mainstay.serve.pace import Pace
@@ -74,6 +74,14 @@ class Facts(Protocol):
         ...
 
 
+class Near(Struct, frozen=True, kw_only=True):
+    """From which probability on a near question is a hit; `checked` is the share of hits that are answered anew beside."""
+
+    threshold: float
+    checked: float
+    embedder: Embedder | None = None
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
@@ -82,6 +90,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     for how many seconds an answer is stored: as long as the cache or a `stale` rung may want it. `asleep` says that rungs are
     missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
     `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer.
+    `near` is in force where near hits are on; `near_off` says why they are not, where they are asked for.
     """
 
     digest: str
@@ -98,6 +107,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     laddered: bool = True
     curated: ReadyGuard | None = None
     calibration: Calibration = UNCALIBRATED
+    near: Near | None = None
+    near_off: str = ""
 
     @property
     def hides(self) -> bool:
@@ -122,8 +133,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
     switch that a call is off by. `ask` runs another feature for a call, in so many
-    seconds. `aligner` says how far evidence bears
-    what is written.
+    seconds. `aligner` says how far evidence bears what is written. `nearby` finds near questions that were answered, and
+    `doubt` is told of each near hit.
     """
 
     spool: Spool
@@ -136,11 +147,14 @@ class Parts(Struct, frozen=True, kw_only=True):
     off: Callable[[Call], Switched | None] = lambda call: None
     ask: Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]] | None = None
     aligner: Aligner | None = None
+    nearby: Any = None
+    doubt: Callable[[Call, Ready, Answer], None] = lambda call, ready, answer: None
 
 
 class Found(Struct, frozen=True):
-    """A cached answer, its age in seconds, and the passages that it was given."""
+    """A cached answer, its age in seconds, the passages that it was given, and what it had cost in nano-dollars."""
 
     answer: Answer
     age: float
     passages: tuple[Passage, ...] = ()
+    cost: int | None = None

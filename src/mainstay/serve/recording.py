@@ -55,6 +55,7 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
         slots=trace.slots if policy == "full" else slots_for_log(trace.slots, policy),
         passages=trace.passages,
         signals=trace.signals,
+        recalled=trace.recalled,
     )
     begun = trace.begun or _begun(trace)
     lines = [_line(outcome)] if trace.on_disk else [_line(begun), _line(outcome)]

@@ -19,7 +19,7 @@ from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy
+from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy, Recalled
 from mainstay.serve.ready import Ready
 
 Lend = Callable[[Call, float, str, Mapping[str, Any]], Awaitable[Answer]]
@@ -55,7 +55,8 @@ class Trace:
     """The notes of one call, or of one production. `off` says that rungs that need a model are switched off for it; `lend` runs
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
-    guard has raised them. `next` is what a guard tells the user to do instead.
+    guard has raised them. `next` is what a guard tells the user to do instead, `recalled` whose answer
+    was found in the cache.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Trace:
         "placeholders",
         "provider_s",
         "ready",
+        "recalled",
         "running",
         "signals",
         "slots",
@@ -107,6 +109,7 @@ class Trace:
         self.signals: dict[str, float] = {}
         self.placeholders: dict[str, str] = {}
         self.bare = ready.hides
+        self.recalled: Recalled | None = None
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""

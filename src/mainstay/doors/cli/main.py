@@ -19,6 +19,7 @@ from mainstay.doors.cli.eval import eval
 from mainstay.doors.cli.index import index
 from mainstay.doors.cli.init import init
 from mainstay.doors.cli.learn import learn
+from mainstay.doors.cli.near import near
 from mainstay.doors.cli.recheck import recheck
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.release import off, on, release, rollback
@@ -57,3 +58,4 @@ for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)
 learn.add_command(confidence)
+learn.add_command(near)
