@@ -33,8 +33,9 @@ from mainstay.parts.units import CURRENCIES, DAYS, MONTHS, SHORT_MONTHS
 READ = 4096  # questions that are remembered as they were read
 ALIKE = 4  # letters that two words have to begin with alike to be forms of one
 GRAM = 3  # letters of the runs that are compared
-_LETTERS = re.compile(r"\w+")
+_LETTERS, _WORDS = re.compile(r"\w+"), re.compile(r"\w+(?:'\w+)?")
 _SPACES = re.compile(r"\s+")
+_SIGNS = re.compile(r"[^\w\s.,;:!?¿¡'\"“”‘’„«»()\[\]…–—。、？！，`-]")  # `C++` and `C#` are two languages
 _NO_MONEY = frozenset("try real won rand sterling crowns livre livres libra libras".split())  # which are other words too
 
 
@@ -49,7 +50,7 @@ _KINDS = (  # words of one kind, of which one never stands for another; forms of
     _months(),
     "today heute aujourd'hui hoy tomorrow morgen demain mañana yesterday gestern hier ayer tonight",
     "morning afternoon evening night noon midnight spring summer autumn/fall winter",
-    "second minute hour day week month quarter year decade daily weekly monthly yearly/annually",
+    "minute hour day week month quarter year decade daily weekly monthly yearly/annually",
     "red blue green yellow black white orange purple pink brown grey/gray silver gold",
     "english german french spanish italian portuguese dutch polish russian chinese japanese korean arabic hindi turkish swedish",
     """usa/america/american uk/britain/british/england germany france spain italy portugal netherlands poland russia/russian china
@@ -58,29 +59,40 @@ _KINDS = (  # words of one kind, of which one never stands for another; forms of
     europe/european""",
     "london paris berlin madrid rome vienna zurich tokyo beijing delhi mumbai bangalore sydney toronto chicago boston dallas seattle",
     "visa mastercard amex/american-express paypal maestro sepa swift debit credit prepaid virtual physical",
-    "windows mac/macos linux android ios/iphone ipad chrome firefox safari edge java python javascript ruby rust php",
+    "windows mac/macos linux android ios/iphone ipad chrome firefox safari java python javascript ruby rust php",
     "facebook instagram whatsapp twitter snapchat youtube google amazon microsoft apple samsung netflix",
     "father mother son daughter brother sister husband wife grandfather grandmother uncle aunt boy girl",
-    "north south east west left right",
+    "north south east west",
     "bachelor master phd kindergarten primary secondary undergraduate postgraduate",
     "breakfast lunch dinner",
-    "small medium large xl",
     "email/e-mail phone/telephone sms letter fax",
 )  # fmt: skip
 _ASKING = {  # what a question asks for, by the words that it begins with
-    "who": "who whom wer wen wem qui quién quien",
-    "whose": "whose wessen",
+    "who": "who whom whose wer wen wem wessen qui quién quien",
     "when": "when wann quand cuándo cuando",
     "where": "where wo wohin woher où dónde donde",
-    "why": "why warum weshalb wieso pourquoi porqué",
+    "why": "why warum weshalb wieso pourquoi",
     "how": "how wie comment cómo como",
-    "which": "what which welche welcher welches welchen was quel quelle quels quelles que qué cuál cual",
+    "which": "what what's whats which welche welcher welches welchen was quel quelle quels quelles qué cuál cual",
+    "whether": "is are was were am do does did can could should would will has have may must isn't aren't don't doesn't can't",
 }
+_WAY = re.compile(
+    r"\b(?:what|which|is there|are there|any)\b(?: \w+){0,4} (?:ways?|steps|methods?|process|procedure) (?:to|of|for)\b"
+)
 _FIGURE = re.compile(
     r"\bhow (long|many|much|often|far|old|big|fast|soon|tall|high|hot)\b|\bwie (lange|viele?|oft|weit|alt|groß|schnell|hoch)\b"
     r"|\b(combien|cuánt[oa]s?|cuanto)\b"
 )
 _ASKED_BY = {word: kind for kind, words in _ASKING.items() for word in words.split()}
+_APART = frozenset({"who", "when", "where", "why"})  # none of these asks for what another kind of question asks for
+_OPENS = 3  # words among which the one is that asks
+_PERSONS = frozenset("my your his her their our its he she they him them mein dein ihr mon votre leur mi tu su".split())
+_MODALS = frozenset("should must may might would could can will soll kann muss darf doit peut puede debe".split())
+_PLACED = frozenset(  # small words that say how two things stand to each other
+    """from to into onto for with in on at after before by about between during than over under against through of off up out
+    von nach zu für mit aus bei vor als gegen de à pour avec dans chez sur para con desde hasta""".split()
+)
+_DIRECTED = frozenset("from to into than over against versus vs von nach zu als gegen de à que a desde hasta contra".split())
 
 
 def _kinds() -> dict[str, tuple[int, int]]:
@@ -109,6 +121,11 @@ class Question(NamedTuple):
     names: frozenset[str]
     kinds: tuple[tuple[int, int], ...]
     small: frozenset[str]
+    persons: frozenset[str]
+    modals: frozenset[str]
+    placed: frozenset[str]
+    directed: bool
+    signs: tuple[str, ...]
     facts: tuple[Fact, ...]
     negated: bool
     asks: str
@@ -183,18 +200,25 @@ class Nearness:
                 small.append(word.key)
             elif word.kind != "number":
                 weights[word.key] = max(weights.get(word.key, 0.0), self._weigh(word.key))
-        lower = plain.casefold()
-        first = next((_ASKED_BY[w] for w in _LETTERS.findall(lower)[:4] if w in _ASKED_BY), "")
+        lower = plain.casefold().replace("’", "'")
         figure = _FIGURE.search(lower)
+        said = _WORDS.findall(lower)
+        opens = next((_ASKED_BY[word] for word in said[:_OPENS] if word in _ASKED_BY), "")
+        words = frozenset(said)
         letters = " ".join(_LETTERS.findall(folded(plain)))
         return Question(
             weights=weights,
             names=frozenset() if titled or language == "de" else frozenset(w.key for w in found if w.kind == "name"),
             kinds=tuple(kinds),
             small=frozenset(small),
+            persons=words & _PERSONS,
+            modals=words & _MODALS,
+            placed=words & _PLACED,
+            signs=tuple(_SIGNS.findall(plain)),
+            directed=not words.isdisjoint(_DIRECTED),
             facts=tuple(facts(plain)),
             negated=any(denies(word.key) for word in found),
-            asks=first,
+            asks="how" if opens in ("which", "whether", "how") and _WAY.search(lower) else opens,
             figure="" if figure is None else figure[0].split()[-1],
             language=language,
             runs=frozenset([letters[i : i + GRAM] for i in range(max(1, len(letters) - GRAM + 1))]),
@@ -207,26 +231,30 @@ def refusal(one: Question, other: Question) -> str:
         return "language"
     if not _same_facts(one.facts, other.facts):
         return "number"
+    if one.signs != other.signs:
+        return "sign"
     if one.negated != other.negated:
         return "negation"
     if one.figure != other.figure:
         return "asked for"
-    if one.asks != other.asks and {one.asks, other.asks} <= _APART:
+    if one.asks != other.asks and one.asks and other.asks and {one.asks, other.asks} & _APART:
         return "asked for"
-    if one.kinds != other.kinds and (sorted(one.kinds) != sorted(other.kinds) or len(set(one.kinds)) > 1):
+    if sorted(one.kinds) != sorted(other.kinds) or not _same_order(one.kinds, other.kinds):
         return "kind"
     left, right = _unmatched(one, other), _unmatched(other, one)
     if any(not right.isdisjoint(OPPOSITES.get(key, ())) for key in left):
         return "opposite"
     if not left.isdisjoint(one.names) or not right.isdisjoint(other.names):
         return "name"
-    named = [key for key in one.weights if key in one.names and key in other.weights]
-    if named != [key for key in other.weights if key in named]:
-        return "order of names"
+    if (one.directed or other.directed) and not left and not right:
+        if [key for key in one.weights if key in other.weights] != [key for key in other.weights if key in one.weights]:
+            return "order"
     return ""
 
 
-_APART = frozenset({"who", "whose", "when", "where", "why"})
+def _same_order(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
+    """Whether the words of each kind stand in one order."""
+    return all([k for k in one if k[0] == n] == [k for k in other if k[0] == n] for n in {kind for kind, _ in one})
 
 
 def _same_facts(one: Sequence[Fact], other: Sequence[Fact]) -> bool:
@@ -284,8 +312,12 @@ def compared(one: Question, other: Question) -> dict[str, float]:
         "covered, more": min(1.0, shared / (total[0] + 0.1)),
         "runs": 2 * len(one.runs & other.runs) / sizes if sizes else 0.0,
         "small": 1 - len(one.small & other.small) / either if either else 0.0,
-        "asks": float(one.asks != other.asks),
+        "persons": float(one.persons != other.persons),
+        "modals": float(one.modals != other.modals),
+        "placed": min(2.0, len(one.placed ^ other.placed)),
+        "asks, one": float((one.asks == "") != (other.asks == "")),
         "asks, both": float(one.asks != other.asks and bool(one.asks) and bool(other.asks)),
+        "asks whether, one": float((one.asks == "whether") != (other.asks == "whether")),
         "turned": _turned(there, other),
         "longer": abs(math.log((len(one.runs) + 1) / (len(other.runs) + 1))),
         "short": 1 / (1 + total[0]),
