@@ -150,7 +150,9 @@ def intent_pairs(folder: Path, near: Nearness) -> Iterator[Pair]:
                 if rows[j]["intent"] != row["intent"]:
                     yield Pair(row["text"], rows[j]["text"], False, row["intent"], 0.5)
             if i % 2 == 0:
-                yield from [p._replace(weight=MADE) for p in made(row["text"], rows[(i * 7 + 3) % len(rows)]["text"], row["intent"])]
+                yield from [
+                    p._replace(weight=MADE) for p in made(row["text"], rows[(i * 7 + 3) % len(rows)]["text"], row["intent"])
+                ]
 
 
 FRAMES = (  # beginnings that ask the same

@@ -12,7 +12,8 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.following import Follower
+from mainstay.learn.ahead import TOP, possible, state_of
+from mainstay.learn.doubting import Doubts
 from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
@@ -109,10 +112,19 @@ class Mainstay:
             ask=self._ask,
             aligner=shared(),
             nearby=Nearby(nearness.shared()),
+            doubt=lambda call, ready, answer: self._doubts.hit(call, ready, answer),
+        )
+        self._doubts = Doubts(
+            lambda call, ready: serve(call, ready, self.parts),
+            new_id=new_id,
+            aligner=shared(),
+            keep=lambda record, name, opinion: self.workshop.keep(record, name, opinion),
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
         self._thread: _LoopThread | None = None
+        self._ahead: dict[str, str] = {}  # what was last answered ahead, by feature
+        self._answering: Future[None] | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
         self.trials = Trials(
@@ -211,17 +223,22 @@ class Mainstay:
         `close` cancels what is still waited for; afterwards there is no event loop any more, which is a `StoreError`.
         """
         self._check_process()
+        thread = self._loop()
+        if thread.here:
+            raise BadRequest(
+                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
+            )
+        answer: Answer = thread.run(self.run(feature, input, **options))
+        return answer
+
+    def _loop(self) -> _LoopThread:
+        """The event loop in a thread of its own, which is started when it is first needed. Raises `StoreError`."""
         with self._starting:
             if self._closed:
                 raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
                 self._thread = _LoopThread()
-        if self._thread.here:
-            raise BadRequest(
-                "`run_sync` was called by what `run_sync` runs, which would wait for itself", next="await app.run(…)"
-            )
-        answer: Answer = self._thread.run(self.run(feature, input, **options))
-        return answer
+            return self._thread
 
     @property
     def _forked(self) -> bool:
@@ -346,10 +363,12 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings})
 
     def tend(self) -> None:
-        """Judge the canaries, and take back what has expired: in one of all processes at a time."""
+        """Answer ahead what is due; judge the canaries, and take back what has expired: in one of all processes at a time."""
+        if not self.dev:
+            self._tend_ahead()
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
-        if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
+        if timed and not self.dev and self._leads("tend"):
             board = Switchboard(self.releases, who="mainstay", changed=self.follow)
             failed: MainstayError | None = None
             with contextlib.suppress(Refused):  # somebody was faster
@@ -364,6 +383,37 @@ class Mainstay:
                     failed = error
             if failed is not None:
                 raise failed
+
+    def _tend_ahead(self) -> None:
+        """Where the release, a source, or the age of what was answered ahead asks for it, answer it anew: one feature at a time."""
+        if self._answering is not None and not self._answering.done():
+            return
+        for name, ready in self.features.ready.items():
+            if ready.feature.cache.ahead is None or possible(ready):
+                continue
+            state = state_of(ready, time.time())
+            if self._ahead.get(name) == state or not self._leads("ahead"):
+                continue
+            self._ahead[name] = state
+            if self.releases.attestation(state) is None:
+                self._answering = self._loop().start(self._answer_ahead(name, ready, state))
+                return
+
+    async def _answer_ahead(self, name: str, ready: Ready, state: str) -> None:
+        asked = ready.feature.cache.ahead
+        made = await self.workshop.ahead(
+            name,
+            top=asked if isinstance(asked, int) else TOP,
+            listed=ready.ahead or None,
+            where=f"the list of {name}",
+            evidence=state,
+            go_on=lambda: self._leads("ahead"),
+        )
+        log.info("%s: %s", name, made.sentence)
+
+    def _leads(self, what: str) -> bool:
+        """Whether this process, of all that serve the project, is the one that does this for the next seconds."""
+        return self.releases.lease(what, f"{os.getpid()} {id(self)}", LEASE)
 
     def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
         """Promote a canary or roll it back, if its records say so."""
@@ -406,6 +456,7 @@ class Mainstay:
         if not self._closed:
             self._closed = True
             await self.trials.close()
+            await self._doubts.close()
             await self._http.close()
             await asyncio.to_thread(self._shut)
 
@@ -589,6 +640,10 @@ class _LoopThread:
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
+        """Run it, and wait for nothing."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self, last: Any) -> None:
         self.run(last)

@@ -24,7 +24,7 @@ from mainstay.core.call import Call
 from mainstay.core.classifier import ClassifierFile, Label, Target
 from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.draft import ALLOW, Draft, Verdict
-from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.errors import BadRequest, ConfigError, nearest
 from mainstay.core.feature import (
     RESERVED,
     AnyRung,
@@ -48,6 +48,7 @@ from mainstay.core.near import read as read_near
 from mainstay.core.near import unfit
 from mainstay.core.project import Model, Plain
 from mainstay.core.seams import Aligner, Hold, Nearness, Source
+from mainstay.learn.ahead import listed
 from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, rungs
@@ -149,6 +150,7 @@ class _Assembly:
             calibration=self._calibration(),
             near=near,
             near_off=near_off,
+            ahead=self._ahead(),
             sources=sources,
             slots=facts,
             read_input=self._reader(),
@@ -462,6 +464,17 @@ class _Assembly:
         if feature.confidence.file is None:
             return UNCALIBRATED
         return confidence.read(self._folder.files[feature.confidence.file], where=self._file(feature.confidence.file), next=again)
+
+    def _ahead(self) -> str:
+        """The list of questions that are answered ahead, checked; empty where there is none."""
+        file = self._feature.cache.ahead
+        if not isinstance(file, str):
+            return ""
+        try:
+            listed(self._text(file), self._feature, where=self._file(file))
+        except BadRequest as error:
+            raise ConfigError(error.what, where=error.where) from None
+        return self._text(file)
 
     def _near(self) -> tuple[Near | None, str]:
         """Near hits where they are on, and why they are not where they are asked for."""

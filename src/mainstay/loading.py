@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
+log = logging.getLogger("mainstay.cache")
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 GOOD_FOR: dict[str, tuple[Outcome | None, ...]] = {
     "live": ("passed",),
@@ -62,6 +64,7 @@ class Loader:
         self.sources = Sources(root, indexes, http)
         self._breakers: dict[str, Breaker] = {}
         self.secrets: tuple[str, ...] = ()
+        self._said: dict[str, str] = {}
 
     def folder(self, settings: Settings) -> Features:
         """What the folder says now: for development, and for what is to become a release."""
@@ -191,6 +194,10 @@ class Loader:
         return Features(ready={}, plain=plain, project=project)
 
     def _named_once(self, features: Features) -> Features:
+        for name, ready in features.ready.items():
+            if ready.near_off and self._said.get(name) != ready.near_off:
+                log.warning("%s: %s", name, ready.near_off)
+                self._said[name] = ready.near_off
         for name in features.project.settings:
             if name in features.ready:
                 what = f'"{name}" is the name of a feature and of a model'

@@ -90,7 +90,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     for how many seconds an answer is stored: as long as the cache or a `stale` rung may want it. `asleep` says that rungs are
     missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
     `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer.
-    `near` is in force where near hits are on; `near_off` says why they are not, where they are asked for.
+    `near` is in force where near hits are on; `near_off` says why they are not, where they are asked for;
+    `ahead` is the list of what is answered before it is asked, where the feature has one.
     """
 
     digest: str
@@ -109,6 +110,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     calibration: Calibration = UNCALIBRATED
     near: Near | None = None
     near_off: str = ""
+    ahead: str = ""
 
     @property
     def hides(self) -> bool:

@@ -10,6 +10,7 @@ import click
 
 from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
+from mainstay.doors.cli.caching import cache, precompute
 from mainstay.doors.cli.check import check
 from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.confidence import confidence
@@ -52,7 +53,7 @@ def main() -> None:
 
 COMMANDS = (
     *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, recheck, learn),
-    *(records, audit, doctor),
+    *(cache, precompute, records, audit, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)
