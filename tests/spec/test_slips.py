@@ -837,10 +837,28 @@ SECRETS = [
     ),
 ]
 
+NEAR = [
+    added(
+        "near without a cache",
+        '[cache]\nnear = "auto"\n',
+        f'{F}:14 cache.near: `near` needs a cache, and nothing is kept\n  next: write keep = "1h" beside it',
+    ),
+    added(
+        "ahead without a cache",
+        "[cache]\nahead = 50\n",
+        f'{F}:14 cache.ahead: `ahead` needs a cache, and nothing is kept\n  next: write keep = "1h" beside it',
+    ),
+    settings(
+        "near of plain models",
+        "[sources",
+        '[plain.cache]\nnear = "auto"\n[sources',
+        f"{M}:5 plain.cache.near: `near` is for features: what a plain model is asked is a conversation",
+    ),
+]
+
 NOT_YET = [
     feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
     feature("batch", "deadline", 'priority = "batch"\ndeadline', f'{F}:2 priority: priority = "batch" {EARLY}'),
-    added("near", '[cache]\nnear = "auto"\n', f'{F}:14 cache.near: near = "auto" {EARLY}'),
     *[
         added(key, f"[limits]\n{key} = {value}\n", f"{F}:14 limits.{key}: `{key}` {EARLY}")
         for key, value in [
@@ -850,12 +868,6 @@ NOT_YET = [
             ("feature_per_day", '"9 USD"'),
         ]
     ],
-    settings(
-        "near of plain models",
-        "[sources",
-        '[plain.cache]\nnear = "auto"\n[sources',
-        f'{M}:5 plain.cache.near: near = "auto" {EARLY}',
-    ),
 ]
 
 ALL = {
@@ -870,6 +882,7 @@ ALL = {
     "rules": RULES_FILES,
     "call": CALLS,
     "secret": SECRETS,
+    "near": NEAR,
     "not yet": NOT_YET,
 }
 

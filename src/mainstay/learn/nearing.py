@@ -32,7 +32,7 @@ from mainstay.core.texts import texts_in
 from mainstay.learn.statistics import at_most
 from mainstay.serve.nearing import Nearby
 
-GRID = (0.6, 0.8, 0.9, 0.97)  # thresholds that are tried
+GRID = (0.4, 0.6, 0.7, 0.8)  # thresholds that are tried
 CONFIDENCE = 0.95
 JUDGED = "near"  # the score that the comparison beside gives to a near hit
 USERS = ("user", "reviewer")
