@@ -288,7 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
     "feature.slots": lambda: keys(feature.SlotSpec),
     "feature.guards": lambda: keys(feature.Guards),
-    "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
+    "feature.cache": lambda: keys(feature.CacheRules),
     "feature.gate": lambda: keys(feature.Gate),
     "feature.refused": refused,
     "cases": lambda: keys(case.Case),

@@ -147,6 +147,8 @@ async def test_released_features_are_answered_ahead_and_again_when_a_source_chan
 
     from releasing import learn, write_project
 
+    from mainstay.learn.releasing import Wanted
+
     write_project(tmp_path, skills=("a", "b"))
     toml = tmp_path / "features/desk/feature.toml"
     text = toml.read_text()
@@ -163,7 +165,7 @@ async def test_released_features_are_answered_ahead_and_again_when_a_source_chan
         return len(found)
 
     async with mainstay.open(tmp_path, environ={}, dev=True) as app:
-        await app.desk.release("desk")
+        await app.desk.release("desk", Wanted())
     async with mainstay.open(tmp_path, environ={}) as first, mainstay.open(tmp_path, environ={}) as second:
         assert await asked(first, 2) == 2
         assert (await first.run("desk", question="a 1")).status == "cached"
@@ -171,6 +173,6 @@ async def test_released_features_are_answered_ahead_and_again_when_a_source_chan
         assert await asked(second, 2) == 2
     learn(tmp_path, "a", "b", "c")
     async with mainstay.open(tmp_path, environ={}, dev=True) as app:
-        await app.desk.release("desk")
+        await app.desk.release("desk", Wanted())
     async with mainstay.open(tmp_path, environ={}) as app:
         assert await asked(app, 4) == 4

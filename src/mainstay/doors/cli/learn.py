@@ -19,7 +19,7 @@ IMPORTED = "imported.jsonl"
 
 @click.group()
 def learn() -> None:
-    """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, and its own confidence."""
+    """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, its own confidence, and near hits."""
 
 
 @learn.command("import")
