@@ -27,6 +27,7 @@ from mainstay.core.project import Settings
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
+from mainstay.core.report import Opinion
 from mainstay.following import Follower
 from mainstay.learn.ahead import TOP, possible, state_of
 from mainstay.learn.doubting import Doubts
@@ -101,6 +102,12 @@ class Mainstay:
         self._adopt()
         self.observers = self.loader.observers(settings)
         self._sealed = Collector()
+        self._doubts = Doubts(
+            lambda call, ready: serve(call, ready, self.parts),
+            new_id=new_id,
+            aligner=shared(),
+            keep=self._keep,
+        )
         self.parts = Parts(
             spool=self._spool,
             cache=self._cache,
@@ -112,13 +119,7 @@ class Mainstay:
             ask=self._ask,
             aligner=shared(),
             nearby=Nearby(nearness.shared()),
-            doubt=lambda call, ready, answer: self._doubts.hit(call, ready, answer),
-        )
-        self._doubts = Doubts(
-            lambda call, ready: serve(call, ready, self.parts),
-            new_id=new_id,
-            aligner=shared(),
-            keep=lambda record, name, opinion: self.workshop.keep(record, name, opinion),
+            doubt=self._doubts.hit,
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
@@ -132,7 +133,7 @@ class Mainstay:
             collector=self._sealed,
             new_id=new_id,
             scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
-            keep=self.workshop.keep,
+            keep=self._keep,
         )
         self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
 
@@ -291,6 +292,10 @@ class Mainstay:
                 self._spool.drain()
         return read(*args, **kwargs)
 
+    async def _keep(self, record: str, name: str, opinion: Opinion) -> None:
+        """An opinion about a live answer becomes a score of its record."""
+        await self.workshop.keep(record, name, opinion)
+
     async def _log_policy(self, record: str) -> LogPolicy:
         """The policy of the feature that a record belongs to; the strictest there is, where that is not known."""
         releases = [*self.features.ready.values(), *self.features.plain.values()]
@@ -385,7 +390,7 @@ class Mainstay:
                 raise failed
 
     def _tend_ahead(self) -> None:
-        """Where the release, a source, or the age of what was answered ahead asks for it, answer it anew: one feature at a time."""
+        """Answer ahead what is due; judge canaries, take back what has expired: in one of all processes at a time."""
         if self._answering is not None and not self._answering.done():
             return
         for name, ready in self.features.ready.items():

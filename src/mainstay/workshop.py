@@ -322,7 +322,8 @@ class Workshop:
         go_on: Callable[[], bool] = lambda: True,
         seen: Callable[[int, int], None] = lambda done, of: None,
     ) -> Made:
-        """Answer the questions asked most, or those that are `listed`, into the cache, and keep what came of it under the id `evidence`.
+        """Answer the questions asked most, or those that are `listed`, into the cache, and keep what came of it under the id
+        `evidence`.
 
         Raises `NotFound`, and `BadRequest` for a list that cannot be read or a feature that can answer nothing ahead.
         """

@@ -283,8 +283,8 @@ class CacheRules(Spec, frozen=True, kw_only=True):
     near: Annotated[
         Literal["auto", "off"] | None,
         Meta(
-            description="`auto`: give the answer to a question in nearly the same words too, where `mainstay learn near` has shown "
-            "that few enough of such hits are wrong."
+            description="`auto`: give the answer to a question in nearly the same words too, where `mainstay learn near` has "
+            "shown that few enough of such hits are wrong."
         ),
     ] = None
     wrong_hits: Annotated[
@@ -302,8 +302,8 @@ class CacheRules(Spec, frozen=True, kw_only=True):
     ahead: Annotated[
         Positive | str | None,
         Meta(
-            description="Questions that are answered before they are asked: how many of those asked most, or a file of them beside "
-            "feature.toml."
+            description="Questions that are answered before they are asked: how many of those asked most, or a file of them "
+            "beside feature.toml."
         ),
     ] = None
 

@@ -1,11 +1,11 @@
 """Answers questions before they are asked: those that were asked most, or those of a list, through `serve` into the cache.
 
-What is made ahead is an ordinary entry of the exact cache, under the key of the call that will ask for it; the calls themselves have
-the origin `ahead`, obey switches and limits, and leave records. One question at a time, with a pause between two, so that users never wait
-for it; the first answer that money does not allow, or some failures in a row, end it.
+What is made ahead is an ordinary entry of the exact cache, under the key of the call that will ask for it; the calls themselves
+have the origin `ahead`, obey switches and limits, and leave records. One question at a time, with a pause between two, so that
+users never wait for it; the first answer that money does not allow, or some failures in a row, end it.
 
-Only questions that several users of one tenant have asked are taken from live calls: what one user alone has asked may be about him.
-Records of a feature that does not keep texts in full say nothing to go by.
+Only questions that several users of one tenant have asked are taken from live calls: what one user alone has asked may be about
+him. Records of a feature that does not keep texts in full say nothing to go by.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ NO_MONEY = (Reason.OVER_BUDGET, Reason.SWITCHED_OFF)
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """What was done ahead: of the `asked` questions `answered` are new in the cache, `there` were in it, `failed` are not. `stopped` says
-    why the rest was not asked. `cost_nano_usd` is None where a price is unknown.
+    """What was done ahead: of the `asked` questions `answered` are new in the cache, `there` were in it, `failed` are not.
+    `stopped` says why the rest was not asked. `cost_nano_usd` is None where a price is unknown.
     """
 
     asked: int

@@ -1,11 +1,11 @@
 """Are near hits right? A share of them is answered anew, when their user has the answer, and the two answers are compared.
 
-The call is made again as a shadow, which reads no cache, and which nobody sees. What comes of the comparison is a score of the near
-hit's record, `near`: 1 where both answers say the same, 0 where they do not. `of_records` makes the wrong-hit rate of these, and the
-money that the cache saved. Bounded in number; where too much is under way, a hit is not checked.
+The call is made again as a shadow, which reads no cache, and which nobody sees. What comes of the comparison is a score of the
+near hit's record, `near`: 1 where both answers say the same, 0 where they do not. `of_records` makes the wrong-hit rate of these,
+and the money that the cache saved. Bounded in number; where too much is under way, a hit is not checked.
 
-Limits: answers are compared by what they cite, by their facts, and word by word; a model that says the same otherwise each time looks as
-if it were wrong more often than it is.
+Limits: answers are compared by what they cite, by their facts, and word by word; a model that says the same otherwise each time
+looks as if it were wrong more often than it is.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _borne(text: str, evidence: str, aligner: Aligner) -> float:
 
 
 class Saved(Struct, frozen=True, kw_only=True):
-    """What the cache did for the newest calls of a feature. Money is in nano-dollars: what the answers had cost that were given again.
+    """What the cache did for the newest calls of a feature. Money is in nano-dollars: what the answers had cost that were given
+    again.
 
     `checked` near hits were answered anew, and `wrong` of them differed: a share between `low` and `high` with 95 % confidence.
     `unpriced` hits are of answers whose cost nobody knows.

@@ -1,13 +1,14 @@
 """From which probability on may a near question be given an answer? Measured on a feature's own questions.
 
-A cache is filled with the questions of cases and of live calls, and asked. Three kinds of questions are asked of it. A case is asked
-while the others are there: a hit is right where both cases expect the same, as far as they say what. A question in other words (case,
-punctuation, a slip, a polite beginning) is to find itself. A question that was made another one (a number, a name, a word exchanged, a
-"not") is to find nothing. Near hits of live calls that users or the comparison beside judged count as well.
+A cache is filled with the questions of cases and of live calls, and asked. Three kinds of questions are asked of it. A case is
+asked while the others are there: a hit is right where both cases expect the same, as far as they say what. A question in other
+words (case, punctuation, a slip, a polite beginning) is to find itself. A question that was made another one (a number, a name, a
+word exchanged, a "not") is to find nothing. Near hits of live calls that users or the comparison beside judged count as well.
 
 The threshold is the lowest of a few at which the wrong-hit rate is below the target with 95 % confidence, for all of them at once
-(Bonferroni), so that choosing among them is no luck. What it does not know: how often users ask nearly the same; the share of hits that is
-answered anew beside (`serve/nearing.py`) tells what happens.
+(Bonferroni), so that choosing among them is no luck.
+
+What it does not know: how often users ask nearly the same. The share of hits that is answered anew (`learn/doubting.py`) tells.
 """
 
 from __future__ import annotations

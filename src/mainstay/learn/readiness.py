@@ -99,7 +99,9 @@ def _languages(records: Sequence[Record]) -> set[str]:
 def _near(known: Known) -> Line:
     """Near hits that are asked for are on."""
     if known.ready.near is None:
-        return _not("near hits", known.ready.near_off.removeprefix("near hits are off: "), f"mainstay learn near {known.feature.name}")
+        return _not(
+            "near hits", known.ready.near_off.removeprefix("near hits are off: "), f"mainstay learn near {known.feature.name}"
+        )
     what = f"at most {known.feature.cache.wrong_hits:.1%} of them are wrong, from a probability of {known.ready.near.threshold:g}"
     return _met("near hits", what)
 

@@ -2,11 +2,11 @@
 
 The key holds everything that the answer may depend on: release, tenant, roles, locale, input, history, the version of every
 source, the facts that were fetched for it (and its user, where they are asked with that), and the trial that the call takes part
-in. Where a fact could not be had as fresh as it should be, there is no key: nothing is kept, and nothing that was kept is
-shown. Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung further down, which would
-outlive the trouble that caused it. Texts are the same that differ in how their characters are composed or in white space that
-says nothing; whatever else differs is another call (`nearing.py` is for those). What is found goes through the guards again before it is shown. What a feature does not
-want in its records in full lies in memory only, and is gone with the process.
+in. Where a fact could not be had as fresh as it should be, there is no key: nothing is kept, and nothing that was kept is shown.
+Only plain `answered` answers are kept: never a refusal, an error, or an answer from a rung further down, which would outlive the
+trouble that caused it. Texts are the same that differ in how their characters are composed or in white space that says nothing;
+whatever else differs is another call (`nearing.py` is for those). What is found goes through the guards again before it is shown.
+What a feature does not want in its records in full lies in memory only, and is gone with the process.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _encode = msgspec.json.Encoder().encode
 class Stored(msgspec.Struct, frozen=True):
     """What is kept of an answer: with the passages that it was given, because guards are shown what it rests on.
 
-    `cost` is what it had cost, in nano-dollars. Where near questions find it too, `question` is what was asked, and `partition` who
-    may be given it.
+    `cost` is what it had cost, in nano-dollars. Where near questions find it too, `question` is what was asked, and `partition`
+    who may be given it.
     """
 
     answer: Answer
@@ -62,7 +62,9 @@ def stored_in(value: bytes) -> Stored | None:
 
 
 def shares(trace: Trace) -> bool:
-    """Whether the call may be given what was made for another one: its feature keeps answers, and it is a user's, or ahead of one."""
+    """Whether the call may be given what was made for another one: its feature keeps answers, and it is a user's, or ahead of
+    one.
+    """
     return trace.ready.keeps > 0 and trace.call.origin in ("user", "ahead") and not trace.off
 
 
@@ -174,7 +176,7 @@ def store(key: bytes | None, answer: Answer, evidence: Evidence, trace: Trace, p
 
 
 def question_of(trace: Trace) -> tuple[str, str] | None:
-    """The one text that a call asks, with its field; None for a call that has several, or images, or was said something before."""
+    """The one text that a call asks, with its field; None for a call that has several, or images, or an earlier turn."""
     call, images = trace.call, trace.ready.feature.images
     if call.history or call.request is not None or any(call.input.get(name) for name in images):
         return None

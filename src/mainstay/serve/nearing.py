@@ -2,8 +2,9 @@
 
 An index in memory holds the questions that were answered, in partitions: whoever may be given an answer by the exact cache if he
 asked it word for word may be given it here, and nobody else (`caching.partition_of`). Candidates are found by the words that they
-share, and by vectors where the feature names an embedder; a verifier (the seam `Nearness`) says how probably one asks the same, and
-refuses what differs in a number, a name or a "not". What is found goes the way of every exact hit, through the guards, and is marked.
+share, and by vectors where the feature names an embedder; a verifier (the seam `Nearness`) says how probably one asks the same,
+and refuses what differs in a number, a name or a "not". What is found goes the way of every exact hit, through the guards, and is
+marked.
 
 What it does not know: questions that another process has answered since this one began, until they are asked here.
 """

@@ -49,9 +49,8 @@ def cache(feature: str, project: str, json_: bool) -> None:
 def _print(found: Saved) -> None:
     hits = found.exact + found.near
     share = hits / found.calls if found.calls else 0.0
-    click.echo(
-        f"Of the newest {found.calls} calls {hits} ({share:.1%}) were answered from the cache: {found.exact} exact, {found.near} near."
-    )
+    kinds = f"{found.exact} exact, {found.near} near"
+    click.echo(f"Of the newest {found.calls} calls {hits} ({share:.1%}) were answered from the cache: {kinds}.")
     click.echo(f"Saved: {money(found.saved_nano_usd)}, of which {money(found.saved_near_nano_usd)} by near hits.")
     if found.unpriced:
         click.echo(f"The cost of {found.unpriced} of those answers is unknown.")
@@ -83,8 +82,8 @@ def _print(found: Saved) -> None:
 def precompute(feature: str, project: str, top: int, from_: Path | None, tenant: str, dev: bool, json_: bool) -> None:
     """Answer questions before they are asked, into the cache. Its models are asked, within the limits of the feature.
 
-    Questions that three users of a tenant or more have asked are taken from the records. Exit code 0 if all are in the cache then, 1 if
-    one failed or there was none to ask.
+    Questions that three users of a tenant or more have asked are taken from the records. Exit code 0 if all are in the cache
+    then, 1 if one failed or there was none to ask.
     """
     text = None
     if from_ is not None:

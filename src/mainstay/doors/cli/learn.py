@@ -19,7 +19,9 @@ IMPORTED = "imported.jsonl"
 
 @click.group()
 def learn() -> None:
-    """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, its own confidence, and near hits."""
+    """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, its own confidence, and
+    near hits.
+    """
 
 
 @learn.command("import")

@@ -35,8 +35,8 @@ RECORDS = 5_000  # that are read, the newest
 def near(feature: str, project: str, json_: bool) -> None:
     """Measure how often a near question would be given a wrong answer, and set the threshold. No model is asked.
 
-    It asks the questions of cases and of live calls in other words, and others that are nearly the same. Exit code 3 if it is not shown
-    that few enough hits are wrong: then near hits stay off.
+    It asks the questions of cases and of live calls in other words, and others that are nearly the same. Exit code 3 if it is not
+    shown that few enough hits are wrong: then near hits stay off.
     """
     root = Path(project)
     path, shown = feature_folder(root, feature)
@@ -86,7 +86,5 @@ def _print(found: NearFile, target: float, feature: str, shown: str) -> None:
         click.echo(f"With 95 % confidence at most {found.upper:.2%} of such hits are wrong; wrong_hits is {target:g}.")
         return
     click.echo(f"Near hits stay off: {found.sentence(target)}.")
-    click.echo(
-        f"It takes {nearing.needed(target)} right hits without a wrong one to show as much; each question of a case or a call is one."
-    )
+    click.echo(f"It takes {nearing.needed(target)} right hits without a wrong one to show as much.")
     click.echo(f"  next: add cases, or let calls come in, then mainstay learn near {feature}")
