@@ -390,7 +390,7 @@ class Mainstay:
                 raise failed
 
     def _tend_ahead(self) -> None:
-        """Answer ahead what is due; judge canaries, take back what has expired: in one of all processes at a time."""
+        """Answer anew what a release, a source, or its age asks for: one feature at a time."""
         if self._answering is not None and not self._answering.done():
             return
         for name, ready in self.features.ready.items():

@@ -141,8 +141,8 @@ def test_nothing_is_asked_once_models_fail(root: Path, tmp_path: Path):
     assert "3 questions asked ahead: 0 answered" in shown.output and "3 failures in a row" in shown.output
 
 
-async def test_released_features_are_answered_ahead_and_again_when_a_source_changes(tmp_path: Path):
-    """A list is answered once by one process, and anew when the release or the content of a source changes."""
+async def test_released_features_are_answered_ahead_once_and_again_with_the_next_release(tmp_path: Path):
+    """A list is answered once by one process, and anew when another release is live."""
     import asyncio
 
     from releasing import learn, write_project
