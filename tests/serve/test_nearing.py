@@ -120,7 +120,7 @@ async def test_a_conversation_is_never_answered_by_a_near_one(opened):
     """What was said before decides what a question means."""
     app = opened(MODEL, NEAR.replace('deadline = "2s"', 'deadline = "2s"\n    history = 4'), files=measured())
     history = [{"role": "user", "text": "I mean the other account"}]
-    await app.run("answers", question=ASKED)
+    await app.run("answers", question=ASKED, history=history)
     assert (await app.run("answers", question=SAME, history=history)).status == "answered"
 
 
