@@ -160,10 +160,10 @@ class Weights(Struct, frozen=True, kw_only=True):
 class Nearness:
     """The verifier. One copy serves a process; any thread may ask it."""
 
-    def __init__(self, weights: Weights | None = None) -> None:
+    def __init__(self, weights: Weights | None = None, *, remembers: int = READ) -> None:
         self.weights = weights or shipped()
         self._weigh = alignment.weigher(alignment.shipped().common)
-        self.read = functools.lru_cache(READ)(self._read)
+        self.read = functools.lru_cache(remembers)(self._read)
 
     @property
     def name(self) -> str:
