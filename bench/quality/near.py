@@ -6,8 +6,8 @@
   non-commercial use: nothing is ever learned from it.
 - banking77 and clinc150: half of the questions are in the cache, some of the others are asked; a hit of another intent is wrong.
 
-Learned from pairs: of GPTCache's mock data the same rows, and other rows that are near; of nlupp questions with the same labels and
-slots, and near ones with others; of banking77 and clinc150 near ones of other intents; and what is made of their questions.
+Learned from pairs: of GPTCache's mock data the same rows, and other rows that are near; of nlupp questions with the same labels
+and slots, and near ones with others; of banking77 and clinc150 near ones of other intents; and questions made of these.
 """
 
 from __future__ import annotations
