@@ -300,7 +300,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "feature.grounding": lambda: keys(feature.Grounding, without=["slots"]),
     "feature.slots": lambda: keys(feature.SlotSpec),
     "feature.guards": lambda: keys(feature.Guards),
-    "feature.cache": lambda: keys(feature.CacheRules, without=["near", "wrong_hits"]),
+    "feature.cache": lambda: keys(feature.CacheRules),
     "feature.limits": lambda: keys(feature.Limits),
     "settings.limits": lambda: keys(project.ProjectLimits),
     "settings.tenants": lambda: keys(project.TenantSpec),

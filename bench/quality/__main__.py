@@ -28,7 +28,7 @@ from bench.quality.table import Row, as_table, verdict
 
 TASKS = (
     *("classifier", "retrieval", "alignment", "citations", "injection", "unsafe"),
-    *("refusal_detector", "refusals", "personal_data", "judges", "router"),
+    *("refusal_detector", "refusals", "personal_data", "judges", "router", "near"),
 )
 OUT = Path("bench/out/quality.json")  # below the folder that it is run in
 AT_ONCE = 2

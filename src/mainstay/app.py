@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,12 +31,16 @@ from mainstay.core.project import Model, Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
 from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
+from mainstay.core.report import Opinion
 from mainstay.following import Follower
+from mainstay.learn.ahead import TOP, possible, state_of
+from mainstay.learn.doubting import Doubts
 from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
 from mainstay.loading import Features, Loader
+from mainstay.parts import nearness
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
@@ -50,6 +55,7 @@ from mainstay.serve.flights import Flights
 from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import Limiting, Standing, standings
 from mainstay.serve.loops import Loops
+from mainstay.serve.nearing import Nearby
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
 from mainstay.serve.redaction import score_for_log
@@ -116,6 +122,12 @@ class Mainstay:
             if hasattr(observer, "queues"):
                 observer.queues = self._queues
         self._sealed = Collector()
+        self._doubts = Doubts(
+            lambda call, ready: serve(call, ready, self.parts),
+            new_id=new_id,
+            aligner=shared(),
+            keep=self._keep,
+        )
         self.parts = Parts(
             spool=self._spool,
             cache=self._cache,
@@ -129,10 +141,14 @@ class Mainstay:
             account=self._limiting.account,
             lanes=self._lanes,
             aligner=shared(),
+            nearby=Nearby(nearness.shared()),
+            doubt=self._doubts.hit,
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
         self._thread: _LoopThread | None = None
+        self._ahead: dict[str, str] = {}  # what was last answered ahead, by feature
+        self._answering: Future[None] | None = None
         self._starting = threading.Lock()
         self._closed, self._process = False, os.getpid()
         self.trials = Trials(
@@ -140,7 +156,7 @@ class Mainstay:
             collector=self._sealed,
             new_id=new_id,
             scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
-            keep=self.workshop.keep,
+            keep=self._keep,
         )
         self._warming: Any = None
         self._warm()
@@ -259,6 +275,7 @@ class Mainstay:
         return answer
 
     def _own_loop(self) -> _LoopThread:
+        """The event loop in a thread of its own, which is started when it is first needed. Raises `StoreError`."""
         with self._starting:
             if self._closed:
                 raise StoreError("this project was closed", next="mainstay.open(…)")
@@ -333,6 +350,10 @@ class Mainstay:
             with contextlib.suppress(StoreError):
                 self._spool.drain()
         return read(*args, **kwargs)
+
+    async def _keep(self, record: str, name: str, opinion: Opinion) -> None:
+        """An opinion about a live answer becomes a score of its record."""
+        await self.workshop.keep(record, name, opinion)
 
     async def _log_policy(self, record: str) -> LogPolicy:
         """The policy of the feature that a record belongs to; the strictest there is, where that is not known."""
@@ -440,11 +461,15 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
-        """Judge the canaries, and take back what has expired: in one of all processes at a time. Give back unspent slices."""
+        """Give back unspent slices and answer ahead what is due; judge the canaries, and take back what has expired: in one of
+        all processes at a time.
+        """
         self._limiting.tend()
+        if not self.dev:
+            self._tend_ahead()
         standings = self.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
-        if timed and not self.dev and self.releases.lease("tend", f"{os.getpid()} {id(self)}", LEASE):
+        if timed and not self.dev and self._leads("tend"):
             board = Switchboard(self.releases, who="mainstay", changed=self.follow)
             failed: MainstayError | None = None
             with contextlib.suppress(Refused):  # somebody was faster
@@ -459,6 +484,37 @@ class Mainstay:
                     failed = error
             if failed is not None:
                 raise failed
+
+    def _tend_ahead(self) -> None:
+        """Answer anew what a release, a source, or its age asks for: one feature at a time."""
+        if self._answering is not None and not self._answering.done():
+            return
+        for name, ready in self.features.ready.items():
+            if ready.feature.cache.ahead is None or possible(ready):
+                continue
+            state = state_of(ready, time.time())
+            if self._ahead.get(name) == state or not self._leads("ahead"):
+                continue
+            self._ahead[name] = state
+            if self.releases.attestation(state) is None:
+                self._answering = self._own_loop().start(self._answer_ahead(name, ready, state))
+                return
+
+    async def _answer_ahead(self, name: str, ready: Ready, state: str) -> None:
+        asked = ready.feature.cache.ahead
+        made = await self.workshop.ahead(
+            name,
+            top=asked if isinstance(asked, int) else TOP,
+            listed=ready.ahead or None,
+            where=f"the list of {name}",
+            evidence=state,
+            go_on=lambda: self._leads("ahead"),
+        )
+        log.info("%s: %s", name, made.sentence)
+
+    def _leads(self, what: str) -> bool:
+        """Whether this process, of all that serve the project, is the one that does this for the next seconds."""
+        return self.releases.lease(what, f"{os.getpid()} {id(self)}", LEASE)
 
     def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
         """Promote a canary or roll it back, if its records say so."""
@@ -503,6 +559,7 @@ class Mainstay:
             if "_repeats" in vars(self):
                 await self._repeats.close()
             await self.trials.close()
+            await self._doubts.close()
             await self._http.close()
             await asyncio.to_thread(self._shut)
 

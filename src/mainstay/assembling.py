@@ -24,7 +24,7 @@ from mainstay.core.call import Call
 from mainstay.core.classifier import ClassifierFile, Label, Target
 from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.draft import ALLOW, Draft, Verdict
-from mainstay.core.errors import ConfigError, nearest
+from mainstay.core.errors import BadRequest, ConfigError, nearest
 from mainstay.core.feature import (
     RESERVED,
     AnyRung,
@@ -44,9 +44,12 @@ from mainstay.core.feature import (
     StepsRung,
 )
 from mainstay.core.model import OutputSchema
+from mainstay.core.near import read as read_near
+from mainstay.core.near import unfit
 from mainstay.core.project import Model, Plain
 from mainstay.core.router import Choice
-from mainstay.core.seams import Aligner, Hold, Source
+from mainstay.core.seams import Aligner, Hold, Nearness, Source
+from mainstay.learn.ahead import listed
 from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, router, rungs
@@ -54,10 +57,10 @@ from mainstay.serve.guarding import replaced
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
-from mainstay.serve.ready import SENTENCE, WHOLE, Ready, ReadyGuard, ReadyRung, ServingModel
+from mainstay.serve.ready import SENTENCE, WHOLE, Near, Ready, ReadyGuard, ReadyRung, ServingModel
 from mainstay.serve.rules import ODD, Rules, is_json
 from mainstay.spec.documents import Document, decoded
-from mainstay.spec.feature_file import Folder
+from mainstay.spec.feature_file import NEAR_FILE, Folder
 from mainstay.spec.places import Place
 
 VERSION = importlib.metadata.version("mainstay")
@@ -81,7 +84,7 @@ HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a release can be bound to. `asleep` are models that are declared but whose key is not set; `lent` are the classifiers
     and databases that guards may name, by the option that names them. `aligner` compares drafts with evidence; `http` is the
-    client that all parts share; `capped` says that money is limited for all that call a model.
+    client that all parts share; `nearness` compares questions; `capped` says that money is limited for all that call a model.
     """
 
     root: Path
@@ -93,6 +96,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     aligner: Aligner | None = None
     http: Any = None
     capped: bool = False
+    nearness: Nearness | None = None
 
 
 def ready(folder: Folder, project: Project) -> Ready:
@@ -140,6 +144,7 @@ class _Assembly:
             always.append(self._always("slots", {}, "grounding", "slots"))
         input_guards = tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)])
         output_guards = (*always, *self._output_guards())
+        near, near_off = self._near()
         built = Ready(
             digest=self._digest,
             feature=feature,
@@ -151,6 +156,9 @@ class _Assembly:
             curated=self._curated(),
             calibration=self._calibration(),
             router=self._router(),
+            near=near,
+            near_off=near_off,
+            ahead=self._ahead(),
             sources=sources,
             slots=facts,
             read_input=self._reader(),
@@ -486,6 +494,37 @@ class _Assembly:
             give_up=wanted.give_up,
             check=wanted.check,
         )
+
+    def _ahead(self) -> str:
+        """The list of questions that are answered ahead, checked; empty where there is none."""
+        file = self._feature.cache.ahead
+        if not isinstance(file, str):
+            return ""
+        try:
+            listed(self._text(file), self._feature, where=self._file(file))
+        except BadRequest as error:
+            raise ConfigError(error.what, where=error.where) from None
+        return self._text(file)
+
+    def _near(self) -> tuple[Near | None, str]:
+        """Near hits where they are on, and why they are not where they are asked for."""
+        rules, name, verifier = self._feature.cache, self._feature.name, self._project.nearness
+        if rules.near != "auto" or verifier is None:
+            return None, ""
+        embedder = None
+        if rules.embedder is not None:
+            if rules.embedder not in self._project.lent.get("embedder", {}):
+                raise self._no_such("embedder", rules.embedder, self._project.lent.get("embedder", {}), ("cache", "embedder"))
+            embedder = self._project.lent["embedder"][rules.embedder]
+        data = self._folder.files.get(NEAR_FILE)
+        if data is None:
+            return None, f"near hits are off: nothing was measured yet; next: mainstay learn near {name}"
+        file = read_near(data, where=self._file(NEAR_FILE), next=f"mainstay learn near {name}")
+        space = "" if embedder is None else embedder.name
+        why = unfit(file, verifier=verifier.name, embedder=space, target=rules.wrong_hits)
+        if why:
+            return None, f"near hits are off: {why}"
+        return Near(threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import msgspec
 from msgspec import Struct, field
 
 from mainstay import assembling, code, prices, registry
-from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused
+from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.project import Model, PaidService, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
 from mainstay.core.seams import Releases
 from mainstay.learn.trials import OnTrial
+from mainstay.parts import nearness
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
@@ -33,6 +35,7 @@ from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_f
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
 METERED = {"embedders": "embedder", "rerankers": "reranker", "classifiers": "classifier"}  # what may be charged for its use
+log = logging.getLogger("mainstay.cache")
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
 GOOD_FOR: dict[str, tuple[Outcome | None, ...]] = {
     "live": ("passed",),
@@ -77,6 +80,7 @@ class Loader:
         self._health: dict[str, Health] = {}
         self.weights: Mapping[str, float] = {}
         self.secrets: tuple[str, ...] = ()
+        self._said: dict[str, str] = {}
 
     def folder(self, settings: Settings) -> Features:
         """What the folder says now: for development, and for what is to become a release."""
@@ -198,9 +202,11 @@ class Loader:
             lent={
                 "classifier": self._services(settings, settings.classifiers, "classifiers", document),
                 "database": self._services(settings, settings.databases, "databases", document),
+                "embedder": _Made(settings.embedders, lambda some: self._services(settings, some, "embedders", document)),
             },
             http=self._http,
             aligner=shared(),
+            nearness=nearness.shared(),
             capped=has_money_cap(settings.limits, *settings.tenants.values()),
         )
         self._check_prices(models, settings, document)
@@ -217,6 +223,10 @@ class Loader:
                     raise document.error(("models", name), what, next=next)
 
     def _named_once(self, features: Features) -> Features:
+        for name, ready in features.ready.items():
+            if ready.near_off and self._said.get(name) != ready.near_off:
+                log.warning("%s: %s", name, ready.near_off)
+                self._said[name] = ready.near_off
         for name in features.project.settings:
             if name in features.ready:
                 what = f'"{name}" is the name of a feature and of a model'
@@ -288,6 +298,13 @@ class Loader:
         self.sources.kept = self.sources.knowledge(settings, document, self._lent_to_sources(settings, document))
         return self.sources
 
+    def embedder(self, settings: Settings, name: str) -> Any:
+        """One embedder of mainstay.toml. Raises `ConfigError`."""
+        document = document_of(self.root)
+        if name not in settings.embedders:
+            raise document.error((), f'there is no embedder "{name}"; {nearest(name, settings.embedders)}')
+        return self._services(settings, {name: settings.embedders[name]}, "embedders", document)[name]
+
     def _lent_to_sources(self, settings: Settings, document: Document) -> dict[str, dict[str, Any]]:
         """What sources name: those embedders, rerankers and databases, and no others, because some take a while to make."""
         found = {}
@@ -297,6 +314,25 @@ class Loader:
             made = {name: service for name, service in declared.items() if name in named}
             found[option] = self._services(settings, made, seam, document)
         return found
+
+
+class _Made(Mapping[str, Any]):
+    """Services that are made when they are asked for, because some take a while."""
+
+    def __init__(self, declared: Mapping[str, Service], make: Callable[[Mapping[str, Service]], dict[str, Any]]) -> None:
+        self._declared, self._make = declared, functools.cache(lambda name: make({name: declared[name]})[name])
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._declared
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
 
 
 class _Serving:

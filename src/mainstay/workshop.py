@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any, Protocol
 import msgspec
 
 from mainstay import assembling, provenance
-from mainstay.core.answer import Answer, Citation, Event
+from mainstay.core.answer import Answer, Citation, Event, fold
 from mainstay.core.call import Call
-from mainstay.core.errors import NotFound, nearest
+from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.evidence import Curated, Passage, Viewer
 from mainstay.core.feature import Feature, ScorerSpec
 from mainstay.core.project import Model, Settings
@@ -21,9 +22,11 @@ from mainstay.core.record import Record, Score
 from mainstay.core.release import Attestation, Release
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Releases
+from mainstay.learn import ahead as answering
 from mainstay.learn import drill as drilling
 from mainstay.learn import rechecking
 from mainstay.learn import stress as stressing
+from mainstay.learn.ahead import Made
 from mainstay.learn.evaluation import TENANT, Stage
 from mainstay.learn.keeping import Kept
 from mainstay.learn.readiness import RECENT, Known
@@ -42,6 +45,7 @@ from mainstay.spec.feature_file import folder_of, read_folder
 EVALS, RECHECKS = "evals.db", "rechecks"  # in the state folder
 JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
 READ = 1000  # live records that the checklist looks at
+LOOKED_AT = 5000  # live records in which the questions asked most are found
 
 
 def curated_of(settings: Settings, ready: Ready) -> dict[str, Curated | None]:
@@ -303,6 +307,55 @@ class Workshop:
 
     async def _to_review(self, finding: rechecking.Finding) -> None:
         await self._app.score(finding.record, "review", "open", reason=finding.what, who="recheck", id=finding.id)
+
+    async def ahead(
+        self,
+        feature: str,
+        /,
+        *,
+        top: int = answering.TOP,
+        listed: str | None = None,
+        where: str = "",
+        tenant: str = "default",
+        evidence: str = "",
+        go_on: Callable[[], bool] = lambda: True,
+        seen: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Made:
+        """Answer the questions asked most, or those that are `listed`, into the cache, and keep what came of it under the id
+        `evidence`.
+
+        Raises `NotFound`, and `BadRequest` for a list that cannot be read or a feature that can answer nothing ahead.
+        """
+        app, ready = self._app, self._ready(feature)
+        if why := answering.possible(ready):
+            raise BadRequest(f"nothing of {feature} can be answered ahead: {why}", where=feature)
+        if listed is None:
+            calls = answering.most_asked(await app.records(limit=LOOKED_AT, feature=feature, origin="user"), ready.feature, top)
+        else:
+            calls = answering.listed(listed, ready.feature, where=where, tenant=tenant)
+
+        async def answer(call: Call) -> Answer:
+            async with contextlib.aclosing(app.serve(call)) as events:
+                return fold([event async for event in events])
+
+        async def cost(id: str) -> int | None:
+            record = await app.record(id)
+            return None if record is None else record.outcome.cost_nano_usd
+
+        made = await answering.make(calls, new_id=self._new_id, answer=answer, cost=cost, go_on=go_on, seen=seen)
+        self.attest(
+            Attestation(
+                id=evidence or self._new_id(),
+                kind="ahead",
+                feature=feature,
+                release=ready.digest,
+                passed=not made.failed and not made.stopped,
+                at=time.time(),
+                who=self.who,
+                what=made.sentence,
+            )
+        )
+        return made
 
     def _ready(self, feature: str) -> Ready:
         ready = self._app.features.ready.get(feature)

@@ -837,15 +837,27 @@ SECRETS = [
     ),
 ]
 
-NOT_YET = [
-    feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
-    added("near", '[cache]\nnear = "auto"\n', f'{F}:14 cache.near: near = "auto" {EARLY}'),
+NEAR = [
+    added(
+        "near without a cache",
+        '[cache]\nnear = "auto"\n',
+        f'{F}:14 cache.near: `near` needs a cache, and nothing is kept\n  next: write keep = "1h" beside it',
+    ),
+    added(
+        "ahead without a cache",
+        "[cache]\nahead = 50\n",
+        f'{F}:14 cache.ahead: `ahead` needs a cache, and nothing is kept\n  next: write keep = "1h" beside it',
+    ),
     settings(
         "near of plain models",
         "[sources",
         '[plain.cache]\nnear = "auto"\n[sources',
-        f'{M}:5 plain.cache.near: near = "auto" {EARLY}',
+        f"{M}:5 plain.cache.near: `near` is for features: what a plain model is asked is a conversation",
     ),
+]
+
+NOT_YET = [
+    feature("reviewed", "deadline", 'delivery = "reviewed"\ndeadline', f'{F}:2 delivery: delivery = "reviewed" {EARLY}'),
 ]
 
 ALL = {
@@ -860,6 +872,7 @@ ALL = {
     "rules": RULES_FILES,
     "call": CALLS,
     "secret": SECRETS,
+    "near": NEAR,
     "not yet": NOT_YET,
 }
 

@@ -12,7 +12,7 @@ from mainstay.core.model import ModelRequest
 
 Priority = Literal["interactive", "standard", "batch"]
 PRIORITIES: tuple[Priority, ...] = ("interactive", "standard", "batch")  # who goes first, first
-Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill", "probe"]
+Origin = Literal["user", "eval", "judge", "shadow", "replay", "audit", "drill", "probe", "ahead"]
 
 
 class Turn(Struct, frozen=True):

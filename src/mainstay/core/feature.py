@@ -33,10 +33,7 @@ POSITIVE_TIMES = frozenset(
 
 # What this version reads and cannot keep: a path, and the value that is too much, or None for any. `[gate]` binds releases, not
 # calls, so it may stand.
-NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = (
-    (("delivery",), "reviewed"),
-    (("cache", "near"), "auto"),
-)
+NOT_YET: tuple[tuple[tuple[str, ...], str | None], ...] = ((("delivery",), "reviewed"),)
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -329,9 +326,31 @@ class CacheRules(Spec, frozen=True, kw_only=True):
 
     keep: Annotated[Seconds | None, Meta(description="How long an answer may be served again.")] = None
     near: Annotated[
-        Literal["auto", "off"] | None, Meta(description="Serve near-identical questions too, where a threshold was fitted.")
+        Literal["auto", "off"] | None,
+        Meta(
+            description="`auto`: give the answer to a question in nearly the same words too, where `mainstay learn near` has "
+            "shown that few enough of such hits are wrong."
+        ),
     ] = None
-    wrong_hits: Annotated[Share, Meta(description="The share of near hits that may be wrong.")] = 0.01
+    wrong_hits: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)],
+        Meta(
+            description="The share of near hits that may be wrong; near hits stay off until that is shown with 95 % confidence."
+        ),
+    ] = 0.01
+    checked: Annotated[
+        Share, Meta(description="The share of near hits that are answered anew beside, when their user has gone, and compared.")
+    ] = 0.02
+    embedder: Annotated[
+        str | None, Meta(description="The name of an embedder in mainstay.toml whose vectors find and weigh near questions too.")
+    ] = None
+    ahead: Annotated[
+        Positive | str | None,
+        Meta(
+            description="Questions that are answered before they are asked: how many of those asked most, or a file of them "
+            "beside feature.toml."
+        ),
+    ] = None
 
 
 class Limits(Spec, frozen=True, kw_only=True):

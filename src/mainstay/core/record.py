@@ -83,13 +83,25 @@ class Route(Struct, frozen=True, kw_only=True, omit_defaults=True):
     behind: float
 
 
+class Recalled(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer of an earlier call was given again: of which call, and what that had cost.
+
+    `near` is the probability that both ask the same, where the questions were not the same; None for an exact hit.
+    """
+
+    of: str
+    near: float | None = None
+    cost_nano_usd: int | None = None
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     """How a call ended.
 
     `steps` are the microseconds spent in each step of the pipeline; `provider_us` is the part of `took_us` that was
     spent waiting for models, so `took_us - provider_us` is our own overhead. `shared_with` names the call whose
     production this one joined. `slots` are the facts that the answer was given, `passages` the ids and versions of what was
-    found, by source; `signals` what its confidence was computed from. `route` is None where the call started at the top.
+    found, by source; `signals` what its confidence was computed from. `route` is None where the call started at the top;
+    `recalled` says whose answer came from the cache.
     """
 
     id: str
@@ -106,6 +118,7 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="sealed", tag_field="is"):
     passages: tuple[Found, ...] = ()
     signals: dict[str, float] = {}
     route: Route | None = None
+    recalled: Recalled | None = None
 
 
 class Record(Struct, frozen=True, kw_only=True):

@@ -200,8 +200,9 @@ class State(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(base, standings={**self.standings, link.feature: _moved(standing, change)})
 
     def off(self, call: Call) -> Switched | None:
-        """The widest switch that this call is off by; None where it is on. Only users' calls and their shadows are switched."""
-        if not self.switches or call.origin not in ("user", "shadow"):
+        """The widest switch that this call is off by; None where it is on. Only users' calls, their shadows, and
+        what is answered ahead of them are switched."""
+        if not self.switches or call.origin not in ("user", "shadow", "ahead"):
             return None
         found: Switched | None = None
         for feature in (EVERY, call.feature):

@@ -18,6 +18,7 @@ from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Curated, Evidence, Passage, Support, Viewer
 from mainstay.core.model import Chunk, ModelRequest
+from mainstay.core.near import Likely
 from mainstay.core.record import Record, Score
 from mainstay.core.release import Attestation, Change, Link, Release, State
 from mainstay.core.report import Opinion, Outcome, Report
@@ -238,6 +239,23 @@ class Aligner(Protocol):
 
     def support(self, sentences: Sequence[str], evidence: Evidence) -> list[Support]:
         """One a sentence, in their order."""
+        ...
+
+
+class Nearness(Protocol):
+    """Says whether two questions ask the same, fast enough to be asked of each call."""
+
+    @property
+    def name(self) -> str:
+        """Tells one way of comparing from another: thresholds are fitted anew where it changes."""
+        ...
+
+    def terms(self, text: str) -> Mapping[str, float]:
+        """What a question is looked up by, each with how much it counts."""
+        ...
+
+    def same(self, asked: str, kept: str, likeness: float | None = None) -> Likely:
+        """How probably both ask the same; `likeness` is the cosine of their vectors, where there are any."""
         ...
 
 

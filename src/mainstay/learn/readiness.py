@@ -64,7 +64,8 @@ class Known(Struct, frozen=True, kw_only=True):
 
 def checklist(known: Known) -> list[Line]:
     """Every line, in the order in which one would mend them."""
-    return [rule(known) for rule in RULES]
+    rules = RULES if known.feature.cache.near != "auto" else (*RULES, _near)
+    return [rule(known) for rule in rules]
 
 
 def _golden_set(known: Known) -> Line:
@@ -94,6 +95,16 @@ def _languages(records: Sequence[Record]) -> set[str]:
     """The languages of users' locales, as far as calls bring one."""
     found = [r.begun.call.locale for r in records if r.begun.call.locale]
     return {locale.replace("_", "-").partition("-")[0].lower() for locale in found}
+
+
+def _near(known: Known) -> Line:
+    """Near hits that are asked for are on."""
+    if known.ready.near is None:
+        return _not(
+            "near hits", known.ready.near_off.removeprefix("near hits are off: "), f"mainstay learn near {known.feature.name}"
+        )
+    what = f"at most {known.feature.cache.wrong_hits:.1%} of them are wrong, from a probability of {known.ready.near.threshold:g}"
+    return _met("near hits", what)
 
 
 def _validated(known: Known) -> Line:

@@ -47,6 +47,21 @@ def wilson(passed: float, n: int, confidence: float = 0.95) -> tuple[float, floa
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def at_most(wrong: int, n: int, confidence: float = 0.95) -> float:
+    """The share that the true one does not pass, with this confidence, when `wrong` of `n` were wrong; 1 where there were none.
+
+    Exact and one-sided. Source: Clopper and Pearson 1934.
+    """
+    if wrong >= n:
+        return 1.0
+    return _root(lambda share: 1 - confidence - sum(_binomial(k, n, share) for k in range(wrong + 1)), wrong / n, 1.0)
+
+
+def at_least(wrong: int, n: int, confidence: float = 0.95) -> float:
+    """The share that the true one does not fall below: the other end of `at_most`."""
+    return 1 - at_most(n - wrong, n, confidence) if n else 0.0
+
+
 # Is a drop real?
 
 

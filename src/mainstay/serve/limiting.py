@@ -22,7 +22,7 @@ from mainstay.serve.surge import Surge
 MANY = 10_000  # callers whose limits are remembered
 
 # Whose money a call that is no user's spends: that of the whole project, and a drill spends none.
-_PROJECT_ALONE = ("eval", "judge", "shadow", "replay", "audit", "probe")
+_PROJECT_ALONE = ("eval", "judge", "shadow", "replay", "audit", "probe", "ahead")
 _NAME = r'("(?:[^"\\]|\\.)*")'
 _SCOPE = re.compile(rf"(project)|feature {_NAME}|tenant {_NAME} with feature {_NAME}|tenant {_NAME}|key {_NAME}")
 

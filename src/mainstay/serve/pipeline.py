@@ -19,7 +19,7 @@ import msgspec
 from mainstay.core.answer import Answer, Cited, Data, Event, Started, Step, Text
 from mainstay.core.call import Call
 from mainstay.core.reasons import Reason, Status
-from mainstay.serve import caching, recording, slots
+from mainstay.serve import caching, nearing, recording, slots
 from mainstay.serve.admission import Working, admit
 from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
@@ -58,7 +58,7 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
             answer, key = await _screen_and_recall(trace, parts)
         reader_sees = Restoring(trace.placeholders)  # what the caller gave, in the place of what stands for it from here on
         if answer is not None:
-            for event in reader_sees.events(unfolded(answer), over=True):
+            for event in (*nearing.steps(trace), *reader_sees.events(unfolded(answer), over=True)):
                 yield event
 
         # 4. to 6. Ground, route, climb: produce it, or join whoever produces the same now.
@@ -81,7 +81,9 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
                 yield event
 
         # 7. Seal the record; then the answer is complete.
-        yield reader_sees.answer(await sealing.seal(answer))
+        shown = reader_sees.answer(await sealing.seal(answer))
+        nearing.doubt(shown, trace, parts)
+        yield shown
     finally:
         if account is None:
             trace.account.leave()
@@ -102,6 +104,8 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
                 trace.step("slots")
             key = caching.key_of(trace) if answer is None else None
             answer = await caching.recall(key, trace, parts) if key is not None else answer
+            if answer is None and key is not None and trace.ready.near is not None:
+                answer = await nearing.recall(trace, trace.ready.near, parts)
             trace.step("cache")
         except asyncio.CancelledError:
             if not watch.fired():
@@ -124,7 +128,7 @@ async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
             trace.step("ground")
             answer = await climb(flight, parts, evidence, missing, watch, key)
             trace.step("climb")
-    caching.store(key, answer, evidence, trace.ready, parts)
+    caching.store(key, answer, evidence, trace, parts)
     return answer
 
 

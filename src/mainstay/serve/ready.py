@@ -15,7 +15,7 @@ from mainstay.core.evidence import Passage, Slot
 from mainstay.core.feature import Feature, Rung
 from mainstay.core.project import Price
 from mainstay.core.release import Switched
-from mainstay.core.seams import Aligner, Cache, Guard, Observer, Provider, Source
+from mainstay.core.seams import Aligner, Cache, Embedder, Guard, Observer, Provider, Source
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.complaints import Complaints
 from mainstay.serve.lanes import Lanes
@@ -86,6 +86,14 @@ class Facts(Protocol):
         ...
 
 
+class Near(Struct, frozen=True, kw_only=True):
+    """From which probability on a near question is a hit; `checked` is the share of hits that are answered anew beside."""
+
+    threshold: float
+    checked: float
+    embedder: Embedder | None = None
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """A release that can answer: templates compiled, guards made, rungs bound to their models.
 
@@ -95,6 +103,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     missing because their model's key is not set. `laddered` is false for a plain model, which has one rung that may fail.
     `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer;
     `router` says how far behind the first a cheaper rung would be, None where every call starts at the top.
+    `near` is in force where near hits are on; `near_off` says why they are not, where they are asked for;
+    `ahead` is the list of what is answered before it is asked, where the feature has one.
     """
 
     digest: str
@@ -112,6 +122,9 @@ class Ready(Struct, frozen=True, kw_only=True):
     curated: ReadyGuard | None = None
     calibration: Calibration = UNCALIBRATED
     router: Router | None = None
+    near: Near | None = None
+    near_off: str = ""
+    ahead: str = ""
 
     @property
     def hides(self) -> bool:
@@ -137,7 +150,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     `unwritten` is a cache that never reaches a disk. `without_secrets` takes the project's keys out of a text. `off` gives the
     switch that a call is off by, `account` what it may spend, and `loops` says which calls repeat what keeps failing. `ask` runs
     another feature for a call, on its account and in so many seconds. `lanes` are the places in which answers are worked on.
-    `aligner` says how far evidence bears what is written.
+    `aligner` says how far evidence bears what is written. `nearby` finds near questions that were answered, and `doubt` is told
+    of each near hit.
     """
 
     spool: Spool
@@ -153,11 +167,14 @@ class Parts(Struct, frozen=True, kw_only=True):
     account: Callable[[Call, Ready], Account] = lambda call, ready: Account()
     lanes: Lanes = field(default_factory=Lanes)
     aligner: Aligner | None = None
+    nearby: Any = None
+    doubt: Callable[[Call, Ready, Answer], None] = lambda call, ready, answer: None
 
 
 class Found(Struct, frozen=True):
-    """A cached answer, its age in seconds, and the passages that it was given."""
+    """A cached answer, its age in seconds, the passages that it was given, and what it had cost in nano-dollars."""
 
     answer: Answer
     age: float
     passages: tuple[Passage, ...] = ()
+    cost: int | None = None

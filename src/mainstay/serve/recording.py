@@ -56,6 +56,7 @@ def seal(answer: Answer, trace: Trace, parts: Parts, *, shared_with: str | None 
         passages=trace.passages,
         signals=trace.signals,
         route=trace.route,
+        recalled=trace.recalled,
     )
     begun = trace.begun or _begun(trace)
     lines = [_line(outcome)] if trace.on_disk else [_line(begun), _line(outcome)]

@@ -19,7 +19,7 @@ from mainstay.core.errors import NotFound
 from mainstay.core.evidence import Evidence, Slot
 from mainstay.core.model import Chunk, Usage
 from mainstay.core.reasons import Finish
-from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy, Route
+from mainstay.core.record import Attempt, Begun, Found, GuardNote, LogPolicy, Recalled, Route
 from mainstay.serve.lanes import Shed
 from mainstay.serve.ready import Ready
 from mainstay.serve.spending import Account, Short
@@ -61,7 +61,8 @@ class Trace:
     another feature for a call; `placeholders` are what stands for personal data that the caller gave, and `bare` says that the
     guards that put them there have not seen the input yet. `high` says that the stakes of the call are: the feature's are, or a
     guard has raised them. `account` is what it may spend, and `short` why it may ask no model: a limit, or a full house; nor may
-    it where it is `looping`: the same request has failed too often. `next` is what a guard tells the user to do instead.
+    it where it is `looping`: the same request has failed too often. `next` is what a guard tells the user to do instead,
+    `recalled` whose answer was found in the cache, and `vector` what an embedder makes of its question.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Trace:
         "placeholders",
         "provider_s",
         "ready",
+        "recalled",
         "route",
         "running",
         "short",
@@ -93,6 +95,7 @@ class Trace:
         "slots",
         "start",
         "steps",
+        "vector",
     )
 
     def __init__(self, call: Call, ready: Ready, lend: Lend | None = None, account: Account | None = None) -> None:
@@ -119,11 +122,13 @@ class Trace:
         self.route: Route | None = None
         self.placeholders: dict[str, str] = {}
         self.bare = ready.hides
+        self.recalled: Recalled | None = None
+        self.vector: tuple[float, ...] | None = None
 
     def fork(self) -> Trace:
         """The trace of the production that this call starts: the same call, clock and deadline, its own notes."""
         fork = Trace(self.call, self.ready, self.lend, self.account)
-        fork.short, fork.looping = self.short, self.looping
+        fork.short, fork.looping, fork.vector = self.short, self.looping, self.vector
         fork.start, fork.deadline, fork.on_disk, fork.off = self.start, self.deadline, self.on_disk, self.off
         fork.bare, fork.slots, fork.high, fork.next = self.bare, self.slots, self.high, self.next
         return fork

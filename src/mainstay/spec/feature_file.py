@@ -39,6 +39,8 @@ FILE = "feature.toml"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 CALIBRATION: Place = ("confidence", "file")
 ROUTER: Place = ("router", "file")
+NEAR: Place = ("cache", "near")  # which names no file: the one that is looked for has this name
+NEAR_FILE = "near.json"
 LARGEST = 10_000_000  # bytes of one file that a feature names; a folder of examples is no part of a prompt
 
 
@@ -82,6 +84,8 @@ def read_folder(path: Path, *, shown: str | None = None, fitted: bool = True) ->
     for name, place in _named_files(feature):
         if name not in files and (fitted or not _learned(place)):
             files[name] = _read_named(path, name, document, place)
+    if fitted and feature.cache.near == "auto" and (path / NEAR_FILE).exists():
+        files[NEAR_FILE] = _read_named(path, NEAR_FILE, document, NEAR)  # without it, near hits stay off
     return Folder(feature, files, document, shown)
 
 
@@ -178,6 +182,9 @@ def _check(feature: Feature, document: Document) -> None:
     if feature.answer.schema is not None and feature.answer.python is not None:
         raise document.error(("answer", "python"), "either `schema` or `python`, not both")
     _check_message(feature, last, document)
+    if feature.cache.keep is None and (feature.cache.near == "auto" or feature.cache.ahead is not None):
+        key = "near" if feature.cache.near == "auto" else "ahead"
+        raise document.error(("cache", key), f"`{key}` needs a cache, and nothing is kept", next='write keep = "1h" beside it')
     for place, what in _not_enforced(feature):
         raise document.error(place, documents.NOT_KEPT.format(what))
 
@@ -240,6 +247,8 @@ def _named_files(feature: Feature) -> list[tuple[str, Place]]:
         named.append((feature.confidence.file, CALIBRATION))
     if feature.router.file is not None:
         named.append((feature.router.file, ROUTER))
+    if isinstance(feature.cache.ahead, str):
+        named.append((feature.cache.ahead, ("cache", "ahead")))
     for stage in ("input", "output"):
         for i, spec in enumerate(getattr(feature.guards, stage)):
             named += _files_of_guard(spec, ("guards", stage, i))

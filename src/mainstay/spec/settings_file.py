@@ -52,6 +52,10 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     services = {key: data.pop(key, {}) for key in SERVICES}
     settings = document.read(data, Settings)
     document.refuse_no_time(settings)
+    for key in ("near", "ahead"):
+        if getattr(settings.plain.cache, key) not in (None, "off"):
+            what = f"`{key}` is for features: what a plain model is asked is a conversation"
+            raise document.error(("plain", "cache", key), what)
     for path, too_much in NOT_YET:
         if path[0] == "cache" and getattr(settings.plain.cache, path[1]) == too_much:
             raise document.error(("plain", *path), NOT_KEPT.format(f'{path[1]} = "{too_much}"'))

@@ -19,7 +19,9 @@ IMPORTED = "imported.jsonl"
 
 @click.group()
 def learn() -> None:
-    """What a feature learns from: cases that other tools wrote, a classifier, its own confidence, and where calls may start."""
+    """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, its own confidence, near
+    hits, and where calls may start.
+    """
 
 
 @learn.command("import")

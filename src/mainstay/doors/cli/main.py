@@ -10,6 +10,7 @@ import click
 
 from mainstay.assembling import VERSION
 from mainstay.doors.cli.audit import audit
+from mainstay.doors.cli.caching import cache, precompute
 from mainstay.doors.cli.check import check
 from mainstay.doors.cli.classify import classify
 from mainstay.doors.cli.confidence import confidence
@@ -21,6 +22,7 @@ from mainstay.doors.cli.init import init
 from mainstay.doors.cli.keys import keys
 from mainstay.doors.cli.learn import learn
 from mainstay.doors.cli.limits import limits
+from mainstay.doors.cli.near import near
 from mainstay.doors.cli.recheck import recheck
 from mainstay.doors.cli.records import records
 from mainstay.doors.cli.release import off, on, release, rollback
@@ -54,10 +56,11 @@ def main() -> None:
 
 COMMANDS = (
     *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, recheck, learn),
-    *(records, limits, keys, audit, doctor),
+    *(cache, precompute, records, limits, keys, audit, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)
 learn.add_command(classify)
 learn.add_command(confidence)
 learn.add_command(router)
+learn.add_command(near)

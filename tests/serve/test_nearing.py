@@ -1,0 +1,206 @@
+"""Near hits, through the door: who is given the answer to a question in nearly the same words, and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from mainstay.parts import nearness
+
+NEAR = """
+    summary = "Answers"
+    deadline = "2s"
+    [input]
+    question = "text"
+    product = "text?"
+    number = "number?"
+    picture = "image?"
+    [[ladder]]
+    model = "small"
+    prompt = "prompt.md"
+    [[ladder]]
+    message = "Sorry."
+    [cache]
+    keep = "1h"
+    near = "auto"
+    checked = 0.0
+"""
+MODEL = """
+    [models.small]
+    provider = "scripted"
+    price = { input = "1 USD", output = "2 USD" }
+"""
+
+
+def measured(**changes: object) -> dict[str, str]:
+    """A near.json by which near hits are on."""
+    file = {
+        "fitted": "2026-11-21",
+        "verifier": nearness.shared().name,
+        "target": 0.01,
+        "threshold": 0.5,
+        "upper": 0.008,
+        "asked": 1000,
+        "hits": 600,
+        "wrong": 0,
+        **changes,
+    }
+    return {"features/answers/near.json": json.dumps(file)}
+
+
+ASKED = "How can I reset my password?"
+SAME = "how can i reset my password"
+
+
+@pytest.fixture
+def app(opened):
+    """A project whose feature has near hits on."""
+    return opened(MODEL, NEAR, files=measured())
+
+
+async def test_a_near_question_is_given_the_answer_and_marked(app):
+    """The answer of the earlier call, by the guards, with the status `cached`, and the record names that call and its cost."""
+    first = await app.run("answers", question=ASKED)
+    events = [event async for event in app.stream("answers", question=SAME, progress=True)]
+    answer = events[-1]
+    assert (first.status, answer.status, answer.text) == ("answered", "cached", first.text)
+    assert "near" in [event.name for event in events if hasattr(event, "detail") and hasattr(event, "name")]
+    record = await app.record(answer.id)
+    recalled = record.outcome.recalled
+    assert recalled.of == first.id and recalled.near >= 0.5
+    assert recalled.cost_nano_usd == (await app.record(first.id)).outcome.cost_nano_usd > 0
+    assert record.outcome.cost_nano_usd == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("How do I cancel order 4711?", "How do I cancel order 4712?"),
+        ("Can I cancel my order?", "Can I not cancel my order?"),
+        ("Who do I ask about my order?", "Why do I ask about my order?"),
+        ("How do I convert EUR to USD?", "How do I convert USD to EUR?"),
+        ("Is the shop open on Monday?", "Is the shop open on Tuesday?"),
+        ("Does the box weigh 2 kg?", "Does the box weigh 2 g?"),
+        ("How do I travel to Berlin with my dog?", "How do I travel to Hamburg with my dog?"),
+        ("How can I learn C++ quickly?", "How can I learn C# quickly?"),
+        ("Is there a fee for the premium account?", "Is there a fee for the premium account before June 3?"),
+        ("Wie kündige ich mein Konto?", "Wie kündige ich mein Konto nicht?"),
+        ("Can I open an account?", "Can I close an account?"),
+        ("Hotel information please", "Hotelinformationen bitte für ein Hotel"),
+    ],
+)
+async def test_a_near_miss_is_another_question(app, first, second):
+    """Another number, name, day, unit, sign or language, a turned direction, a "not", an opposite: the model is asked."""
+    await app.run("answers", question=first)
+    assert (await app.run("answers", question=second)).status == "answered"
+
+
+OTHERS = [
+    {"tenant": "globex"},
+    {"roles": ("staff",)},
+    {"locale": "de-CH"},
+    {"number": 3},
+    {"product": "A second text"},
+    {"picture": "https://example.com/a.png"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=[next(iter(other)) for other in OTHERS])
+async def test_nobody_is_given_what_the_exact_cache_would_not_give(app, other):
+    """Tenant, roles, locale and every other field have to be the same; a call with two texts or an image is never near."""
+    await app.run("answers", question=ASKED)
+    assert (await app.run("answers", question=SAME, **other)).status == "answered"
+    never = {*other} & {"product", "picture"}
+    assert (await app.run("answers", question=f"{SAME}?", **other)).status == ("answered" if never else "cached")
+
+
+async def test_a_conversation_is_never_answered_by_a_near_one(opened):
+    """What was said before decides what a question means."""
+    app = opened(MODEL, NEAR.replace('deadline = "2s"', 'deadline = "2s"\n    history = 4'), files=measured())
+    history = [{"role": "user", "text": "I mean the other account"}]
+    await app.run("answers", question=ASKED, history=history)
+    assert (await app.run("answers", question=SAME, history=history)).status == "answered"
+
+
+async def test_a_guard_sees_what_a_near_hit_would_show(opened):
+    """An answer that today's guards stop is not given to a near question either."""
+    feature = NEAR + '    [guards]\n    output = ["near_guards:Upper"]\n'
+    guard = """
+        from mainstay.core.draft import ALLOW, refuse
+        from mainstay.core.reasons import Reason
+
+        class Upper:
+            hold = 0
+            async def check(self, draft):
+                return refuse(Reason.UNSAFE_OUTPUT, "no") if draft.call.input.get('question', 'X')[0].islower() else ALLOW
+    """
+    app = opened(MODEL, feature, files={**measured(), "near_guards.py": guard})
+    await app.run("answers", question=ASKED)
+    assert (await app.run("answers", question=SAME)).status != "cached"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"upper": 0.02, "wrong": 1}, "1 of 600 measured near hits were wrong, so with 95 % confidence up to 2.00% are"),
+        ({"verifier": "another"}, "they were measured with the verifier another"),
+        ({"embedder": "wordllama"}, "they were measured with the embedder wordllama"),
+        (None, "nothing was measured yet; next: mainstay learn near answers"),
+    ],
+)
+async def test_near_hits_stay_off_until_few_enough_are_shown_to_be_wrong(opened, caplog, changes, why):
+    """Above the target, with other weights or vectors, or without a measurement, the cache is exact and the log says why."""
+    app = opened(MODEL, NEAR, files={} if changes is None else measured(**changes))
+    await app.run("answers", question=ASKED)
+    assert (await app.run("answers", question=SAME)).status == "answered"
+    assert why in app.features.ready["answers"].near_off
+    assert why in caplog.text
+
+
+async def test_the_file_is_part_of_the_release(project):
+    """Another threshold is another release: what was evaluated is what is served."""
+    import mainstay
+
+    digests = set()
+    for threshold in (0.5, 0.9):
+        async with mainstay.open(project(MODEL, NEAR, measured(threshold=threshold)), environ={}, dev=True) as app:
+            digests.add(app.features.ready["answers"].digest)
+    assert len(digests) == 2
+
+
+async def test_hits_are_answered_anew_beside_and_judged(opened):
+    """The second answer is a shadow's, after the user has the first; what comes of the comparison is a score of the hit."""
+    settings = MODEL + '    options = { replies = ["It takes 3 days.", "It takes 5 days."] }\n'
+    app = opened(settings, NEAR.replace("checked = 0.0", "checked = 1.0"), files=measured())
+    await app.run("answers", question=ASKED)
+    answer = await app.run("answers", question=SAME)
+    assert answer.text == "It takes 3 days."
+    for _ in range(100):
+        if scores := await app.scores(answer.id):
+            break
+        await asyncio.sleep(0.05)
+    assert [(s.name, s.value) for s in scores] == [("near", 0.0)]
+    shadows = await app.records(origin="shadow")
+    assert [record.begun.call.parent for record in shadows] == [answer.id]
+
+
+async def test_what_near_hits_keep_in_mind_is_bounded():
+    """A process that answers for months does not grow."""
+    from mainstay.serve import nearing
+
+    nearby = nearing.Nearby(nearness.shared())
+    for n in range(nearing.QUESTIONS + 50):
+        nearby.put(b"a", f"{n}".encode(), f"Where is parcel number {n} of the warehouse?")
+    assert len(nearby._kept[b"a"].texts) == nearing.QUESTIONS == nearby._size
+
+
+async def test_vectors_find_questions_too(opened):
+    """With an embedder, the threshold is for words and vectors together, and candidates come from both."""
+    pytest.importorskip("wordllama")
+    feature = NEAR.replace('near = "auto"', 'near = "auto"\n    embedder = "local"')
+    settings = MODEL + '    [embedders.local]\n    kind = "local"\n'
+    app = opened(settings, feature, files=measured(embedder="wordllama:l2_supercat/256"))
+    await app.run("answers", question=ASKED)
+    assert (await app.run("answers", question=SAME)).status == "cached"
