@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.quality.textfit import Example, Matrix, asked, fit
+from bench.quality.textfit import Example, asked, features_of, fit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,11 +80,12 @@ def test_the_same_rows_give_the_same_model_and_it_tells_them_apart():
 
 
 def test_the_product_computes_what_was_fitted():
-    """The plain Python of the product and the matrix of the fitting agree on every feature: tokens, runs, pairs, marks."""
+    """The plain Python of the product and the features of the fitting agree on each: tokens, runs, pairs, marks."""
     examples, recipe = rows(), Recipe(bits=12)
     head = fit(examples, recipe).head
     weights = np.frombuffer(textmodel.unpacked(head.weights), dtype=np.int8) * head.scale
-    scores = Matrix(examples, recipe).times(weights) + head.bias
+    seen = [features_of(e.tokens, e.marks, recipe) for e in examples]
+    scores = [float(values @ weights[places]) + head.bias for places, values in seen]
     expected = [1 / (1 + math.exp(-(head.slope * s + head.offset))) for s in scores]
     assert asked(head, examples) == pytest.approx(expected, abs=1e-9)
 
