@@ -6,15 +6,17 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from bench.quality.__main__ import as_file
 from bench.quality.textfit import Example, asked, features_of, fit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstay.parts import textmodel
 from mainstay.parts.hostility import class_of, marks
-from mainstay.parts.textmodel import Marks, Recipe, TextModel, folded, models, tokens, weights_file
+from mainstay.parts.textmodel import Marks, Recipe, TextModel, WeightsFile, folded, models, tokens, weights_file
 
 WEIGHTS = Path(textmodel.__file__).parent / "weights"
 NAMES = ("injection", "refusals", "unsafe")
@@ -98,6 +100,15 @@ def test_no_word_is_remembered_for_ever(monkeypatch):
     assert len(model._known) <= 10
     assert model.probability([f"word{i}" for i in range(100)]) == first
     assert model.probability([]) == model.probability([], ())
+
+
+def test_what_was_learned_is_written_as_what_ships():
+    """`make weights` writes models that the product reads back, and it would write every shipped file to the byte."""
+    head = fit(rows(), Recipe()).head
+    text = as_file({"card": {}, "models": {"one": head}})
+    assert msgspec.json.decode(text, type=WeightsFile).models["one"] == head
+    for path in WEIGHTS.glob("*.json"):
+        assert as_file(json.loads(path.read_text(encoding="utf-8"))) == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)
