@@ -41,13 +41,10 @@ class Fitted(NamedTuple):
 @functools.lru_cache(1 << 17)
 def features_of(tokens: tuple[str, ...], marks: tuple[str, ...], recipe: Recipe) -> tuple[Any, Any]:
     """The places and values of a text's features; remembered, because a text is in the training rows of most folds."""
-    places: list[int] = []
-    before = -1
-    for own in [_of_token(token, recipe) for token in tokens]:
-        places += own
-        if recipe.pairs and before >= 0:
-            places.append(recipe.of_pair(before, own[0]))
-        before = own[0]
+    each = [_of_token(token, recipe) for token in tokens]
+    places = [place for own in each for place in own]
+    if recipe.pairs:
+        places += recipe.of_pairs([own[0] for own in each])
     found, counts = np.unique(np.array(places, dtype=np.int64), return_counts=True)
     marked = np.array([recipe.of_mark(mark) for mark in marks], dtype=np.int64)
     return np.append(found, marked), np.append(counts / math.sqrt(max(1, len(places))), np.ones(len(marked)))

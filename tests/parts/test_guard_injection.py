@@ -179,7 +179,8 @@ async def test_an_attack_is_refused_at_the_door(opened, stream):
 
 def test_the_cards_figures_hold(data):
     """Better than the published means where the rows are unseen, and next to no ordinary text is flagged."""
-    rows = list(figures.input_rows(figures.prompts(data), figures.prompts(data), same=True))
+    prompts = figures.prompts(data)
+    rows = list(figures.input_rows(prompts, prompts, same=True))
     found = {(row.set, row.metric): row.ours for row in rows}
     assert found["notinject", "mean of over-defence, benign, malicious (beside GPT-4o, with PINT)"] > 0.88
     assert max(ours for (_, metric), ours in found.items() if metric.startswith("harmless")) < 0.04
