@@ -151,7 +151,8 @@ def danger_rows(fit_on: Path, data: Path) -> Iterator[Row]:
     for kind in sorted({sentence.kind for _, _, sentence in found}):
         mine = [yes for _, yes, sentence in found if sentence.kind == kind]
         name = {"xstest safe": "xstest_prompts", "xstest unsafe": "xstest_prompts", "jbb goals": "jbb_jailbreaks"}.get(kind, kind)
-        yield Row(set=name, metric=f"flagged as dangerous, {kind}", published=None, ours=share(mine), n=len(mine))
+        verb = "caught" if kind in ("xstest unsafe", "jbb goals") else "flagged"
+        yield Row(set=name, metric=f"{verb} as dangerous, {kind}", published=None, ours=share(mine), n=len(mine))
 
 
 def rows(fit_on: Path, data: Path) -> Iterator[Row]:

@@ -184,3 +184,10 @@ def test_the_cards_figures_hold(data):
     found = {(row.set, row.metric): row.ours for row in rows}
     assert found["notinject", "mean of over-defence, benign, malicious (beside GPT-4o, with PINT)"] > 0.88
     assert max(ours for (_, metric), ours in found.items() if metric.startswith("harmless")) < 0.04
+
+
+def test_a_page_that_was_learned_from_is_not_counted(data):
+    """Both halves of the data share the corpora: without this, a page of them would be judged by a model that had learned it."""
+    known = {found.group for found in figures.passages(data)}
+    shared = [found for found in figures.passages(data, known=known) if found.kind in ("claude_docs", "xquad_passages")]
+    assert shared and not [found for found in shared if found.group in known]
