@@ -22,7 +22,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from bench.quality.table import Row, as_table, verdict
 
@@ -109,6 +111,11 @@ def show(done: Sequence[Measured]) -> list[Row]:
     return rows
 
 
+def as_file(weights: Any) -> str:
+    """The text of a weights file."""
+    return json.dumps(msgspec.to_builtins(weights), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
 def written(fit: Path) -> Iterator[Path]:
     """Write every weights file that is shipped, learned from `fit`."""
     for task in TASKS:
@@ -119,9 +126,9 @@ def written(fit: Path) -> Iterator[Path]:
             continue
         if hasattr(module, "weights"):
             print(f"learning the weights of {task}", file=sys.stderr, flush=True)
-            weights = module.weights(fit)
+            text = as_file(module.weights(fit))
             module.WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-            module.WEIGHTS.write_text(json.dumps(weights, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+            module.WEIGHTS.write_text(text, encoding="utf-8")
             yield module.WEIGHTS
 
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from bench.quality.table import Row, auroc, learned, read
+from bench.quality.table import Row, auroc, learned, read, share
 from mainstay.core.evidence import Evidence, Passage
 from mainstay.parts.alignment import (
     CLOSELY,
@@ -350,9 +350,15 @@ def rows(fit_on: Path, data: Path) -> Iterator[Row]:
         halu += [pair for row in questions if not same or row["knowledge"] in test for pair in _halu(alignment, row)]
     yield from _claim_rows(scored)
     yield from _made_rows(scored)
-    yield Row(set=TOKENS, metric="F1 (floor: the word is not there)", published=0.572, ours=_f1(words), n=len(words))
+    yield Row(
+        set=TOKENS,
+        metric="F1 (floor: the word is not there)",
+        published=0.572,
+        ours=_f1(words),
+        n=len(words),
+    )
     for i, (metric, published) in enumerate(CITING.items()):
-        yield Row(set=FULL, metric=metric, published=published, ours=sum(c[i] for c in cited) / len(cited), n=len(cited))
+        yield Row(set=FULL, metric=metric, published=published, ours=share(c[i] for c in cited), n=len(cited))
     area = auroc([said for said, _ in halu], [right for _, right in halu])
     yield Row(set=HALUEVAL, metric="AUROC, regression check (length alone)", published=0.94, ours=area, n=len(halu))
 
@@ -409,19 +415,17 @@ def _made_rows(scored: Sequence[Scored]) -> Iterator[Row]:
 
 def _accuracy(scored: Sequence[Scored]) -> float:
     """Balanced, each claim at the threshold that what it was fitted on chose."""
-    right = {True: [0, 0], False: [0, 0]}
-    for s in scored:
-        right[s.claim.borne][0] += (s.score >= s.threshold) == s.claim.borne
-        right[s.claim.borne][1] += 1
-    return sum(good / n for good, n in right.values()) / 2
+    return share(share((s.score >= s.threshold) == label for s in scored if s.claim.borne == label) for label in (True, False))
 
 
 def _caught(borne: Sequence[Scored], others: Sequence[Scored]) -> float:
     """The share of what is not borne below the score that 5 % of what is borne does not reach."""
     told = sorted(s.score for s in borne if s.claim.borne)
+    if not told:
+        return math.nan
     limit = told[int(FALSE_ALARMS * len(told))]
     wrong = [s.score < limit for s in others if not s.claim.borne]
-    return sum(wrong) / len(wrong)
+    return share(wrong)
 
 
 def calibration_error(scored: Sequence[Scored]) -> float:
@@ -430,7 +434,7 @@ def calibration_error(scored: Sequence[Scored]) -> float:
     for step in range(10):
         own = [s for s in scored if min(9, int(s.score * 10)) == step]
         error += abs(sum(s.score for s in own) - sum(s.claim.borne for s in own))
-    return error / len(scored)
+    return error / max(1, len(scored))
 
 
 def _told(alignment: Alignment, one: Tokens) -> list[tuple[float, bool]]:

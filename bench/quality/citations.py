@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.quality.alignment import FULL, ORACLE, Q2, Claim, fit, groups, load
-from bench.quality.table import Row, learned
+from bench.quality.table import Row, learned, share
 from mainstay.core.answer import Answer, Citation
 from mainstay.core.call import Call
 from mainstay.core.case import Case
@@ -92,6 +92,6 @@ def rows(fit_on: Path, data: Path) -> Iterator[Row]:
 def _rows(file: str, how: str, told: Sequence[tuple[bool, bool]]) -> Iterator[Row]:
     borne = [passed for passed, label in told if label]
     others = [not passed for passed, label in told if not label]
-    kept, caught = sum(borne) / len(borne), sum(others) / len(others)
+    kept, caught = share(borne), share(others)
     for metric, ours in (("balanced accuracy", (kept + caught) / 2), ("supported that pass", kept), ("others that fail", caught)):
         yield Row(set=file, metric=f"scorer citations, {how}: {metric}", published=None, ours=ours, n=len(told))

@@ -16,12 +16,12 @@ import hashlib
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.quality.attacks import ATTACKS, HARMLESS, PAGES, lines
-from bench.quality.table import Row, learned, read
+from bench.quality.table import Row, learned, read, share
 from bench.quality.textfit import Example, fit
 from mainstay.core.words import telling
 from mainstay.learn import phrases
@@ -41,6 +41,9 @@ SEEDS = ("How do I return an item?", "Wie lange dauert die Lieferung?", "Can I c
 ADDRESSED = {"your answer", "into your answer", "your code", "this code", "begin with"}
 
 
+T = TypeVar("T")
+
+
 class Prompt(Example, frozen=True, kw_only=True):
     """An input, as what is learned from, and where it comes from."""
 
@@ -55,7 +58,7 @@ class Found(Example, frozen=True, kw_only=True):
     text: str
 
 
-def some(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+def some(rows: Sequence[T], n: int) -> list[T]:
     """So many of the rows, or all; always the same."""
     return random.Random(1).sample(rows, min(n, len(rows)))
 
@@ -112,16 +115,15 @@ def direct(training: Sequence[Prompt]) -> Head:
     return fit(chosen, RECIPE, threshold=threshold).head
 
 
-def share(said: Sequence[bool], kinds: Sequence[str], kind: str) -> float:
+def share_of(said: Sequence[bool], kinds: Sequence[str], kind: str) -> float:
     """Of the rows of that kind (a set, or its first word), the share that was flagged."""
-    mine = [yes for yes, k in zip(said, kinds, strict=True) if k == kind or k.split()[0] == kind]
-    return sum(mine) / len(mine) if mine else 0.0
+    return share(yes for yes, k in zip(said, kinds, strict=True) if k == kind or k.split()[0] == kind)
 
 
 def mean_of_three(said: Sequence[bool], kinds: Sequence[str]) -> float:
     """The mean of over-defence, benign and malicious accuracy."""
-    benign = [1 - share(said, kinds, kind) for kind in BENIGN]
-    return (sum(benign) + (share(said, kinds, "bipia text") + share(said, kinds, "bipia code")) / 2) / 3
+    benign = [1 - share_of(said, kinds, kind) for kind in BENIGN]
+    return (sum(benign) + (share_of(said, kinds, "bipia text") + share_of(said, kinds, "bipia code")) / 2) / 3
 
 
 # Passages
@@ -132,14 +134,18 @@ def context(row: dict[str, Any]) -> str:
     return "\n".join(text) if isinstance(text, list) else str(text)
 
 
-def passages(folder: Path) -> list[Found]:
-    """Benign passages: BIPIA's contexts, and pages of other sets. Questions stand for the headings of help pages."""
+def passages(folder: Path, *, known: Container[Hashable] = ()) -> list[Found]:
+    """Benign passages: BIPIA's contexts, and pages of other sets. Questions stand for the headings of help pages.
+
+    A corpus is the same in both halves: of those pages, none that is `known`.
+    """
     rows = read(folder / "injection_refusal" / "bipia_contexts.jsonl.gz")
     found = [passage(context(row), f"bipia {row['task']}") for row in rows]
     for path in ("multilingual/corpus/xquad_passages", "retrieval/corpus/claude_docs", "retrieval/corpus/codebase_chunks"):
-        rows = read(folder / f"{path}.jsonl.gz")
-        chosen = some(rows, ORDINARY)
-        found += [passage(str(row["text"])[:2500], path.rpartition("/")[2]) for row in chosen]
+        texts = [str(row["text"])[:2500] for row in read(folder / f"{path}.jsonl.gz")]
+        found += [
+            passage(text, path.rpartition("/")[2]) for text in some([text for text in texts if text not in known], ORDINARY)
+        ]
     tickets = some(read(folder / "router" / "support_tickets.jsonl.gz"), 2 * ORDINARY)
     banking = some(read(folder / "semantic_cache" / "banking77.jsonl.gz"), 2 * ORDINARY)
     for i in range(0, 2 * ORDINARY, 4):
@@ -213,17 +219,19 @@ def inserted(attack: str, context: str, place: str) -> str:
 def rows(fit_on: Path, data: Path) -> Iterator[Row]:
     """Inputs, then passages."""
     same = fit_on.resolve() == data.resolve()
-    yield from input_rows(prompts(fit_on), prompts(data), same=same)
-    yield from unseen_kind_rows(prompts(fit_on), prompts(data), same=same)
-    yield from passage_rows([*passages(fit_on), *attacks(fit_on)], [*passages(data), *attacks(data)], same=same)
+    mine = prompts(fit_on)
+    theirs = mine if same else prompts(data)
+    yield from input_rows(mine, theirs, same=same)
+    yield from unseen_kind_rows(mine, theirs)
+    known = [*passages(fit_on), *attacks(fit_on)]
+    asked = known if same else [*passages(data, known={found.group for found in known}), *attacks(data)]
+    yield from passage_rows(known, asked, same=same)
 
 
-def answered(
-    mine: Sequence[Prompt], theirs: Sequence[Prompt], *, same: bool, leave_out: Callable[[Prompt], bool] = lambda e: False
-) -> Iterator[tuple[bool, float, Prompt]]:
+def answered(mine: Sequence[Prompt], theirs: Sequence[Prompt], *, same: bool) -> Iterator[tuple[bool, float, Prompt]]:
     """Whether the guard flags each input, and how probable it finds an attack, by models that have not seen it."""
     for training, asked in learned(mine, theirs, same=same, group=lambda example: example.group):
-        model = TextModel(direct([e for e in training if not leave_out(e)]))
+        model = TextModel(direct(training))
         guard = Injection(direct=model, planted=model)
         for example in asked:
             p = guard.in_input(example.text)
@@ -235,43 +243,37 @@ def input_rows(mine: Sequence[Prompt], theirs: Sequence[Prompt], *, same: bool) 
     flagged, kinds = [yes for yes, _, _ in found], [e.kind for _, _, e in found]
     count = {kind: sum(k == kind or k.split()[0] == kind for k in kinds) for kind in {*kinds, "jbb"}}
     for kind, metric in (("notinject", "over-defence accuracy"), ("wildguard_benign", "benign accuracy")):
-        yield Row(set=kind, metric=metric, published=PIGUARD[kind], ours=1 - share(flagged, kinds, kind), n=count[kind])
+        yield Row(set=kind, metric=metric, published=PIGUARD[kind], ours=1 - share_of(flagged, kinds, kind), n=count[kind])
     for kind in ("bipia text", "bipia code"):
         metric = f"attacks in {kind.split()[1]} caught, as inputs"
-        yield Row(set="bipia_attacks", metric=metric, published=PIGUARD[kind], ours=share(flagged, kinds, kind), n=count[kind])
+        yield Row(set="bipia_attacks", metric=metric, published=PIGUARD[kind], ours=share_of(flagged, kinds, kind), n=count[kind])
     for name, published in MEANS.items():
         metric = f"mean of over-defence, benign, malicious (beside {name}, with PINT)"
         ours, n = mean_of_three(flagged, kinds), sum(count[kind] for kind in (*BENIGN, "bipia text", "bipia code"))
         yield Row(set="notinject", metric=metric, published=published, ours=ours, n=n)
-    yield Row(set="jbb_jailbreaks", metric="caught", published=None, ours=share(flagged, kinds, "jbb"), n=count["jbb"])
-    for kind in ("xstest_prompts", "support_tickets", "xquad_questions", "pandalm", "own questions"):
-        metric = f"harmless inputs flagged{', own' if kind.startswith('own') else ''}"
-        yield Row(
-            set=kind.replace("own questions", "stress"),
-            metric=metric,
-            published=None,
-            ours=share(flagged, kinds, kind),
-            n=count[kind],
-        )
-    benign = sorted([p for _, p, e in found if e.kind in BENIGN], reverse=True)
+    yield Row(set="jbb_jailbreaks", metric="caught", published=None, ours=share_of(flagged, kinds, "jbb"), n=count["jbb"])
+    for kind in ("xstest_prompts", "support_tickets", "xquad_questions", "pandalm"):
+        ours = share_of(flagged, kinds, kind)
+        yield Row(set=kind, metric="harmless inputs flagged", published=None, ours=ours, n=count.get(kind, 0))
+    benign = sorted([p for _, p, e in found if e.kind in BENIGN], reverse=True) or [1.0]
     for allowed in (0.01, 0.05):
         at = benign[int(allowed * len(benign))]
         for name, kind in (("bipia_attacks", "bipia"), ("jbb_jailbreaks", "jbb")):
             mine_ = [p > at for _, p, e in found if e.kind.startswith(kind)]
             metric = f"caught where at most {allowed:.0%} of benign inputs are flagged"
-            yield Row(set=name, metric=metric, published=None, ours=sum(mine_) / len(mine_), n=len(mine_))
+            yield Row(set=name, metric=metric, published=None, ours=share(mine_), n=len(mine_))
 
 
-def unseen_kind_rows(mine: Sequence[Prompt], theirs: Sequence[Prompt], *, same: bool) -> Iterator[Row]:
+def unseen_kind_rows(mine: Sequence[Prompt], theirs: Sequence[Prompt]) -> Iterator[Row]:
     """Each kind of jailbreak, by models that have learned from none of that kind."""
     for kind in sorted({e.kind for e in mine if e.kind.startswith("jbb")}):
         others = [e for e in mine if e.kind != kind]
         model = TextModel(direct(others))
         guard = Injection(direct=model, planted=model)
         asked = [e for e in theirs if e.kind == kind]
-        caught = sum(guard.in_input(e.text) >= guard.at_least["input"] for e in asked)
+        caught = [guard.in_input(e.text) >= guard.at_least["input"] for e in asked]
         metric = f"{kind.removeprefix('jbb ')} caught, none of its kind learned from"
-        yield Row(set="jbb_jailbreaks", metric=metric, published=None, ours=caught / max(1, len(asked)), n=len(asked))
+        yield Row(set="jbb_jailbreaks", metric=metric, published=None, ours=share(caught), n=len(asked))
 
 
 def passage_rows(mine: Sequence[Found], theirs: Sequence[Found], *, same: bool) -> Iterator[Row]:
@@ -284,18 +286,17 @@ def passage_rows(mine: Sequence[Found], theirs: Sequence[Found], *, same: bool) 
         for found in benign:
             flagged[found.kind].append(guard.in_passage(found.text) >= guard.at_least["passage"])
         for attack in [found for found in asked if found.label and found.kind != "attack own"]:
-            hosts = hosts_of(attack, benign)
+            hosts = hosts_of(attack, benign) or benign
             host = hosts[int(hashlib.sha256(attack.text.encode()).hexdigest()[:8], 16) % len(hosts)]
             for place in PLACES:
                 p = guard.in_passage(inserted(attack.text, host.text, place))
                 flagged[f"{attack.kind.split()[1]} at the {place}"].append(p >= guard.at_least["passage"])
-    for kind, found_ in sorted(flagged.items()):
-        n = len(found_)
-        if " at the " in kind:
-            yield Row(set="bipia_attacks", metric=f"in passages caught, {kind}", published=None, ours=sum(found_) / n, n=n)
-        else:
-            name = "bipia_contexts" if kind.startswith("bipia") else "support_tickets" if kind == "questions" else kind
-            yield Row(set=name, metric=f"benign passages left out, {kind}", published=None, ours=sum(found_) / n, n=n)
+    own = flagged.pop("own", [])
+    print(f"pages of our own that hold nothing but orders to their reader: {sum(own)} of {len(own)} left out")
+    for kind, yes in sorted(flagged.items()):
+        name, metric = ("bipia_attacks", "in passages caught") if " at the " in kind else (kind, "benign passages left out")
+        name = "bipia_contexts" if kind.startswith("bipia") else "support_tickets" if kind == "questions" else name
+        yield Row(set=name, metric=f"{metric}, {kind}", published=None, ours=share(yes), n=len(yes))
 
 
 def weights(folder: Path) -> dict[str, Any]:

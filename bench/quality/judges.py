@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.quality.table import Row, apart, learned, read
+from bench.quality.table import Row, apart, learned, read, share
 from mainstay.doors.cli.calibrating import show
 from mainstay.learn.judging import VOTES, Calibration, Verdict, calibration
 from mainstay.learn.judging import Row as Verdicts
@@ -94,7 +94,7 @@ def corrected(fit: Sequence[Verdicts], data: Sequence[Verdicts], *, same: bool) 
         for row in test:
             judgement = _judgement(row)
             right.append(judgement is not None and prior.corrected(judgement.vote, judgement.pull) == judgement.human)
-    return sum(right) / len(right)
+    return share(right)
 
 
 def _judgement(row: Verdicts) -> Judgement | None:
@@ -122,16 +122,22 @@ def _released(judge: str, fit: Path, data: Path, *, same: bool) -> Iterator[Row]
         corrected(pandalm(read(fit / FOLDER / "pandalm.jsonl.gz"), judge), mine, same=same),
         PANDALM_PUBLISHED[judge][0],
     )
-    yield Row(set="pandalm", metric=f"accuracy, {name} corrected for length", published=published, ours=ours, n=found.n)
+    yield Row(
+        set="pandalm",
+        metric=f"accuracy, {name} corrected for length (beside it as released, both halves)",
+        published=published,
+        ours=ours,
+        n=found.n,
+    )
 
 
 def _bar(data: Path) -> Iterator[Row]:
     bar = list(llmbar(read(data / FOLDER / "llmbar.jsonl.gz")))
     ours = section(f"LLMBar, {LONGER}", calibration(bar, judge=LONGER)).overall.agreement.value
-    for name, share in LLMBAR_LONGER.items():
+    for name, whole in LLMBAR_LONGER.items():
         own = [row.judge == row.human for row in bar if row.category == name]
         if own:
-            print(f"{name}, {len(own)} rows: {sum(own) / len(own):.1%}, {share:.1%} on the whole set.")
+            print(f"{name}, {len(own)} rows: {sum(own) / len(own):.1%}, {whole:.1%} on the whole set.")
     yield Row(set="llmbar", metric=f"accuracy, {LONGER}", published=None, ours=ours, n=len(bar))
 
 

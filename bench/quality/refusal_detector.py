@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.quality.table import Row, learned, read
+from bench.quality.table import Row, learned, read, share
 from bench.quality.textfit import Example, fit
 from mainstay.parts.guards.refusal_detector import OPENING, RefusalDetector, reading
 from mainstay.parts.textmodel import Head, Recipe, TextModel
@@ -70,17 +70,14 @@ def rows(fit_on: Path, data: Path) -> Iterator[Row]:
         yield Row(set=SET, metric=f"refusal detector, accuracy (beside {name})", published=published_accuracy, ours=accuracy, n=n)
         yield Row(set=SET, metric=f"refusal detector, F1 of any refusal (beside {name})", published=published_f1, ours=f1, n=n)
     plain = [yes for yes, example in said if example.ordinary]
-    yield Row(
-        set=ORDINARY, metric="ordinary answers taken for refusals", published=None, ours=sum(plain) / len(plain), n=len(plain)
-    )
+    yield Row(set=ORDINARY, metric="ordinary answers taken for refusals", published=None, ours=share(plain), n=len(plain))
 
 
 def counted(said: Sequence[tuple[bool, Completion]]) -> tuple[float, float]:
     """Accuracy, and F1 of "refused"."""
-    right = sum(yes == example.label for yes, example in said)
+    right = [yes == example.label for yes, example in said]
     hits = sum(yes and example.label for yes, example in said)
-    errors = len(said) - right
-    return right / len(said), 2 * hits / (2 * hits + errors)
+    return share(right), 2 * hits / max(1, 2 * hits + right.count(False))
 
 
 def head(folder: Path) -> Head:

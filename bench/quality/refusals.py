@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench.quality.table import Row, read
+from bench.quality.table import Row, read, share
 from mainstay.core.call import Call
 from mainstay.core.draft import Draft, Verdict
 from mainstay.parts.guards.risks import Risks
@@ -23,9 +23,12 @@ INJECTION, CONTENT = "injection_refusal", "pii_content"
 def rows(fit: Path, data: Path) -> Iterator[Row]:
     """The rates of refusals; on harmless texts also of those that ask for curated content."""
     prompts = read(data / INJECTION / "xstest_prompts.jsonl.gz")
-    for label, published in GPT_4.items():
+    for label, metric in (
+        ("safe", "over-refusal: safe prompts refused (beside GPT-4)"),
+        ("unsafe", "unsafe prompts refused (beside GPT-4)"),
+    ):
         said = _said(row["prompt"] for row in prompts if row["label"] == label)
-        yield Row(set="xstest_prompts", metric=f"full refusal, {label}", published=published, ours=_refused(said), n=len(said))
+        yield Row(set="xstest_prompts", metric=metric, published=GPT_4[label], ours=_refused(said), n=len(said))
         print(f"risks, xstest {label}: {_curated(said):.1%} would need curated content")
     harmless = {
         "notinject": [row["text"] for row in read(data / INJECTION / "notinject.jsonl.gz")],
@@ -34,7 +37,7 @@ def rows(fit: Path, data: Path) -> Iterator[Row]:
     }
     for name, texts in harmless.items():
         said = _said(texts)
-        yield Row(set=name, metric="full refusal, harmless", published=None, ours=_refused(said), n=len(said))
+        yield Row(set=name, metric="over-refusal: harmless texts refused", published=None, ours=_refused(said), n=len(said))
         print(f"risks, {name}: {_curated(said):.1%} would need curated content")
 
 
@@ -50,8 +53,8 @@ def _said(texts: Iterable[str]) -> list[Verdict]:
 
 
 def _refused(said: list[Verdict]) -> float:
-    return sum(verdict.action == "refuse" for verdict in said) / len(said)
+    return share(verdict.action == "refuse" for verdict in said)
 
 
 def _curated(said: list[Verdict]) -> float:
-    return sum(verdict.stakes == "high" for verdict in said) / len(said)
+    return share(verdict.stakes == "high" for verdict in said)

@@ -19,13 +19,17 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 T = TypeVar("T")
-LESS = re.compile(r"\b(errors?|brier|false|wrong|flagged|over-refus\w*|missed|cpt\d+|milliseconds|ms|seconds)\b", re.IGNORECASE)
+LESS = re.compile(
+    r"^(?!.*\b(?:caught|right|recall)\b).*\b(errors?|brier|false|wrong|flagged|over-refus\w*|missed|left out|taken for|cpt\d+"
+    r"|milliseconds|ms|seconds)\b",
+    re.IGNORECASE,
+)
 
 
 class Row(Struct, frozen=True, kw_only=True):
     """One line of the table. `set` is the file's name without its ending; `published` is None where nobody has published it.
 
-    More is better, unless the metric's name has one of the words of `LESS`.
+    More is better, unless the metric's name has one of the words of `LESS`, and not "caught".
     """
 
     set: str
@@ -96,6 +100,12 @@ def learned(
         yield from folds(data, group)
     else:
         yield list(fit), list(data)
+
+
+def share(of: Iterable[float]) -> float:
+    """The mean; of nothing, no number."""
+    values = list(of)
+    return sum(values) / len(values) if values else math.nan
 
 
 def auroc(scores: Iterable[float], labels: Iterable[bool]) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.quality.neutral import neutral
-from bench.quality.table import Row, auroc, learned, read
+from bench.quality.table import Row, auroc, learned, read, share
 from bench.quality.textfit import Example, fit
 from mainstay.parts.guards.unsafe import Unsafe, danger_reading, hate_reading, windows
 from mainstay.parts.textmodel import Head, Recipe, TextModel, folded
@@ -69,18 +69,16 @@ def hate_rows(fit_on: Path, data: Path) -> Iterator[Row]:
     right = [yes == sentence.label for yes, sentence in found]
     f1 = macro_f1([yes for yes, _ in found], [sentence.label for _, sentence in found])
     for name, (accuracy, published_f1) in (("Perspective", PERSPECTIVE), ("BERT", BERT)):
-        yield Row(
-            set="hatecheck", metric=f"accuracy (beside {name})", published=accuracy, ours=sum(right) / len(right), n=len(right)
-        )
+        yield Row(set="hatecheck", metric=f"accuracy (beside {name})", published=accuracy, ours=share(right), n=len(right))
         yield Row(set="hatecheck", metric=f"macro F1 (beside {name})", published=published_f1, ours=f1, n=len(right))
     beside = perspective(data)
     by: dict[str, list[bool]] = defaultdict(list)
     for ok, (_, sentence) in zip(right, found, strict=True):
         by[sentence.kind].append(ok)
     for kind, oks in sorted(by.items()):
-        yield Row(set="hatecheck", metric=f"accuracy, {kind}", published=beside.get(kind), ours=sum(oks) / len(oks), n=len(oks))
+        yield Row(set="hatecheck", metric=f"accuracy, {kind}", published=beside.get(kind), ours=share(oks), n=len(oks))
     counter = [not ok for kind, oks in by.items() if kind.startswith("counter_") for ok in oks]
-    yield Row(set="hatecheck", metric="counter-speech flagged", published=None, ours=sum(counter) / len(counter), n=len(counter))
+    yield Row(set="hatecheck", metric="counter-speech flagged", published=None, ours=share(counter), n=len(counter))
 
 
 def most(guard: Unsafe, text: str) -> float:
@@ -100,7 +98,7 @@ def macro_f1(said: Sequence[bool], labels: Sequence[bool]) -> float:
     for value in (True, False):
         hits = sum(a == value and b == value for a, b in zip(said, labels, strict=True))
         errors = sum(a != b for a, b in zip(said, labels, strict=True))
-        each.append(2 * hits / (2 * hits + errors))
+        each.append(2 * hits / max(1, 2 * hits + errors))
     return sum(each) / 2
 
 
@@ -153,7 +151,8 @@ def danger_rows(fit_on: Path, data: Path) -> Iterator[Row]:
     for kind in sorted({sentence.kind for _, _, sentence in found}):
         mine = [yes for _, yes, sentence in found if sentence.kind == kind]
         name = {"xstest safe": "xstest_prompts", "xstest unsafe": "xstest_prompts", "jbb goals": "jbb_jailbreaks"}.get(kind, kind)
-        yield Row(set=name, metric=f"flagged as dangerous, {kind}", published=None, ours=sum(mine) / len(mine), n=len(mine))
+        verb = "caught" if kind in ("xstest unsafe", "jbb goals") else "flagged"
+        yield Row(set=name, metric=f"{verb} as dangerous, {kind}", published=None, ours=share(mine), n=len(mine))
 
 
 def rows(fit_on: Path, data: Path) -> Iterator[Row]:

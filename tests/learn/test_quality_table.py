@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from bench.quality.__main__ import listed, said_of
-from bench.quality.table import Row, apart, as_table, auroc, folds, learned, verdict
+from bench.quality.table import Row, apart, as_table, auroc, folds, learned, share, verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +52,12 @@ def test_auroc_of_one_class_is_not_told() -> None:
     assert verdict(row(float("nan"), 0.7)) == ""
 
 
+def test_a_share_of_nothing_is_not_told() -> None:
+    """A half that happens to hold no row of a kind would otherwise stop the task, or stand in the table as a 0."""
+    assert math.isnan(share([]))
+    assert share(x > 1 for x in (0, 1, 2, 3)) == 0.5
+
+
 def test_a_group_is_never_torn_apart() -> None:
     """A near copy on both sides of a fold would be learned by heart, and counted as skill."""
     rows = [(group, i) for group in range(40) for i in range(3)]
@@ -77,6 +83,10 @@ def test_two_folders_are_not_mixed() -> None:
         ("accuracy", 0.7, "the same"),
         ("calibration error", 0.6, "better"),
         ("benign questions flagged", 0.8, "worse"),
+        ("benign passages left out", 0.8, "worse"),
+        ("over-refusal: safe prompts refused", 0.6, "better"),
+        ("caught where at most 5% of benign inputs are flagged", 0.8, "better"),
+        ("caught at 5 % false alarms", 0.6, "worse"),
     ],
 )
 def test_less_of_an_error_is_better(metric: str, ours: float, expected: str) -> None:

@@ -179,7 +179,15 @@ async def test_an_attack_is_refused_at_the_door(opened, stream):
 
 def test_the_cards_figures_hold(data):
     """Better than the published means where the rows are unseen, and next to no ordinary text is flagged."""
-    rows = list(figures.input_rows(figures.prompts(data), figures.prompts(data), same=True))
+    prompts = figures.prompts(data)
+    rows = list(figures.input_rows(prompts, prompts, same=True))
     found = {(row.set, row.metric): row.ours for row in rows}
     assert found["notinject", "mean of over-defence, benign, malicious (beside GPT-4o, with PINT)"] > 0.88
     assert max(ours for (_, metric), ours in found.items() if metric.startswith("harmless")) < 0.04
+
+
+def test_a_page_that_was_learned_from_is_not_counted(data):
+    """Both halves of the data share the corpora: without this, a page of them would be judged by a model that had learned it."""
+    known = {found.group for found in figures.passages(data)}
+    shared = [found for found in figures.passages(data, known=known) if found.kind in ("claude_docs", "xquad_passages")]
+    assert shared and not [found for found in shared if found.group in known]

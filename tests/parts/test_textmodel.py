@@ -6,15 +6,17 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
-from bench.quality.textfit import Example, Matrix, asked, fit
+from bench.quality.__main__ import as_file
+from bench.quality.textfit import Example, asked, features_of, fit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstay.parts import textmodel
 from mainstay.parts.hostility import class_of, marks
-from mainstay.parts.textmodel import Marks, Recipe, TextModel, folded, models, tokens, weights_file
+from mainstay.parts.textmodel import Marks, Recipe, TextModel, WeightsFile, folded, models, tokens, weights_file
 
 WEIGHTS = Path(textmodel.__file__).parent / "weights"
 NAMES = ("injection", "refusals", "unsafe")
@@ -80,11 +82,12 @@ def test_the_same_rows_give_the_same_model_and_it_tells_them_apart():
 
 
 def test_the_product_computes_what_was_fitted():
-    """The plain Python of the product and the matrix of the fitting agree on every feature: tokens, runs, pairs, marks."""
+    """The plain Python of the product and the features of the fitting agree on each: tokens, runs, pairs, marks."""
     examples, recipe = rows(), Recipe(bits=12)
     head = fit(examples, recipe).head
     weights = np.frombuffer(textmodel.unpacked(head.weights), dtype=np.int8) * head.scale
-    scores = Matrix(examples, recipe).times(weights) + head.bias
+    seen = [features_of(e.tokens, e.marks, recipe) for e in examples]
+    scores = [float(values @ weights[places]) + head.bias for places, values in seen]
     expected = [1 / (1 + math.exp(-(head.slope * s + head.offset))) for s in scores]
     assert asked(head, examples) == pytest.approx(expected, abs=1e-9)
 
@@ -97,6 +100,15 @@ def test_no_word_is_remembered_for_ever(monkeypatch):
     assert len(model._known) <= 10
     assert model.probability([f"word{i}" for i in range(100)]) == first
     assert model.probability([]) == model.probability([], ())
+
+
+def test_what_was_learned_is_written_as_what_ships():
+    """`make weights` writes models that the product reads back, and it would write every shipped file to the byte."""
+    head = fit(rows(), Recipe()).head
+    text = as_file({"card": {}, "models": {"one": head}})
+    assert msgspec.json.decode(text, type=WeightsFile).models["one"] == head
+    for path in WEIGHTS.glob("*.json"):
+        assert as_file(json.loads(path.read_text(encoding="utf-8"))) == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+
+import re2
 
 from mainstay.parts.textmodel import tokens
 
@@ -115,8 +117,9 @@ _STUCK = re.compile(r"(?:to|the|a|all|these|those|this|of|for|my|and)(?=[a-z]{3}
 _NO_DENIAL = re.compile(
     r"\bwithout exception\b|\bno one else\b|\bno (?:better|more|different) than\b|\bnot only\b|\bnothing but\b"
 )
-_WITHIN = re.compile("|".join(sorted((w for found in _MISSPELT.values() for w in found), key=len, reverse=True)))
+_WITHIN = re2.compile("|".join(sorted((w for found in _MISSPELT.values() for w in found), key=len, reverse=True)))
 _QUOTED = re.compile(r"[\"“„«](.{4,200}?)[\"”“»]|(?<!\w)'(.{8,200}?)'(?!\w)")
+_QUOTE = re.compile(r"[\"“„«]|(?<!\w)'")  # without one of these there is no quotation
 _CLAUSES = re.compile(r"[.!?;:。！？]+\s*|\b(?:but|however|although|though|aber|jedoch|mais|pero)\b")
 SCOPE = 5  # tokens behind a denial that it denies
 
@@ -137,10 +140,14 @@ def class_of(word: str) -> str:
 def marks(plain: str) -> list[str]:
     """What stands together in a folded sentence: for each clause who and what, and whether it is denied, quoted or denounced."""
     found: dict[str, None] = {}
-    quotes = [m[1] or m[2] for m in _QUOTED.finditer(plain)]
-    outside = _NO_DENIAL.sub(" ", _QUOTED.sub(" quotation ", plain))
+    quotes: list[str] = []
+    outside = plain
+    if _QUOTE.search(plain):
+        quotes = [m[1] or m[2] for m in _QUOTED.finditer(plain)]
+        outside = _QUOTED.sub(" quotation ", plain) if quotes else plain
+    outside = _NO_DENIAL.sub(" ", outside)
     quoted = {kind for quote in quotes for kind in map(class_of, tokens(quote)) if kind in "GSHV"}
-    clauses = [kinds for clause in _CLAUSES.split(outside) if clause and (kinds := _clause(tokens(clause)))]
+    clauses = [kinds for clause in _CLAUSES.split(outside) if clause and (kinds := _clause(clause))]
     whole = {kind for kinds in clauses for kind in kinds}
     for kinds in clauses:
         found.update(dict.fromkeys(_together(kinds)))
@@ -157,22 +164,22 @@ def marks(plain: str) -> list[str]:
     return list(found)
 
 
-def _clause(words: Sequence[str]) -> set[str]:
-    """The classes in a clause; `~H` is a hostile word that is denied."""
+@functools.lru_cache(4_096)
+def _clause(clause: str) -> frozenset[str]:
+    """The classes in a clause; `~H` is a hostile word that is denied. Remembered: most are in two windows of the guard."""
     kinds: set[str] = set()
     denied = -SCOPE - 1
-    for i, word in enumerate(words):
-        kind = class_of(word)
+    for i, kind in enumerate(map(class_of, tokens(clause))):
         if kind == "N":
             denied = i
         elif kind in ("H", "V", "P") and i - denied <= SCOPE:
             kinds.add(f"~{kind}")
         elif kind:
             kinds.add(kind)
-    return kinds
+    return frozenset(kinds)
 
 
-def _together(kinds: set[str]) -> Iterator[str]:
+def _together(kinds: frozenset[str]) -> Iterator[str]:
     someone_named: list[str] = [kind for kind in ("G", "S") if kind in kinds]
     who = someone_named or (["I"] if "I" in kinds else ["nobody"])
     what: list[str] = [kind for kind in ("H", "V", "P", "~H", "~V", "~P") if kind in kinds]

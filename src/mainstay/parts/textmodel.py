@@ -18,6 +18,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -107,9 +108,10 @@ class Recipe(Struct, frozen=True, kw_only=True):
             places += [zlib.crc32(f"g{run}".encode("utf-8", "replace")) & mask for run in runs]
         return places
 
-    def of_pair(self, first: int, second: int) -> int:
-        """The place of two neighbours, from their own places."""
-        return ((first + 1) * 40503 + second * 9973 + (first ^ second)) & ((1 << self.bits) - 1)
+    def of_pairs(self, places: Sequence[int]) -> list[int]:
+        """The place of each two neighbours, from the tokens' own places."""
+        mask = (1 << self.bits) - 1
+        return [((a + 1) * 40503 + b * 9973 + (a ^ b)) & mask for a, b in pairwise(places)]
 
     def of_mark(self, mark: str) -> int:
         """The place of a mark."""
@@ -146,17 +148,13 @@ class TextModel:
 
     def probability(self, words: Sequence[str], marks: Iterable[str] = ()) -> float:
         """How probable it is that the answer is yes, for the tokens and marks of one text; between 0 and 1."""
-        known, weights, of_pair = self._known, self._weights, self._recipe.of_pair
-        pairs, total, count, before = self._recipe.pairs, 0, 0, -1
-        for word in words:
-            found = known.get(word)
-            place, weight, features = self._learn(word) if found is None else found
-            total += weight
-            count += features
-            if pairs and before >= 0:
-                total += weights[of_pair(before, place)]
-                count += 1
-            before = place
+        known, weights = self._known, self._weights
+        found = [known.get(word) or self._learn(word) for word in words]
+        total, count = sum([weight for _, weight, _ in found]), sum([features for _, _, features in found])
+        if self._recipe.pairs:
+            pairs = self._recipe.of_pairs([place for place, _, _ in found])
+            total += sum([weights[pair] for pair in pairs])
+            count += len(pairs)
         score = total / math.sqrt(count) if count else 0.0
         marked = sum([weights[self._recipe.of_mark(mark)] for mark in marks])
         return logistic(self._slope * ((score + marked) * self._scale + self._bias) + self._offset)
