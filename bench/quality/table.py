@@ -29,7 +29,7 @@ LESS = re.compile(
 class Row(Struct, frozen=True, kw_only=True):
     """One line of the table. `set` is the file's name without its ending; `published` is None where nobody has published it.
 
-    More is better, unless the metric's name has one of the words of `LESS`, and not "caught".
+    More is better, unless the metric's name has one of the words of `LESS`, and not "caught", "right" or "recall".
     """
 
     set: str
