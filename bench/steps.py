@@ -13,8 +13,8 @@ import uvloop
 
 import mainstay
 from bench.load import request
-from mainstay.app import new_id
 from mainstay.core.call import Call
+from mainstay.ids import new_id
 from mainstay.wire.openai_requests import read_request
 
 CALLS = 4000

@@ -34,7 +34,7 @@ import apsw
 import pytest
 
 import mainstay
-from mainstay.app import history
+from mainstay.at_rest import history
 from mainstay.learn.fitting import Example, TooFew, fit, written
 from mainstay.parts.parsing.cutting import anchor_of
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import mainstay
+from mainstay.at_rest import history
 
 
 def test_a_process_may_leave_the_projects_folder(project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -22,7 +23,7 @@ def test_a_process_may_leave_the_projects_folder(project, tmp_path: Path, monkey
         app.reload()
         app.run_sync("answers", question="reloaded")
     assert list(elsewhere.iterdir()) == []
-    ledger = mainstay.app.history(root)
+    ledger = history(root)
     try:
         assert len(ledger.records(where={}, limit=10)) == 3
     finally:

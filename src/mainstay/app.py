@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mainstay import provenance
+from mainstay.at_rest import COUNTERS, INDEXES, LEDGER, RELEASES, absent_keys
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Priority, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
@@ -33,13 +32,14 @@ from mainstay.core.release import Ending, State, Switched, TrialBegan
 from mainstay.core.release import fold as folded
 from mainstay.core.report import Opinion
 from mainstay.following import Follower
+from mainstay.ids import new_id
 from mainstay.learn.ahead import TOP, possible, state_of
 from mainstay.learn.doubting import Doubts
-from mainstay.learn.keeping import Kept
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
 from mainstay.loading import Features, Loader
+from mainstay.loop_thread import LoopThread
 from mainstay.parts import nearness
 from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
@@ -53,23 +53,19 @@ from mainstay.parts.stores.sqlite_repeats import SqliteRepeats
 from mainstay.repeating import Joined, Repeats, Trouble
 from mainstay.serve.flights import Flights
 from mainstay.serve.lanes import Lanes
-from mainstay.serve.limiting import Limiting, Standing, standings
+from mainstay.serve.limiting import Limiting
 from mainstay.serve.loops import Loops
 from mainstay.serve.nearing import Nearby
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
 from mainstay.serve.redaction import score_for_log
 from mainstay.serve.spending import Account, Purse, Room
-from mainstay.serve.surge import TRIPPED
-from mainstay.sourcing import Sources
-from mainstay.spec.feature_file import folders_of, read_folder
-from mainstay.spec.settings_file import document_of, read_settings
+from mainstay.spec.settings_file import read_settings
 from mainstay.warming import Warming
-from mainstay.workshop import RECHECKS, Workshop
+from mainstay.workshop import Workshop
 
 log = logging.getLogger("mainstay")
 LEASE = 10.0  # seconds for which one process looks after trials for all
-ENDING = 5.0  # seconds that closing waits for calls of `run_sync` to end
 FORKED, AFTER_FORK = "this process was forked from the one that opened the project", "open the project after the fork"
 T = TypeVar("T")
 EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all the rest are texts
@@ -81,7 +77,6 @@ EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all
     "progress": "progress=True",
     "value": "a number, 1 for good and 0 for bad, or a word",
 }
-LEDGER, RELEASES, INDEXES, COUNTERS = "ledger.db", "releases.db", "index", "counters.db"  # in the state folder
 
 
 class Mainstay:
@@ -146,7 +141,7 @@ class Mainstay:
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._ahead: dict[str, str] = {}  # what was last answered ahead, by feature
         self._answering: Future[None] | None = None
         self._starting = threading.Lock()
@@ -274,13 +269,13 @@ class Mainstay:
         answer: Answer = thread.run(self.run(feature, input, **options))
         return answer
 
-    def _own_loop(self) -> _LoopThread:
+    def _own_loop(self) -> LoopThread:
         """The event loop in a thread of its own, which is started when it is first needed. Raises `StoreError`."""
         with self._starting:
             if self._closed:
                 raise StoreError("this project was closed", next="mainstay.open(…)")
             if self._thread is None:
-                self._thread = _LoopThread()
+                self._thread = LoopThread()
             return self._thread
 
     def _warm(self) -> None:
@@ -622,113 +617,12 @@ async def rehearsal(path: str | os.PathLike[str] = ".", *, environ: Mapping[str,
     """The project in that folder, to be drilled: with a state folder of its own that goes with it, no observers, and no need
     for any key. Raises `ConfigError`.
     """
-    root, environ = Path(path), {**_absent_keys(Path(path)), **(os.environ if environ is None else environ)}
+    root, environ = Path(path), {**absent_keys(Path(path)), **(os.environ if environ is None else environ)}
     settings = msgspec.structs.replace(read_settings(root, environ), observers=())
     indexes = root / settings.state / INDEXES  # a query or an address is not read again for a rehearsal
     with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as state:
         async with Mainstay(root, settings, environ, Path(state), dev=True, indexes=indexes if indexes.is_dir() else None) as app:
             yield app
-
-
-def _absent_keys(root: Path) -> dict[str, str]:
-    """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
-    tables = document_of(root).data.get("models", {})
-    keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
-    return {key.removeprefix("env:"): "no-key" for key in keys if isinstance(key, str) and key.startswith("env:")}
-
-
-def history(path: Path, state: Path | None = None) -> SqliteLedger:
-    """The ledger of the project in that folder, without loading its features. Close it after use."""
-    return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
-
-
-def rechecks_of(path: Path, state: Path | None = None) -> Kept:
-    """The rechecks of the project in that folder, without loading its features."""
-    keyless = {**_absent_keys(path), **os.environ}
-    return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
-
-
-def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bool]:
-    """How the limits of the project in that folder stand, and whether paid rungs pause for unusual spending."""
-    settings = read_settings(path, {**_absent_keys(path), **os.environ})
-    folder, now = state or path / settings.state, time.time()
-    features = {name: read_folder(where, shown=name).feature.limits for name, where in folders_in(path).items()}
-    if not (folder / COUNTERS).is_file():
-        return standings((), settings, features, now), False
-    counters = SqliteCounters(folder / COUNTERS)
-    try:
-        counted = counters.all()
-    finally:
-        counters.close()
-    return standings(counted, settings, features, now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
-
-
-def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:
-    """The releases of the project in that folder, without loading its features. Close it after use."""
-    keyless = {**_absent_keys(path), **os.environ}  # what is served can be seen, and changed, where no key is
-    return SqliteReleases((state or path / read_settings(path, keyless).state) / RELEASES)
-
-
-@contextlib.contextmanager
-def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
-    """The sources of the project in that folder, without loading its features: none is read yet, and no model's key is needed."""
-    environ = {**_absent_keys(path), **os.environ}
-    settings = read_settings(path, environ)
-    loader = Loader(path.absolute(), environ, Http(), ((state or path / settings.state) / INDEXES).absolute())
-    try:
-        yield loader.knowledge(settings)
-    finally:
-        loader.sources.close()
-
-
-def named_in(path: Path) -> set[str]:
-    """The names of the features and models of the project in that folder, as far as they can be read."""
-    return {*models_in(path), *folders_in(path)}
-
-
-def models_in(path: Path) -> set[str]:
-    """The names of the models of the project in that folder."""
-    return {*read_settings(path, {**_absent_keys(path), **os.environ}).models}
-
-
-def folders_in(path: Path) -> dict[str, Path]:
-    """The folders of the features of the project in that folder, by name. None of them is read, and no key is needed."""
-    return folders_of(path / read_settings(path, {**_absent_keys(path), **os.environ}).features)
-
-
-@contextlib.contextmanager
-def switchboard(path: Path, state: Path | None = None) -> Iterator[Switchboard]:
-    """What waits for no gate, without loading any feature: it works beside a project that cannot be loaded."""
-    store = releases_of(path, state)
-    try:
-        yield Switchboard(store, who=provenance.who())
-    finally:
-        store.close()
-
-
-class _Ids:
-    """Ids that sort by time: milliseconds, then 64 random bits. The system is asked for randomness once in 512 ids."""
-
-    def __init__(self) -> None:
-        self._random: list[str] = []
-
-    def __call__(self) -> str:
-        """The next id. Any thread may ask."""
-        while True:
-            try:
-                return f"a{time.time_ns() // 1_000_000:011x}{self._random.pop()}"
-            except IndexError:  # another thread may have taken the last one
-                bits = os.urandom(8 * 512).hex()
-                self._random = [bits[i : i + 16] for i in range(0, len(bits), 16)]
-
-    def forget(self) -> None:
-        """This is a child that was forked: what is left are the parent's next ids."""
-        self._random = []
-
-
-new_id = _Ids()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=new_id.forget)
 
 
 def _typed(given: Mapping[str, Any], kind: type[T]) -> T:
@@ -741,41 +635,3 @@ def _typed(given: Mapping[str, Any], kind: type[T]) -> T:
         name = re.split(r"[.\[]", param)[0]
         what, next = what[:1].lower() + what[1:], EXAMPLES.get(name, f'{name}="…"')
         raise BadRequest(what, param=param, where=param, next=next) from None
-
-
-class _LoopThread:
-    """An event loop in a thread, for `run_sync`."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._live, name="mainstay-sync", daemon=True)
-        self._thread.start()
-
-    def _live(self) -> None:
-        """Until it is stopped; then nobody is left to wait for what still ran."""
-        self._loop.run_forever()
-        running = asyncio.all_tasks(self._loop)
-        for task in running:
-            task.cancel()
-        if running:
-            self._loop.run_until_complete(asyncio.wait(running))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-
-    @property
-    def here(self) -> bool:
-        """Whether this is its own thread, which must not wait for itself."""
-        return threading.current_thread() is self._thread
-
-    def run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def start(self, coroutine: Any) -> concurrent.futures.Future[Any]:
-        """Run it beside all else, until the end."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def close(self, last: Any) -> None:
-        self.run(last)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=ENDING)
-        if not self._thread.is_alive():
-            self._loop.close()

@@ -16,7 +16,7 @@ import pytest
 from serving import TALKING, Process, Served, asking, scripted
 
 import mainstay
-from mainstay.app import switchboard
+from mainstay.at_rest import switchboard
 from mainstay.core.keys import Key
 from mainstay.core.release import Switched, broken
 from mainstay.learn import keyring

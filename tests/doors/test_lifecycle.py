@@ -56,9 +56,9 @@ class Streaming:
 
 def records(process: Process) -> list:
     """What the ledger of an ended process holds."""
-    import mainstay.app
+    from mainstay.at_rest import history
 
-    ledger = mainstay.app.history(process.root)
+    ledger = history(process.root)
     try:
         return ledger.records(where={}, limit=100)
     finally:

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from serving import TALKING, asking, events_of, scripted
 
-import mainstay.app
+from mainstay.at_rest import history
 from mainstay.core.record import Record
 
 LOAD = scripted('chunk = 5, gap = "15ms"')
@@ -67,7 +67,7 @@ def begun_in(spool: Path) -> set[str]:
 
 
 def ledger_of(root: Path) -> list[Record]:
-    ledger = mainstay.app.history(root)
+    ledger = history(root)
     try:
         return ledger.records(where={}, limit=100_000)
     finally:

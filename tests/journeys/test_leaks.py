@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from mainstay import registry
-from mainstay.app import new_id
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.draft import Draft
 from mainstay.core.errors import Overloaded
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.project import Model
+from mainstay.ids import new_id
 from mainstay.parts.http import Http
 
 KEY = "sk-loopback-0123456789abcdef-SECRET"

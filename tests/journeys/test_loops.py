@@ -13,7 +13,8 @@ import time
 import pytest
 
 import mainstay
-from mainstay.app import new_id
+from mainstay.at_rest import history
+from mainstay.ids import new_id
 
 CACHED = """
     summary = "Answers"
@@ -135,7 +136,7 @@ def test_closing_ends_what_other_threads_wait_for(project, delay):
     waiting.join(10)
     assert not waiting.is_alive()
     assert isinstance(came[0], concurrent.futures.CancelledError)
-    ledger = mainstay.app.history(root)
+    ledger = history(root)
     (record,) = ledger.records(where={}, limit=10)
     ledger.close()
     assert record.outcome.answer.reason == "reader_left"

@@ -17,7 +17,7 @@ import pytest
 from releasing import FEATURE, MODEL, learn, write_project
 from serving import Process
 
-from mainstay.app import releases_of
+from mainstay.at_rest import releases_of
 from mainstay.core.release import broken
 
 Spawned = Callable[..., Process]

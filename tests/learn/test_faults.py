@@ -9,11 +9,11 @@ import pytest
 
 import mainstay
 from mainstay import registry
-from mainstay.app import new_id
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.project import Model
+from mainstay.ids import new_id
 from mainstay.learn.faults import FAULTS, HEALTHY, WIRES, FaultServer, Script, stand_in
 
 SCRIPT = Script(healthy="One two three four five six seven eight nine ten.", forbidden="One zwei three.", latency=0.05, slow=30.0)

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from mainstay.app import new_id
 from mainstay.core.call import Call
 from mainstay.core.errors import Busy
 from mainstay.core.model import Left, Message, ModelRequest, Quota
+from mainstay.ids import new_id
 from mainstay.serve.lanes import SHARE, Lanes
 from mainstay.serve.watch import Watch
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import mainstay
-from mainstay.app import folders_in
+from mainstay.at_rest import folders_in
 from mainstay.core.case import Case
 from mainstay.core.errors import MainstayError, nearest
 from mainstay.core.report import Result

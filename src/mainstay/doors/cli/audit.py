@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mainstay.app import releases_of
+from mainstay.at_rest import releases_of
 from mainstay.core.errors import BadRequest, StoreError
 from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
 from mainstay.core.seams import Releases

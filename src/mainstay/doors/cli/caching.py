@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import mainstay
-from mainstay.app import history, named_in, releases_of
+from mainstay.at_rest import history, named_in, releases_of
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.doors.cli.printing import as_json, date, money, reported
 from mainstay.doors.cli.serve import PROJECT

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 import mainstay
-from mainstay.app import new_id
 from mainstay.core.answer import Answer
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.release import Attestation
 from mainstay.doors.cli.printing import as_json, table
 from mainstay.doors.cli.watching import counting
+from mainstay.ids import new_id
 from mainstay.learn import judging
 from mainstay.learn.judging import Agreement, Calibration, Estimate
 from mainstay.learn.length_bias import LengthBias, Ratio

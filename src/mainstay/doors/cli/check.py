@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 import mainstay
-from mainstay.app import new_id, rehearsal
+from mainstay.app import rehearsal
 from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import Attestation
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.serve import PROJECT
+from mainstay.ids import new_id
 from mainstay.learn.readiness import GOOD_FOR, Line, checklist
 
 AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))

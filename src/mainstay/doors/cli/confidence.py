@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from mainstay.app import history, releases_of
+from mainstay.at_rest import history, releases_of
 from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.errors import ConfigError
 from mainstay.doors.cli.classify import feature_folder, write_whole

@@ -17,7 +17,6 @@ import click
 from msgspec import Struct
 
 import mainstay
-from mainstay.app import new_id
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
@@ -27,6 +26,7 @@ from mainstay.core.reasons import Status
 from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
+from mainstay.ids import new_id
 from mainstay.learn.readiness import experimental
 from mainstay.serve.ready import Ready
 from mainstay.workshop import curated_of

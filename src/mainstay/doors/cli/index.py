@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import sources_of
+from mainstay.at_rest import sources_of
 from mainstay.core.errors import NotFound, SourceError, nearest
 from mainstay.doors.cli.printing import as_json, printable, reported
 from mainstay.doors.cli.serve import PROJECT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import folders_in, models_in, releases_of, switchboard
+from mainstay.at_rest import folders_in, models_in, releases_of, switchboard
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.keys import EVERY_TENANT, ROLES, Key
 from mainstay.core.release import fold

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import limits_of
+from mainstay.at_rest import limits_of
 from mainstay.core.units import Usd
 from mainstay.doors.cli.printing import as_json, printable, reported, table
 from mainstay.doors.cli.serve import PROJECT

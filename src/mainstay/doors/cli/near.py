@@ -12,7 +12,7 @@ import click
 import msgspec
 
 import mainstay
-from mainstay.app import history
+from mainstay.at_rest import history
 from mainstay.core.errors import ConfigError
 from mainstay.core.near import NearFile
 from mainstay.core.seams import Embedder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import LEDGER, history
+from mainstay.at_rest import LEDGER, history
 from mainstay.core.errors import NotFound
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import mainstay
-from mainstay.app import named_in, switchboard
+from mainstay.at_rest import named_in, switchboard
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.release import EVERY, LARGEST_TRIAL, RolledBack, Switched, TrialBegan, TrialEnded, WentLive, share_of
 from mainstay.core.units import Seconds

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import history, named_in, rechecks_of, releases_of
+from mainstay.at_rest import history, named_in, rechecks_of, releases_of
 from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
 from mainstay.core.seams import Ledger, Releases

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from mainstay.app import history, releases_of
 from mainstay.assembling import choices_of, shape
+from mainstay.at_rest import history, releases_of
 from mainstay.core.errors import BadRequest, MainstayError
 from mainstay.core.report import Report
 from mainstay.core.router import Choice, Point, RouterFile, margin_for

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 import mainstay
-from mainstay.app import LEDGER, Mainstay
+from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
+from mainstay.at_rest import LEDGER
 from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
 from mainstay.doors.cli.printing import reported

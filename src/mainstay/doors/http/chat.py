@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from mainstay.app import Mainstay, new_id
+from mainstay.app import Mainstay
 from mainstay.core.answer import Answer, Data, Event, Text
 from mainstay.core.call import Call, Turn
 from mainstay.core.errors import BadRequest, nearest
@@ -29,6 +29,7 @@ from mainstay.doors.http.features import headers_of, last
 from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.repeats import answering
 from mainstay.doors.http.wire import FINAL, JSON, Headers, HttpError, Request, error_body
+from mainstay.ids import new_id
 from mainstay.serve.ready import Ready
 from mainstay.wire import sse
 from mainstay.wire.openai_requests import ChatRequest, read_request

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from mainstay.app import Mainstay, new_id
+from mainstay.app import Mainstay
 from mainstay.core.answer import Answer, Event, name_of
 from mainstay.core.call import Call, Priority, Turn
 from mainstay.core.errors import NotFound, NotReleased
@@ -21,6 +21,7 @@ from mainstay.doors.http.listener import Listener
 from mainstay.doors.http.passages import linked
 from mainstay.doors.http.repeats import answering
 from mainstay.doors.http.wire import JSON, Headers, HttpError, Request
+from mainstay.ids import new_id
 from mainstay.wire import sse
 
 Short = Annotated[str, Meta(min_length=1, max_length=200)]

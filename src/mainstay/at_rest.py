@@ -1,0 +1,105 @@
+"""A project that is not opened: its ledger, releases, sources and limits, without loading any of its features.
+
+It works where features are broken, keys are missing, or a server runs beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mainstay import provenance
+from mainstay.learn.keeping import Kept
+from mainstay.learn.switching import Switchboard
+from mainstay.loading import Loader
+from mainstay.parts.http import Http
+from mainstay.parts.stores.sqlite_counters import SqliteCounters
+from mainstay.parts.stores.sqlite_ledger import SqliteLedger
+from mainstay.parts.stores.sqlite_releases import SqliteReleases
+from mainstay.serve.limiting import Standing, standings
+from mainstay.serve.surge import TRIPPED
+from mainstay.sourcing import Sources
+from mainstay.spec.feature_file import folders_of, read_folder
+from mainstay.spec.settings_file import document_of, read_settings
+from mainstay.workshop import RECHECKS
+
+LEDGER, RELEASES, INDEXES, COUNTERS = "ledger.db", "releases.db", "index", "counters.db"  # in the state folder
+
+
+def absent_keys(root: Path) -> dict[str, str]:
+    """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
+    tables = document_of(root).data.get("models", {})
+    keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
+    return {key.removeprefix("env:"): "no-key" for key in keys if isinstance(key, str) and key.startswith("env:")}
+
+
+def history(path: Path, state: Path | None = None) -> SqliteLedger:
+    """The ledger of the project in that folder, without loading its features. Close it after use."""
+    return SqliteLedger((state or path / read_settings(path, os.environ).state) / LEDGER)
+
+
+def rechecks_of(path: Path, state: Path | None = None) -> Kept:
+    """The rechecks of the project in that folder, without loading its features."""
+    keyless = {**absent_keys(path), **os.environ}
+    return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
+
+
+def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bool]:
+    """How the limits of the project in that folder stand, and whether paid rungs pause for unusual spending."""
+    settings = read_settings(path, {**absent_keys(path), **os.environ})
+    folder, now = state or path / settings.state, time.time()
+    features = {name: read_folder(where, shown=name).feature.limits for name, where in folders_in(path).items()}
+    if not (folder / COUNTERS).is_file():
+        return standings((), settings, features, now), False
+    counters = SqliteCounters(folder / COUNTERS)
+    try:
+        counted = counters.all()
+    finally:
+        counters.close()
+    return standings(counted, settings, features, now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
+
+
+def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:
+    """The releases of the project in that folder, without loading its features. Close it after use."""
+    keyless = {**absent_keys(path), **os.environ}  # what is served can be seen, and changed, where no key is
+    return SqliteReleases((state or path / read_settings(path, keyless).state) / RELEASES)
+
+
+@contextlib.contextmanager
+def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
+    """The sources of the project in that folder, without loading its features: none is read yet, and no model's key is needed."""
+    environ = {**absent_keys(path), **os.environ}
+    settings = read_settings(path, environ)
+    loader = Loader(path.absolute(), environ, Http(), ((state or path / settings.state) / INDEXES).absolute())
+    try:
+        yield loader.knowledge(settings)
+    finally:
+        loader.sources.close()
+
+
+def named_in(path: Path) -> set[str]:
+    """The names of the features and models of the project in that folder, as far as they can be read."""
+    return {*models_in(path), *folders_in(path)}
+
+
+def models_in(path: Path) -> set[str]:
+    """The names of the models of the project in that folder."""
+    return {*read_settings(path, {**absent_keys(path), **os.environ}).models}
+
+
+def folders_in(path: Path) -> dict[str, Path]:
+    """The folders of the features of the project in that folder, by name. None of them is read, and no key is needed."""
+    return folders_of(path / read_settings(path, {**absent_keys(path), **os.environ}).features)
+
+
+@contextlib.contextmanager
+def switchboard(path: Path, state: Path | None = None) -> Iterator[Switchboard]:
+    """What waits for no gate, without loading any feature: it works beside a project that cannot be loaded."""
+    store = releases_of(path, state)
+    try:
+        yield Switchboard(store, who=provenance.who())
+    finally:
+        store.close()
