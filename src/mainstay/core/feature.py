@@ -358,14 +358,14 @@ class Limits(Spec, frozen=True, kw_only=True):
 
     per_call: Annotated[Usd | None, Meta(description="The most that one call may cost, over all its attempts.")] = None
     feature_per_minute: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a minute.")] = None
-    feature_per_hour: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a hour.")] = None
+    feature_per_hour: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend an hour.")] = None
     feature_per_day: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a day.")] = None
     feature_per_month: Annotated[Caps | None, Meta(description="The most that this feature may ask or spend a month.")] = None
     tenant_per_minute: Annotated[
         Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a minute.")
     ] = None
     tenant_per_hour: Annotated[
-        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a hour.")
+        Caps | None, Meta(description="The most that one tenant with this feature may ask or spend an hour.")
     ] = None
     tenant_per_day: Annotated[
         Caps | None, Meta(description="The most that one tenant with this feature may ask or spend a day.")

@@ -166,19 +166,19 @@ class ProjectLimits(Spec, frozen=True, kw_only=True):
     project_per_minute: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a minute.")] = (
         None
     )
-    project_per_hour: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a hour.")] = None
+    project_per_hour: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend an hour.")] = None
     project_per_day: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a day.")] = None
     project_per_month: Annotated[Caps | None, Meta(description="The most that the whole project may ask or spend a month.")] = (
         None
     )
     project_at_once: Annotated[Positive | None, Meta(description="The most calls of the whole project at one moment.")] = None
     tenant_per_minute: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a minute.")] = None
-    tenant_per_hour: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a hour.")] = None
+    tenant_per_hour: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend an hour.")] = None
     tenant_per_day: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a day.")] = None
     tenant_per_month: Annotated[Caps | None, Meta(description="The most that one tenant may ask or spend a month.")] = None
     tenant_at_once: Annotated[Positive | None, Meta(description="The most calls of one tenant at one moment.")] = None
     key_per_minute: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a minute.")] = None
-    key_per_hour: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a hour.")] = None
+    key_per_hour: Annotated[Caps | None, Meta(description="The most that one key may ask or spend an hour.")] = None
     key_per_day: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a day.")] = None
     key_per_month: Annotated[Caps | None, Meta(description="The most that one key may ask or spend a month.")] = None
     key_at_once: Annotated[Positive | None, Meta(description="The most calls of one key at one moment.")] = None
@@ -193,7 +193,7 @@ class TenantSpec(Spec, frozen=True, kw_only=True):
     """What one tenant may spend and ask, in the place of what `[limits]` says of every tenant."""
 
     per_minute: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a minute.")] = None
-    per_hour: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a hour.")] = None
+    per_hour: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend an hour.")] = None
     per_day: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a day.")] = None
     per_month: Annotated[Caps | None, Meta(description="The most that this tenant may ask or spend a month.")] = None
     at_once: Annotated[Positive | None, Meta(description="The most calls of this tenant at one moment.")] = None
