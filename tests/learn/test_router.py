@@ -28,12 +28,12 @@ from mainstay.testing import ODD_TEXTS
 
 SETTINGS = """
 [models.large]
-provider = "skilled_model:Skilled"
+provider = "routed_model:Skilled"
 model = "large"
 price = { input = "10 USD", output = "20 USD" }
 
 [models.small]
-provider = "skilled_model:Skilled"
+provider = "routed_model:Skilled"
 model = "small"
 price = { input = "1 USD", output = "2 USD" }
 """
@@ -95,7 +95,7 @@ def project_with_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("routed"), skills=("a 95", "b 95"), categories={"a": 60, "b": 60}, feature=LADDER
     )
     (root / "mainstay.toml").write_text(SETTINGS)
-    (root / "skilled_model.py").write_text(MODEL + FAILING)
+    (root / "routed_model.py").write_text(MODEL + FAILING)
     (root / "live_scorers.py").write_text(KNOWS)
     (root / "features/desk/small.md").write_text("[system]\nskill: a 95\nsmall\n[user]\n{{ question }}\n")
 
@@ -144,7 +144,7 @@ async def test_a_rung_that_fails_gives_way_to_the_better_one_first(routed: Path)
     """A bet on the cheaper rung that is lost costs time and no quality: the answer of the better rung is no degraded one."""
     (routed / "mainstay.toml").write_text(SETTINGS.replace('Skilled"\nmodel = "small"', 'Failing"\nmodel = "small"'))
     path = routed / "features/desk/router.json"
-    path.write_text(path.read_text().replace("skilled_model:Skilled small", "skilled_model:Failing small"))
+    path.write_text(path.read_text().replace("routed_model:Skilled small", "routed_model:Failing small"))
     async with working(routed) as app:
         answer = await app.run("desk", question="a 1003")
         assert (answer.rung, answer.status, answer.reason) == ("large", "answered", None)
@@ -167,7 +167,7 @@ async def test_below_the_start_is_degraded(routed: Path):
     settings = SETTINGS.replace("Skilled", "Failing")
     (routed / "mainstay.toml").write_text(settings)
     path = routed / "features/desk/router.json"
-    path.write_text(path.read_text().replace("skilled_model:Skilled", "skilled_model:Failing"))
+    path.write_text(path.read_text().replace("routed_model:Skilled", "routed_model:Failing"))
     async with working(routed) as app:
         answer = await app.run("desk", question="a 1005")
         assert (answer.rung, answer.status, answer.reason) == ("message", "degraded", "model_unavailable")
@@ -250,7 +250,7 @@ async def test_no_share_no_second_answer(routed: Path):
         (lambda text: text.replace('"feature": "desk"', '"feature": "shop"'), 'it was learned for the feature "shop"'),
         (
             lambda text: text.replace('"name": "small"', '"name": "tiny"'),
-            "it was learned for another ladder: large (model, skilled",
+            "it was learned for another ladder: large (model, routed",
         ),
         (lambda text: text.replace("Skilled small", "Skilled smaller"), "it was learned for another ladder"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "a router of format 2; this version reads format 1"),

@@ -28,6 +28,10 @@ FAMILIES = {
     "mainstay_cost_usd": ("counter", {"feature", "model"}),
     "mainstay_unpriced_attempts": ("counter", {"feature", "model"}),
     "mainstay_guard_verdicts": ("counter", {"guard", "stage", "action"}),
+    "mainstay_queue_seconds": ("histogram", {"model"}),
+    "mainstay_shed": ("counter", {"feature", "rung"}),
+    "mainstay_running": ("gauge", {"of"}),
+    "mainstay_queue_waiting": ("gauge", {"of", "lane"}),
 }
 
 SETTINGS = """
@@ -168,8 +172,9 @@ def full() -> Record:
     """A record with something in it for every metric."""
     usage = Usage(input=9, output=8, cached_input=7, cache_write=6, reasoning=5)
     attempts = (
-        Attempt(rung="small", outcome="ok", model="small", usage=usage, cost_nano_usd=3_000),
+        Attempt(rung="small", outcome="ok", model="small", usage=usage, cost_nano_usd=3_000, queued_us=700),
         Attempt(rung="large", outcome="ok", model="large", usage=usage),
+        Attempt(rung="busy", outcome="busy"),
     )
     guards = (GuardNote(guard="size", stage="input", action="refuse"),)
     return record(attempts=attempts, guards=guards, first_word_us=900, provider_us=20_000)
@@ -178,6 +183,7 @@ def full() -> Record:
 def test_every_family_is_there_with_its_labels():
     """Dashboards and alarms are written against these names; one that vanishes is an alarm that never rings."""
     observer = Prometheus()
+    observer.queues = lambda: [("small", 2, {"interactive": 1})]
     observer.observe(full())
     families = {family.name: family for family in text_string_to_metric_families(observer.render().decode())}
     assert {name: family.type for name, family in families.items()} == {name: kind for name, (kind, _) in FAMILIES.items()}
