@@ -114,5 +114,5 @@ def production(root: Path) -> mainstay.Mainstay:
 async def idle(app: mainstay.Mainstay) -> None:
     """Wait until all that follows the answers of a trial is done."""
     async with asyncio.timeout(60):
-        while app.trials._tasks:
+        while app.trials.behind.busy:
             await asyncio.sleep(0.01)

@@ -103,7 +103,7 @@ async def test_closing_works_after_run_sync_had_something_on_trial(tmp_path: Pat
     try:
         for n in range(20):
             await asyncio.to_thread(app.run_sync, "desk", question=f"a {n}", user=f"user-{n}")
-        assert app.trials._tasks
+        assert app.trials.behind.busy
     finally:
         await app.close()
         patience.undo()

@@ -103,7 +103,7 @@ async def test_a_calibration_beside_the_file_is_used_and_part_of_the_release(ope
     ("file", "what"),
     [
         (None, "is missing"),
-        ("{", "not a calibration"),
+        ("{", "not JSON"),
         ('{"format": 1, "bias": 0, "weights": {"luck": 1}}', "unknown signal, luck"),
         ('{"format": 9, "bias": 0, "weights": {}}', "format 9"),
     ],

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
-from mainstay.core.errors import ConfigError
+from mainstay.core import learned
 
 FORMAT = 1  # of the file; one of another format is fitted anew
 Chance = Annotated[float, Meta(ge=0, le=1)]
@@ -64,13 +63,7 @@ class NearFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def read(data: bytes, *, where: str, next: str) -> NearFile:
     """The file, checked. Raises `ConfigError`; `next` is what to type then."""
-    try:
-        found = msgspec.json.decode(data, type=NearFile)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"not a file of near hits that can be used: {error}", where=where, next=next) from None
-    if found.format != FORMAT:
-        raise ConfigError(f"a file of near hits of format {found.format}; this version reads {FORMAT}", where=where, next=next)
-    return found
+    return learned.read(data, NearFile, what="a file of near hits", format=FORMAT, where=where, next=next)
 
 
 def unfit(file: NearFile, *, verifier: str, embedder: str, target: float) -> str:

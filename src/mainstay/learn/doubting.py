@@ -29,6 +29,7 @@ from mainstay.core.record import Record, Score
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Aligner
 from mainstay.core.sentences import sentences
+from mainstay.learn.background import Background
 from mainstay.learn.nearing import JUDGED
 from mainstay.learn.statistics import at_least, at_most
 from mainstay.parts.facts import Fact, facts
@@ -54,21 +55,14 @@ class Doubts:
         keep: Callable[[str, str, Opinion], Awaitable[None]],
     ) -> None:
         self._serve, self._new_id, self._aligner, self._keep = serve, new_id, aligner, keep
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.behind = Background(UNDER_WAY, log=log, what="the check of a near hit")
+        self.close = self.behind.close
 
     def hit(self, call: Call, ready: Ready, answer: Answer) -> None:
         """A near question's answer was given to this call. Costs microseconds where it is not checked."""
         place = int.from_bytes(hashlib.blake2b(call.id.encode(), digest_size=4).digest(), "big") / 2**32
-        if ready.near is None or place >= ready.near.checked or len(self._tasks) >= UNDER_WAY:
-            return
-        task = asyncio.get_running_loop().create_task(self._check(call, ready, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a near hit could not be checked", exc_info=task.exception())
+        if ready.near is not None and place < ready.near.checked:
+            self.behind.start(self._check(call, ready, answer))
 
     async def _check(self, call: Call, ready: Ready, answer: Answer) -> None:
         await asyncio.sleep(AFTER)
@@ -78,17 +72,6 @@ class Doubts:
         same, why = await asyncio.to_thread(compared, answer, anew, self._aligner)
         if same is not None:
             await self._keep(call.id, JUDGED, Opinion(value=float(same), reason=f"{why}; beside {again.id}"))
-
-    async def close(self) -> None:
-        """Give up what is under way. What runs on another event loop is only told to end."""
-        here = [task for task in list(self._tasks) if task.get_loop() is asyncio.get_running_loop()]
-        for task in list(self._tasks):
-            if task in here:
-                task.cancel()
-            else:
-                with contextlib.suppress(RuntimeError):  # that loop is over, and the task with it
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-        await asyncio.gather(*here, return_exceptions=True)
 
 
 def compared(given: Answer, anew: Answer, aligner: Aligner) -> tuple[bool | None, str]:

@@ -7,13 +7,12 @@ call's path, bounded in number, and is left out where too much of it is under wa
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +24,7 @@ from mainstay.core.record import Record
 from mainstay.core.release import TrialBegan, portion
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Ledger
+from mainstay.learn.background import Background
 from mainstay.learn.canary import Decision, decide, values_of
 from mainstay.learn.scoring import Scoring
 from mainstay.learn.statistics import percentile
@@ -176,7 +176,8 @@ class Trials:
     ) -> None:
         self._serve, self._collector, self._new_id = serve, collector, new_id
         self._scoring, self._keep = scoring, keep
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.behind = Background(UNDER_WAY, log=log, what="what follows an answer")
+        self.close = self.behind.close
 
     async def serve(self, call: Call, live: Ready, canary: OnTrial | None, shadow: OnTrial | None) -> AsyncGenerator[Event, None]:
         """The events of a call, answered by the live release or by the canary, as its user falls."""
@@ -199,24 +200,11 @@ class Trials:
             record = self._collector.take(call, answer, hidden=ready.hides)
             routed = check and record is not None and record.outcome.route is not None
             if record is not None and ready.feature.gate.online and (arm is not None or routed):
-                self._later(self._score(record, ready))
+                self.behind.start(self._score(record, ready))
             if seen is not None and answer is not None:
-                self._later(self._shadow(call, seen.ready, f"{seen.trial.id}:shadow"))
+                self.behind.start(self._shadow(call, seen.ready, f"{seen.trial.id}:shadow"))
             if routed:
-                self._later(self._shadow(call, ready, f"{ROUTED}{ready.digest[:12]}"))
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= UNDER_WAY:
-            work.close()
-            return
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("what follows an answer failed", exc_info=task.exception())
+                self.behind.start(self._shadow(call, ready, f"{ROUTED}{ready.digest[:12]}"))
 
     async def _score(self, record: Record, ready: Ready) -> None:
         """What the online scorers say becomes scores of the record."""
@@ -238,14 +226,3 @@ class Trials:
             record = self._collector.take(again, answer, hidden=shadow.hides)
         if record is not None:
             await self._score(record, shadow)
-
-    async def close(self) -> None:
-        """Give up what is under way. What runs on another event loop, that of `run_sync`, is only told to end."""
-        here = [task for task in list(self._tasks) if task.get_loop() is asyncio.get_running_loop()]
-        for task in list(self._tasks):
-            if task in here:
-                task.cancel()
-            else:
-                with contextlib.suppress(RuntimeError):  # that loop is over, and the task with it
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-        await asyncio.gather(*here, return_exceptions=True)

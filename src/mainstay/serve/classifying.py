@@ -18,9 +18,9 @@ import struct
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from msgspec import Struct
 
+from mainstay.core import learned
 from mainstay.core.classifier import FORMAT, ClassifierFile, Label
 from mainstay.core.errors import ConfigError
 
@@ -35,17 +35,10 @@ _WORD = re.compile(r"\w+")
 
 def read(data: bytes, *, where: str, next: str) -> tuple[ClassifierFile, Classifier]:
     """A classifier's file, checked and made ready. Raises `ConfigError`; `next` is what to type then."""
+    file = learned.read(data, ClassifierFile, what="a classifier", format=FORMAT, where=where, next=next)
     try:
-        plain = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"not JSON: {error}", where=where, next=next) from None
-    found = plain.get("format") if isinstance(plain, dict) else None
-    if isinstance(found, int) and found != FORMAT:
-        raise ConfigError(f"a classifier of format {found}; this version reads format {FORMAT}", where=where, next=next)
-    try:
-        file = msgspec.convert(plain, ClassifierFile)
         return file, Classifier(file)
-    except ValueError as error:  # msgspec's too
+    except ValueError as error:
         raise ConfigError(f"not a classifier that can be used: {error}", where=where, next=next) from None
 
 

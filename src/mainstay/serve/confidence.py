@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
+from mainstay.core import learned
 from mainstay.core.confidence import FORMAT, USUAL, Calibration
 from mainstay.core.draft import Verdict, refuse
 from mainstay.core.errors import ConfigError
@@ -36,12 +35,7 @@ _LETTERS = re.compile(r"\w+")
 
 def read(data: bytes, *, where: str, next: str) -> Calibration:
     """A calibration's file, checked. Raises `ConfigError`; `next` is what to type then."""
-    try:
-        found = msgspec.json.decode(data, type=Calibration)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"not a calibration that can be used: {error}", where=where, next=next) from None
-    if found.format != FORMAT:
-        raise ConfigError(f"a calibration of format {found.format}; this version reads {FORMAT}", where=where, next=next)
+    found = learned.read(data, Calibration, what="a calibration", format=FORMAT, where=where, next=next)
     unknown = sorted(set(found.weights) - set(USUAL))
     if unknown:
         raise ConfigError(f"a calibration with an unknown signal, {unknown[0]}", where=where, next=next)

@@ -17,8 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from mainstay.core import learned
 from mainstay.core.errors import ConfigError
 from mainstay.core.router import FORMAT, Alone, Behind, Choice, RouterFile, Tables, margin_for
 from mainstay.serve.inputs import text_of
@@ -165,17 +164,10 @@ def read(
     check: float,
 ) -> Router:
     """A router's file, checked against the ladder that it is to serve. Raises `ConfigError`; `next` is what to type then."""
+    file = learned.read(data, RouterFile, what="a router", format=FORMAT, where=where, next=next)
     try:
-        plain = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"not JSON: {error}", where=where, next=next) from None
-    found = plain.get("format") if isinstance(plain, dict) else None
-    if isinstance(found, int) and found != FORMAT:
-        raise ConfigError(f"a router of format {found}; this version reads format {FORMAT}", where=where, next=next)
-    try:
-        file = msgspec.convert(plain, RouterFile)
         _check(file)
-    except ValueError as error:  # msgspec's too
+    except ValueError as error:
         raise ConfigError(f"not a router that can be used: {error}", where=where, next=next) from None
     if file.card.feature != feature:
         what = f'it was learned for the feature "{file.card.feature}", and this one is "{feature}"'
