@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mainstay import provenance
+from mainstay.core.project import TenantSpec
+from mainstay.core.release import fold
 from mainstay.learn.keeping import Kept
 from mainstay.learn.switching import Switchboard
 from mainstay.loading import Loader
@@ -52,14 +54,23 @@ def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bo
     settings = read_settings(path, {**absent_keys(path), **os.environ})
     folder, now = state or path / settings.state, time.time()
     features = {name: read_folder(where, shown=name).feature.limits for name, where in folders_in(path).items()}
+    keys = _limits_of_keys(path, state)
     if not (folder / COUNTERS).is_file():
-        return standings((), settings, features, now), False
+        return standings((), settings, features, keys, now=now), False
     counters = SqliteCounters(folder / COUNTERS)
     try:
         counted = counters.all()
     finally:
         counters.close()
-    return standings(counted, settings, features, now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
+    return standings(counted, settings, features, keys, now=now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
+
+
+def _limits_of_keys(path: Path, state: Path | None) -> dict[str, TenantSpec]:
+    store = releases_of(path, state)
+    try:
+        return {key.id: caps for key in fold(store.links()).keys.values() if (caps := key.caps) is not None}
+    finally:
+        store.close()
 
 
 def releases_of(path: Path, state: Path | None = None) -> SqliteReleases:

@@ -287,14 +287,17 @@ async def test_an_administrator_makes_no_key_that_opens_more_than_their_own(serv
 async def test_the_limits_of_a_key_bind_its_calls(served: Serve):
     """They stand in the place of what `[limits]` says of every key, and bind no other key of the tenant."""
     server: Served = await served(scripted() + "[limits]\nkey_per_hour = 1\n")
-    tight, _ = made(server.app, limits={"per_hour": (2,)})
-    usual, _ = made(server.app)
+    tight, own = made(server.app, limits={"per_hour": (2,)})
+    usual, other = made(server.app)
     http, plain = server.http(), {**CHAT, "model": "small"}
     for token, most in ((tight, 2), (usual, 1)):
         for _ in range(most):
             assert (await http.post("/v1/chat/completions", json=plain, headers=bearer(token))).status_code == 200
         refused = await http.post("/v1/chat/completions", json=plain, headers=bearer(token))
         assert code(refused) == (429, "rate_limited")
+    shown = json.loads(await asyncio.to_thread(cli, server.app.root, "limits", "--json"))["limits"]
+    most = {one["scope"]: one["most"] for one in shown}
+    assert (most[f'key "{own.id}"'], most[f'key "{other.id}"']) == (2, 1)
 
 
 async def test_a_call_over_its_keys_limit_takes_no_rung_from_another_key(served: Serve):

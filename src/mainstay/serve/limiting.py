@@ -119,9 +119,7 @@ class Limiting:
         yield from _caps(ready.feature.limits, "feature_", f"feature {_quoted(feature)}")
         yield from _caps(ready.feature.limits, "tenant_", f"tenant {_quoted(tenant)} with feature {_quoted(feature)}")
         if call.key is not None:
-            own = self._of_key(call.key)
-            prefix = "key_" if own is None else ""
-            yield from _caps(settings.limits if own is None else own, prefix, f"key {_quoted(call.key)}")
+            yield from _of_key(settings, call.key, self._of_key(call.key))
 
 
 def has_money_cap(*tables: Limits | ProjectLimits | TenantSpec) -> bool:
@@ -134,11 +132,17 @@ def has_money_cap(*tables: Limits | ProjectLimits | TenantSpec) -> bool:
 
 
 def standings(
-    counted: Iterable[tuple[str, int]], settings: Settings, features: Mapping[str, Limits], now: float
+    counted: Iterable[tuple[str, int]],
+    settings: Settings,
+    features: Mapping[str, Limits],
+    keys: Mapping[str, TenantSpec],
+    *,
+    now: float,
 ) -> list[Standing]:
     """How every limit stands, and every counter that something was taken of, by scope and window.
 
-    `counted` is what `Counters.all` gives. Of tenants and keys only those are listed that have used something.
+    `counted` is what `Counters.all` gives, `keys` are the limits of those that have their own. Of tenants and keys only those
+    are listed that have used something.
     """
     found: dict[str, Standing] = {}
     for limit in [*_of_project(settings.limits), *[x for name, caps in features.items() for x in _of_feature(name, caps)]]:
@@ -152,7 +156,7 @@ def standings(
         scope, unit, *window = _split(counter)
         if _SCOPE.fullmatch(scope) is None:
             continue
-        known = {limit.counter: limit for limit in _of_scope(scope, settings, features)}.get(counter)
+        known = {limit.counter: limit for limit in _of_scope(scope, settings, features, keys)}.get(counter)
         until = begins_and_ends(window[0], int(begin))[1] if window else None
         found[name] = Standing(
             scope=scope,
@@ -171,7 +175,7 @@ def _split(counter: str) -> tuple[Any, ...]:
     return (head, last) if last == "at_once" else (*head.rpartition("|")[::2], last)
 
 
-def _of_scope(scope: str, settings: Settings, features: Mapping[str, Limits]) -> Iterator[Limit]:
+def _of_scope(scope: str, settings: Settings, features: Mapping[str, Limits], keys: Mapping[str, TenantSpec]) -> Iterator[Limit]:
     match = _SCOPE.fullmatch(scope)
     if match is None:
         return
@@ -187,7 +191,7 @@ def _of_scope(scope: str, settings: Settings, features: Mapping[str, Limits]) ->
     elif tenant is not None:
         yield from _of_tenant(settings, tenant)
     elif key is not None:
-        yield from _caps(settings.limits, "key_", scope)
+        yield from _of_key(settings, key, keys.get(key))
 
 
 def _of_project(limits: ProjectLimits) -> Iterator[Limit]:
@@ -200,7 +204,15 @@ def _of_feature(name: str, limits: Limits) -> Iterator[Limit]:
 
 def _of_tenant(settings: Settings, tenant: str) -> Iterator[Limit]:
     own = settings.tenants.get(tenant)
-    return _caps(settings.limits if own is None else own, "tenant_" if own is None else "", f"tenant {_quoted(tenant)}")
+    return _own_or_usual(settings, "tenant_", own, f"tenant {_quoted(tenant)}")
+
+
+def _of_key(settings: Settings, key: str, own: TenantSpec | None) -> Iterator[Limit]:
+    return _own_or_usual(settings, "key_", own, f"key {_quoted(key)}")
+
+
+def _own_or_usual(settings: Settings, prefix: str, own: TenantSpec | None, scope: str) -> Iterator[Limit]:
+    return _caps(settings.limits, prefix, scope) if own is None else _caps(own, "", scope, kind=prefix)
 
 
 def _quoted(name: str) -> str:
@@ -208,8 +220,8 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=True)
 
 
-def _caps(limits: Any, prefix: str, scope: str) -> Iterator[Limit]:
-    kind = prefix or "tenant_"
+def _caps(limits: Any, prefix: str, scope: str, *, kind: str = "") -> Iterator[Limit]:
+    kind = kind or prefix
     for window in WINDOWS:
         for cap in getattr(limits, f"{prefix}per_{window}") or ():
             yield Limit(
