@@ -53,10 +53,13 @@ class Limiting:
         self.purse, self._settings, self._of_key = purse, settings, of_key
         self.surge = Surge(purse, settings.limits)
         self._known: dict[tuple[str, str, str, str], tuple[Limit, ...]] = {}
+        self._alone = _money_of_project(settings)
+        self._one: dict[Limit, Limit] = {}  # a limit is one object, whoever it binds: by that the purse finds what counts for it
 
     def take_up(self, settings: Settings) -> None:
         """These are the limits from now on. What was counted stays counted."""
-        self._settings, self._known = settings, {}
+        self._settings, self._known, self._one = settings, {}, {}
+        self._alone = _money_of_project(settings)
         self.surge.take_up(settings.limits)
 
     def tend(self) -> None:
@@ -91,14 +94,13 @@ class Limiting:
         if call.origin == "drill":
             return Account()
         if call.origin in _PROJECT_ALONE:
-            project = tuple(limit for limit in _of_project(self._settings.limits) if limit.unit == "usd")
-            return Account(self.purse, project)
+            return Account(self.purse, self._alone)
         who = (ready.feature.name, ready.digest, call.tenant, call.key or "")
         limits = self._known.get(who)
         if limits is None:
             if len(self._known) >= MANY:
-                self._known = {}
-            limits = self._known[who] = tuple(self._limits(call, ready))
+                self._known, self._one = {}, {}
+            limits = self._known[who] = tuple([self._one.setdefault(limit, limit) for limit in self._limits(call, ready)])
         surge = self.surge.limit
         return Account(self.purse, limits if surge is None else (surge, *limits), ready.feature.limits.per_call)
 
@@ -196,6 +198,10 @@ def _of_scope(scope: str, settings: Settings, features: Mapping[str, Limits], ke
 
 def _of_project(limits: ProjectLimits) -> Iterator[Limit]:
     return _caps(limits, "project_", "project")
+
+
+def _money_of_project(settings: Settings) -> tuple[Limit, ...]:
+    return tuple([limit for limit in _of_project(settings.limits) if limit.unit == "usd"])
 
 
 def _of_feature(name: str, limits: Limits) -> Iterator[Limit]:

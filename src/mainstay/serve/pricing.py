@@ -51,7 +51,7 @@ def most_read(request: ModelRequest, image: int) -> int:
 
 
 def _message(message: Message, image: int) -> int:
-    size = MESSAGE + _bytes(message.tool_call_id or "") + _bytes(message.name or "")
+    size = MESSAGE
     if isinstance(message.content, str):
         size += _bytes(message.content)
     else:
@@ -60,6 +60,14 @@ def _message(message: Message, image: int) -> int:
                 size += 4 + _bytes(part.text)
             else:
                 size += max(image, LARGEST_IMAGE) if part.detail == "original" else image
+    if message.tool_call_id or message.name or message.tool_calls or message.thoughts or message.reasoning:
+        size += _beside(message)
+    return size
+
+
+def _beside(message: Message) -> int:
+    """What a message has beside its content."""
+    size = _bytes(message.tool_call_id or "") + _bytes(message.name or "")
     for call in message.tool_calls:
         size += MESSAGE + _bytes(call.id) + _bytes(call.name) + _bytes(call.arguments)
     for thought in message.thoughts:

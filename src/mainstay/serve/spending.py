@@ -33,6 +33,7 @@ SOON = 0.02  # seconds for which what was lacking is still lacking
 AGAIN = 0.5  # seconds for which a store that failed is left alone
 ANY = 2**62  # a cap that is none
 Amounts = Mapping[Unit, int]
+MANY = 50_000  # limits whose slices are found by the limit itself
 SHOWN = 1000  # counters of which the state of all processes is asked for once a second, to be shown to callers
 
 
@@ -80,7 +81,9 @@ class Slice:
     """
 
     __slots__ = (
+        "begins",
         "counter",
+        "dropped",
         "ends",
         "filling",
         "free",
@@ -95,11 +98,17 @@ class Slice:
         "until",
     )
 
-    def __init__(self, counter: str, limit: Limit, ends: int | None) -> None:
-        self.counter, self.limit, self.ends = counter, limit, ends
+    def __init__(self, counter: str, limit: Limit, begins: int, ends: int | None) -> None:
+        self.counter, self.limit, self.begins, self.ends = counter, limit, begins, ends
         self.free = self.holds = self.known = self.lately = self.pace = self.lacked = 0
         self.until = 0.0
-        self.scarce = self.retired = self.filling = False
+        self.scarce = self.retired = self.filling = self.dropped = False
+
+    def serves(self, limit: Limit, now: float) -> bool:
+        """Whether it is still what counts for this limit."""
+        if self.limit is not limit or self.dropped or self.retired:
+            return False
+        return self.ends is None or self.begins <= now < self.ends
 
     def use(self, amount: int) -> None:
         """This much of it is held."""
@@ -141,6 +150,7 @@ class Purse:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._slices: dict[str, Slice] = {}
+        self._bound: dict[int, Slice] = {}
         self._windows: dict[Window, tuple[int, int]] = {}
         self._using, self._borrowing = threading.Lock(), threading.Lock()
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="mainstay-counting")
@@ -174,7 +184,8 @@ class Purse:
             if held is not None:
                 return held
             with self._using:
-                wanted = [(self._slice(limit), amounts[limit.unit]) for limit in limits if limit.unit in amounts]
+                now = time.time()
+                wanted = [(self._slice(limit, now), amounts[limit.unit]) for limit in limits if limit.unit in amounts]
                 own = [min(amount, max(0, slice.free)) for slice, amount in wanted]
                 for (slice, _), amount in zip(wanted, own, strict=True):
                     slice.free -= amount  # so that no other thread uses it while the store is asked
@@ -227,11 +238,11 @@ class Purse:
             with self._using:
                 for name, slice in list(self._slices.items()):
                     if slice.ends is not None and slice.ends <= now:
-                        del self._slices[name]
+                        self._drop(name)
                     elif idle := slice.rests():
                         back[slice] = idle
                     elif not (slice.free or slice.holds) and (slice.retired or not slice.pace):
-                        del self._slices[name]
+                        self._drop(name)
             self._return(back)
             self._look()
             with self._reaching(mends=False):
@@ -368,12 +379,12 @@ class Purse:
         if self.stop is not None and amounts.get("usd"):
             return self.stop
         with self._using:
-            of, enough = [], True
+            of, enough, now = [], True, time.time()
             for limit in limits:
                 amount = amounts.get(limit.unit)
                 if amount is None:
                     continue
-                slice = self._slice(limit)
+                slice = self._slice(limit, now)
                 if amount and slice.free < amount:
                     if slice.lacks(amount):
                         self.denied[limit.kind] += 1
@@ -396,11 +407,23 @@ class Purse:
     def _counter(self, limit: Limit) -> str:
         return f"{limit.counter}|{0 if limit.window is None else self._window(limit.window)[0]}"
 
-    def _slice(self, limit: Limit) -> Slice:
-        counter, ends = self._counter(limit), None if limit.window is None else self._window(limit.window)[1]
+    def _drop(self, name: str) -> None:
+        self._slices.pop(name).dropped = True
+
+    def _slice(self, limit: Limit, now: float) -> Slice:
+        """The slice that counts for a limit now; a limit is one object for all calls that it binds."""
+        slice = self._bound.get(id(limit))
+        if slice is None or not slice.serves(limit, now):
+            if len(self._bound) >= MANY:
+                self._bound.clear()
+            slice = self._bound[id(limit)] = self._found(limit)
+        return slice
+
+    def _found(self, limit: Limit) -> Slice:
+        counter, (begins, ends) = self._counter(limit), (0, None) if limit.window is None else self._window(limit.window)
         slice = self._slices.get(counter)
         if slice is None:
-            slice = self._slices[counter] = Slice(counter, limit, ends)
+            slice = self._slices[counter] = Slice(counter, limit, begins, ends)
         return slice if slice.limit is limit else self._renewed(slice, limit)
 
     def _renewed(self, slice: Slice, limit: Limit) -> Slice:
@@ -408,7 +431,7 @@ class Purse:
         if limit.most < slice.limit.most and (slice.holds or slice.free > 0):
             slice.retired = True
             self._slices[f"{slice.counter}|{id(slice)}"] = slice
-            slice = self._slices[slice.counter] = Slice(slice.counter, limit, slice.ends)
+            slice = self._slices[slice.counter] = Slice(slice.counter, limit, slice.begins, slice.ends)
         if limit.most != slice.limit.most:
             slice.until = 0.0
         slice.limit = limit
