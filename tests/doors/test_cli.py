@@ -538,7 +538,7 @@ def test_the_script_begins_where_ctrl_c_is_seen_to():
 
 
 @pytest.mark.parametrize("begin", BEGINNINGS)
-@pytest.mark.parametrize("imported", ["msgspec", "mainstay.core.errors", "mainstay.app", "click", "mainstay.doors.cli.main"])
+@pytest.mark.parametrize("imported", ["msgspec", "mainstay.core.errors", "click", "mainstay.app", "mainstay.doors.cli.check"])
 def test_ctrl_c_at_the_beginning_is_quiet(shell: Shell, begin: str, imported: str):
     """Whoever typed the wrong command and takes it back at once sees the prompt, not the inside of our imports."""
     environ = {k: v for k, v in os.environ.items() if k not in KEYS} | {"PYTHONPROFILEIMPORTTIME": "1"}
