@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench import peers, plot
-from bench.processes import PYTHON, Side, cpu, first_answer, load, measured, memory, process, wait_for
+from bench.processes import PYTHON, Side, cpu, end_children_too, first_answer, load, measured, memory, process, wait_for
 
 ROUNDS = 3
 KEY = "bench-key"
@@ -132,6 +132,7 @@ def _said(file: Path) -> int:
 
 def main() -> None:
     """Measure, print the table, write it and the plot to bench/out."""
+    end_children_too()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(process(1, PYTHON, "-m", "bench.upstream", str(UPSTREAM)))

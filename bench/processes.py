@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,11 @@ def process(core: int, *command: str, env: Mapping[str, str] | None = None) -> I
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         child.wait()
+
+
+def end_children_too() -> None:
+    """Have SIGTERM end what runs here by an exception, so that the children of `process` are ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def tree(pid: int) -> list[int]:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench.everything import KEY, MODEL, RULES
 from bench.peers import MODELS
-from bench.processes import PYTHON, Side, first_answer, free_port, memory, process, wait_for
+from bench.processes import PYTHON, Side, end_children_too, first_answer, free_port, memory, process, wait_for
 
 RATE, SECONDS, RISE = 40, 900, 8.0  # calls a second; seconds; megabytes
 SETTLED = 0.5  # of the run, after which memory is looked at: pools, caches and the allocator fill before
@@ -128,6 +128,7 @@ def soak(seconds: float, most: float = RISE) -> tuple[bool, str]:
 
 def main() -> int:
     """Soak for as long as was asked."""
+    end_children_too()
     flat, report = soak(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)
     print(report)
     print("flat" if flat else "NOT flat")
