@@ -8,6 +8,7 @@ import tomllib
 from importlib import resources
 
 import pytest
+from guarding import DELIVERIES, streamed
 
 from mainstay.core.call import Call, Turn
 from mainstay.core.draft import ALLOW, Draft, Verdict
@@ -206,6 +207,16 @@ async def test_a_stream_is_held_to_the_same():
         "It costs 3.5 euros. " * 30 + "Go kill yourself.",
     ]
     await check_guard(Risks(), texts)
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+async def test_over_a_stream(opened, delivery):
+    """What came before the harmful sentence was shown, and nothing of it; when all is checked first, the next rung answers."""
+    shown, answer = await streamed(opened, '"risks"', "Fine. You should kill yourself. Really.", delivery)
+    assert "kill" not in shown + answer.text
+    ending = ("interrupted", "unsafe_output") if delivery == "stream" else ("degraded", "unsafe_output")
+    assert (answer.status, answer.reason) == ending
+    assert (delivery == "stream") == shown.startswith("Fine.")
 
 
 OWN = """
