@@ -373,11 +373,6 @@ def _taken(file: int) -> bool:
     return True
 
 
-def faults_of(index: Index) -> list[Fault]:
-    """The documents that could not be read when the index was last brought up to date."""
-    return [Fault(document=document, what=what) for document, what in index.faults().items()]
-
-
 def lines(faults: Iterable[Fault], most: int) -> list[str]:
     """The faults, a line each; what is more than `most` is counted."""
     found = [fault.line for fault in faults]

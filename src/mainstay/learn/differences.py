@@ -71,11 +71,6 @@ def as_text(pieces: Sequence[Piece]) -> str:
     return " ".join("".join(f"{marks[p.did][0]}{p.text}{marks[p.did][1]}" for p in pieces).split())
 
 
-def same_words(one: str, other: str) -> bool:
-    """Whether two texts are the same but for white space."""
-    return _words(one) == _words(other)
-
-
 def holds(text: str, quote: str) -> bool:
     """Whether the quote stands in the text word for word, white space apart."""
     return _words(quote) in _words(text)

@@ -106,7 +106,7 @@ async def climb(
         if isinstance(rung.spec, StaleRung) and cause is None:
             continue  # nothing has failed, so there is nothing to fall back from
         limit = limit_of(order.places, i, trace)
-        blocked = obstacle(rung, limit, off=trace.off, looping=trace.looping, short=trace.short, unknown=unknown)
+        blocked = obstacle(rung, limit, trace, unknown)
         if blocked is not None:
             trace.skipped(rung.name, *blocked[1:])
             cause = cause or blocked[0]

@@ -22,11 +22,9 @@ from mainstay.core.evidence import Slot
 from mainstay.core.feature import CallRung, MessageRung, SearchRung
 from mainstay.core.reasons import Reason
 from mainstay.core.record import Route
-from mainstay.serve.lanes import Shed
 from mainstay.serve.pricing import MILLION
 from mainstay.serve.ready import ReadyRung
 from mainstay.serve.router import choose
-from mainstay.serve.spending import Short
 from mainstay.serve.tracing import Trace
 
 LITTLE = 0.02  # seconds for a rung that asks nobody
@@ -71,12 +69,7 @@ def order_of(trace: Trace, unknown: Slot | None) -> Order:
 def _held(order: Order, place: int, trace: Trace, unknown: Slot | None) -> bool:
     """Whether something of this moment speaks against starting at the rung at that place."""
     rung, now = trace.ready.rungs[place], time.monotonic()
-    if (
-        obstacle(
-            rung, limit_of(order.places, place, trace), off=trace.off, looping=trace.looping, short=trace.short, unknown=unknown
-        )
-        is not None
-    ):
+    if obstacle(rung, limit_of(order.places, place, trace), trace, unknown) is not None:
         return True
     if any(model.breaker.open_for(now) > 0 or not model.lanes.room for model in rung.models):
         return True
@@ -144,19 +137,14 @@ def limit_of(places: Sequence[int], i: int, trace: Trace) -> float:
     return now + max(left - others, left * own / (own + others))
 
 
-def obstacle(
-    rung: ReadyRung, limit: float, *, off: bool, looping: bool, short: Short | Shed | None, unknown: Slot | None
-) -> tuple[Reason, str, str] | None:
-    """Why this rung is not even tried now; None lets it go.
-
-    `off` says that what needs a model is switched off, `looping` that the same request keeps failing, `short` why the call may
-    ask none, and `unknown` is a fact that a model would have to be told and nobody knows.
-    """
+def obstacle(rung: ReadyRung, limit: float, trace: Trace, unknown: Slot | None) -> tuple[Reason, str, str] | None:
+    """Why this rung is not even tried now; None lets it go. `unknown` is a fact that a model needs and nobody knows."""
+    short = trace.short
     if isinstance(rung.spec, MessageRung):
         return None
-    if off and rung.spec.needs_model:
+    if trace.off and rung.spec.needs_model:
         return Reason.SWITCHED_OFF, "switched_off", ""
-    if looping and rung.spec.needs_model:
+    if trace.looping and rung.spec.needs_model:
         return Reason.RETRY_LOOP, "retry_loop", "the same request has failed again and again"
     if short is not None and rung.spec.needs_model:
         return short.reason, short.reason.value, short.what
