@@ -24,7 +24,7 @@ from mainstay.core.seams import Lacking, Take
 from mainstay.core.units import Usd
 from mainstay.parts.stores.memory import MemoryCounters
 from mainstay.parts.stores.sqlite_counters import SqliteCounters
-from mainstay.serve.spending import Account, Held, Purse, Reserved, Short
+from mainstay.serve.spending import Account, Binding, Held, Purse, Reserved, Short
 
 DAY = Limit(counter="day", unit="usd", window="day", most=1000, said="the limit per day")
 HOUR = Limit(counter="hour", unit="usd", window="hour", most=600, said="the limit per hour")
@@ -201,7 +201,7 @@ async def test_cancelled_at_every_moment_nothing_is_held():
     purse = Purse(counters)
     for steps in range(12):
         for _ in range(5):
-            account = Account(purse, (DAY, AT_ONCE, CALLS), Usd(900))
+            account = Account(purse, Binding.of((DAY, AT_ONCE, CALLS)), Usd(900))
 
             async def call(account: Account = account) -> None:
                 try:

@@ -28,7 +28,6 @@ from mainstay.serve.quoting import quote
 
 QUOTED = 3  # passages that the answer is compared with
 THIRD = 1 / 3
-MEASURED = ("retrieval", "support", "sure")  # one of them has to be there
 GUARD = "confidence"  # what the record calls the floor
 _LETTERS = re.compile(r"\w+")
 
@@ -45,11 +44,11 @@ def read(data: bytes, *, where: str, next: str) -> Calibration:
 def weigh(rung: Rung, name: str, screening: Screening, ask: Ask) -> Verdict | None:
     """Measure a draft that passed its guards; the verdict that stops it where it is below the feature's floor."""
     trace, feature = ask.trace, ask.trace.ready.feature
-    if ask.confidence is None and isinstance(rung, ModelRung | StepsRung | SearchRung):
+    measured = ask.evidence.searched or screening.support is not None or ask.sure is not None
+    if measured and ask.confidence is None and isinstance(rung, ModelRung | StepsRung | SearchRung):
         signals = _signals(rung, name, screening, ask)
-        if any(measured in signals for measured in MEASURED):
-            trace.signals = {signal: round(value, 4) for signal, value in signals.items()}
-            ask.confidence = trace.ready.calibration.confidence(trace.signals)
+        trace.signals = {signal: round(value, 4) for signal, value in signals.items()}
+        ask.confidence = trace.ready.calibration.confidence(trace.signals)
     if ask.confidence is None or ask.confidence >= feature.confidence.floor:
         return None
     low = refuse(Reason.LOW_CONFIDENCE, f"{ask.confidence:.2f} is below the floor of {feature.confidence.floor:g}")

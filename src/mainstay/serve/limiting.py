@@ -16,7 +16,7 @@ from mainstay.core.limits import WINDOWS, Caps, Limit, Unit, Window, begins_and_
 from mainstay.core.project import ProjectLimits, Settings, TenantSpec
 from mainstay.core.units import Usd
 from mainstay.serve.ready import Ready
-from mainstay.serve.spending import Account, Purse, Room
+from mainstay.serve.spending import Account, Binding, Purse, Room
 from mainstay.serve.surge import Surge
 
 MANY = 10_000  # callers whose limits are remembered
@@ -52,14 +52,14 @@ class Limiting:
     def __init__(self, purse: Purse, settings: Settings, of_key: Callable[[str], TenantSpec | None] = lambda id: None) -> None:
         self.purse, self._settings, self._of_key = purse, settings, of_key
         self.surge = Surge(purse, settings.limits)
-        self._known: dict[tuple[str, str, str, str], tuple[Limit, ...]] = {}
-        self._alone = _money_of_project(settings)
-        self._one: dict[Limit, Limit] = {}  # a limit is one object, whoever it binds: by that the purse finds what counts for it
+        self._known: dict[tuple[str, str, str, str], Binding] = {}
+        self._alone = Binding.of(_money_of_project(settings))
+        self._known_with = self.surge.limit
 
     def take_up(self, settings: Settings) -> None:
         """These are the limits from now on. What was counted stays counted."""
-        self._settings, self._known, self._one = settings, {}, {}
-        self._alone = _money_of_project(settings)
+        self._settings, self._known = settings, {}
+        self._alone = Binding.of(_money_of_project(settings))
         self.surge.take_up(settings.limits)
 
     def tend(self) -> None:
@@ -95,23 +95,28 @@ class Limiting:
             return Account()
         if call.origin in _PROJECT_ALONE:
             return Account(self.purse, self._alone)
-        who = (ready.feature.name, ready.digest, call.tenant, call.key or "")
-        limits = self._known.get(who)
-        if limits is None:
-            if len(self._known) >= MANY:
-                self._known, self._one = {}, {}
-            limits = self._known[who] = tuple([self._one.setdefault(limit, limit) for limit in self._limits(call, ready)])
+        return Account(self.purse, self._binding(call, ready), ready.feature.limits.per_call)
+
+    def _binding(self, call: Call, ready: Ready) -> Binding:
+        """What binds a user's call: one object for all of the same feature, tenant and key."""
         surge = self.surge.limit
-        return Account(self.purse, limits if surge is None else (surge, *limits), ready.feature.limits.per_call)
+        if surge is not self._known_with or len(self._known) >= MANY:
+            self._known, self._known_with = {}, surge
+        who = (ready.feature.name, ready.digest, call.tenant, call.key or "")
+        known = self._known.get(who)
+        if known is None:
+            limits = self._limits(call, ready)
+            known = self._known[who] = Binding.of([*limits] if surge is None else [surge, *limits])
+        return known
 
     def narrowest(self, call: Call, ready: Ready) -> dict[Unit, Room]:
-        """Of the limits that bind a call on calls and on tokens each, the one of which least is left."""
+        """Of the limits that bind a user's call on calls and on tokens each, the one of which least is left."""
         found: dict[Unit, Room] = {}
-        for limit in self.account(call, ready).limits:
-            if limit.unit in ("calls", "tokens"):
-                room = self.purse.room(limit)
-                if limit.unit not in found or room.left < found[limit.unit].left:
-                    found[limit.unit] = room
+        told = self._binding(call, ready).told
+        for room in self.purse.room(told) if told else ():
+            unit = room.limit.unit
+            if unit not in found or room.left < found[unit].left:
+                found[unit] = room
         return found
 
     def _limits(self, call: Call, ready: Ready) -> Iterator[Limit]:

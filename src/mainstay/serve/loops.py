@@ -77,7 +77,7 @@ class Loops:
 
     def ended(self, trace: Trace, answer: Answer) -> None:
         """Tell how a call ended."""
-        if trace.call.origin != "user" or trace.looping:
+        if trace.call.origin != "user" or trace.looping or (answer.status is Status.ANSWERED and not self._failing):
             return
         fails = _fails(trace, answer)
         if fails is None or not (fails or self._failing):

@@ -1,15 +1,14 @@
 """Embedders, rerankers and classifiers that cost money spend it from the account of the call that they are asked for.
 
-Their seams know nothing of calls, so the call is found by a context variable, which `charged_to` sets, and nothing else does.
+Their seams know nothing of calls, so the call is found by a context variable, which `Charged` sets, and nothing else does.
 What they are asked costs its UTF-8 bytes as tokens, an upper estimate, because their answers do not say what they took.
 """
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from mainstay.core.errors import ModelError, OverLimit
@@ -25,14 +24,19 @@ T = TypeVar("T")
 _call: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("mainstay_call", default=None)
 
 
-@contextlib.contextmanager
-def charged_to(trace: Trace) -> Iterator[None]:
-    """Whatever is asked meanwhile, in this task and in those that it starts, is charged to this call."""
-    before = _call.set(trace)
-    try:
-        yield
-    finally:
-        _call.reset(before)
+class Charged:
+    """`with Charged(trace):` whatever is asked meanwhile, in this task and in those that it starts, is charged to this call."""
+
+    __slots__ = ("_before", "_trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        self._before = _call.set(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        _call.reset(self._before)
 
 
 class Metered:

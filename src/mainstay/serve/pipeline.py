@@ -25,7 +25,7 @@ from mainstay.serve.flights import Flight, Reader
 from mainstay.serve.generation import climb
 from mainstay.serve.grounding import ground
 from mainstay.serve.guarding import screen
-from mainstay.serve.metering import charged_to
+from mainstay.serve.metering import Charged
 from mainstay.serve.placeholders import Restoring
 from mainstay.serve.ready import Parts, Ready
 from mainstay.serve.refusing import ending, last_resort
@@ -93,7 +93,7 @@ async def serve(call: Call, ready: Ready, parts: Parts, account: Account | None 
 async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None, bytes | None]:
     """The answer that the input or the cache amounts to, if either does, and the cache key; under one watchdog."""
     key = None
-    with Watch() as watch, charged_to(trace):
+    with Watch() as watch, Charged(trace):
         watch.until(trace.deadline)
         try:
             trace.short = await trace.account.enter()
@@ -121,7 +121,7 @@ async def _screen_and_recall(trace: Trace, parts: Parts) -> tuple[Answer | None,
 async def _produce(key: bytes | None, flight: Flight, parts: Parts) -> Answer:
     """Find a place to work in; ground, route and climb, under one watchdog."""
     trace = flight.trace
-    with Watch() as watch, charged_to(trace):
+    with Watch() as watch, Charged(trace):
         async with Working(trace, parts.lanes, watch):
             evidence, missing = await ground(trace, watch)
             trace.found(evidence)

@@ -134,5 +134,9 @@ def _hour(price: Price) -> int:
 
 def _for_an_hour(request: ModelRequest) -> bool:
     """Whether anything of it is to be cached for an hour."""
-    parts = [part for m in request.messages if not isinstance(m.content, str) for part in m.content]
-    return any(x.cache == "1h" for x in (*parts, *request.tools)) or b'"1h"' in bytes(request.extra.get("cache_control", b""))
+    for message in request.messages:
+        if not isinstance(message.content, str) and any(part.cache == "1h" for part in message.content):
+            return True
+    if request.tools and any(tool.cache == "1h" for tool in request.tools):
+        return True
+    return "cache_control" in request.extra and b'"1h"' in bytes(request.extra["cache_control"])

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
@@ -104,7 +105,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     `curated` is the guard of calls whose stakes are high, behind all others; `calibration` makes the confidence of an answer;
     `router` says how far behind the first a cheaper rung would be, None where every call starts at the top.
     `near` is in force where near hits are on; `near_off` says why they are not, where they are asked for;
-    `ahead` is the list of what is answered before it is asked, where the feature has one.
+    `ahead` is the list of what is answered before it is asked, where the feature has one. `hides` says whether an input guard
+    keeps private what a call brings; it follows from the guards.
     """
 
     digest: str
@@ -125,11 +127,10 @@ class Ready(Struct, frozen=True, kw_only=True):
     near: Near | None = None
     near_off: str = ""
     ahead: str = ""
+    hides: bool = False
 
-    @property
-    def hides(self) -> bool:
-        """Whether an input guard keeps private what a call brings."""
-        return any(guard.hides for guard in self.input_guards)
+    def __post_init__(self) -> None:
+        force_setattr(self, "hides", any(guard.hides for guard in self.input_guards))
 
 
 class Spool(Protocol):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -33,7 +34,7 @@ SOON = 0.02  # seconds for which what was lacking is still lacking
 AGAIN = 0.5  # seconds for which a store that failed is left alone
 ANY = 2**62  # a cap that is none
 Amounts = Mapping[Unit, int]
-MANY = 50_000  # limits whose slices are found by the limit itself
+MANY = 20_000  # sets of limits whose slices are remembered
 SHOWN = 1000  # counters of which the state of all processes is asked for once a second, to be shown to callers
 
 
@@ -63,6 +64,32 @@ class Short(Struct, frozen=True):
         return f"{self.limit.said} would be passed: {self.limit.shown(self.limit.most)}"
 
 
+class Binding(Struct, frozen=True):
+    """The limits that bind a call: all of them, those that count it as it comes in, those that every attempt at a model is held
+    under, and those whose room its caller is told.
+    """
+
+    limits: tuple[Limit, ...] = ()
+    entering: tuple[Limit, ...] = ()
+    asking: tuple[Limit, ...] = ()
+    told: tuple[Limit, ...] = ()
+    pays: bool = False
+
+    @classmethod
+    def of(cls, limits: Sequence[Limit]) -> Binding:
+        """Sort them once, for all calls that they bind."""
+        return cls(
+            tuple(limits),
+            entering=tuple([limit for limit in limits if limit.unit in ("calls", "at_once")]),
+            asking=tuple([limit for limit in limits if limit.unit in ("usd", "tokens")]),
+            told=tuple([limit for limit in limits if limit.unit in ("calls", "tokens")]),
+            pays=any(limit.unit == "usd" for limit in limits),
+        )
+
+
+UNBOUND = Binding()
+
+
 class Room(Struct, frozen=True):
     """What is left of a limit, and when its window ends."""
 
@@ -83,7 +110,6 @@ class Slice:
     __slots__ = (
         "begins",
         "counter",
-        "dropped",
         "ends",
         "filling",
         "free",
@@ -102,18 +128,13 @@ class Slice:
         self.counter, self.limit, self.begins, self.ends = counter, limit, begins, ends
         self.free = self.holds = self.known = self.lately = self.pace = self.lacked = 0
         self.until = 0.0
-        self.scarce = self.retired = self.filling = self.dropped = False
-
-    def serves(self, limit: Limit, now: float) -> bool:
-        """Whether it is still what counts for this limit."""
-        if self.limit is not limit or self.dropped or self.retired:
-            return False
-        return self.ends is None or self.begins <= now < self.ends
+        self.scarce = self.retired = self.filling = False
 
     def use(self, amount: int) -> None:
         """This much of it is held."""
         self.free -= amount
-        self.hold(amount)
+        self.lately += amount
+        self.holds += 1
 
     def hold(self, amount: int) -> None:
         """This much, which is no longer free, is held."""
@@ -134,6 +155,16 @@ class Slice:
         return max(0, self.free if self.retired else self.free - self.pace)
 
 
+class Counting(Struct, frozen=True):
+    """The slices that count for these limits between two moments, as long as the purse's slices are those of `version`."""
+
+    limits: Sequence[Limit]
+    slices: tuple[Slice, ...]
+    version: int
+    begins: float
+    ends: float
+
+
 class Held(Struct):
     """What is held of some slices, to be settled once."""
 
@@ -150,7 +181,8 @@ class Purse:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._slices: dict[str, Slice] = {}
-        self._bound: dict[int, Slice] = {}
+        self._counting: dict[int, Counting] = {}
+        self._version = 0  # of the slices: another one when what counts for a limit may be another slice
         self._windows: dict[Window, tuple[int, int]] = {}
         self._using, self._borrowing = threading.Lock(), threading.Lock()
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="mainstay-counting")
@@ -184,8 +216,7 @@ class Purse:
             if held is not None:
                 return held
             with self._using:
-                now = time.time()
-                wanted = [(self._slice(limit, now), amounts[limit.unit]) for limit in limits if limit.unit in amounts]
+                wanted = [(slice, amounts[slice.limit.unit]) for slice in self._slices_of(limits)]
                 own = [min(amount, max(0, slice.free)) for slice, amount in wanted]
                 for (slice, _), amount in zip(wanted, own, strict=True):
                     slice.free -= amount  # so that no other thread uses it while the store is asked
@@ -259,12 +290,11 @@ class Purse:
         for slice, amount in zip(used, taken or (), strict=taken is not None):
             slice.known = amount
 
-    def room(self, limit: Limit) -> Room:
-        """What is left of a limit, as far as this process knows: by its own counting, and by that of all a second ago."""
-        ends = None if limit.window is None else self._window(limit.window)[1]
-        slice = self._slices.get(self._counter(limit))
-        used = 0 if slice is None else slice.known - slice.free
-        return Room(limit, max(0, min(limit.most, limit.most - used)), ends)
+    def room(self, limits: Sequence[Limit]) -> list[Room]:
+        """What is left of each, as far as this process knows: by its own counting, and by that of all a second ago."""
+        with self._using:
+            slices = self._slices_of(limits)
+        return [Room(s.limit, max(0, min(s.limit.most, s.limit.most - s.known + s.free)), s.ends) for s in slices]
 
     def close(self) -> None:
         """Give back everything that is not held. What is settled later stays spent at its worst case."""
@@ -379,18 +409,13 @@ class Purse:
         if self.stop is not None and amounts.get("usd"):
             return self.stop
         with self._using:
-            of, enough, now = [], True, time.time()
-            for limit in limits:
-                amount = amounts.get(limit.unit)
-                if amount is None:
-                    continue
-                slice = self._slice(limit, now)
-                if amount and slice.free < amount:
+            of, enough = [(slice, amounts[slice.limit.unit]) for slice in self._slices_of(limits)], True
+            for slice, amount in of:
+                if slice.free < amount and amount:
                     if slice.lacks(amount):
-                        self.denied[limit.kind] += 1
-                        return Short(limit, slice.ends)
+                        self.denied[slice.limit.kind] += 1
+                        return Short(slice.limit, slice.ends)
                     enough = False
-                of.append((slice, amount))
             if not enough:
                 return None
             low = []
@@ -404,27 +429,28 @@ class Purse:
                     self._asking.submit(self._refill, low)
             return Held(of)
 
-    def _counter(self, limit: Limit) -> str:
-        return f"{limit.counter}|{0 if limit.window is None else self._window(limit.window)[0]}"
-
     def _drop(self, name: str) -> None:
-        self._slices.pop(name).dropped = True
+        del self._slices[name]
+        self._version += 1
 
-    def _slice(self, limit: Limit, now: float) -> Slice:
-        """The slice that counts for a limit now; a limit is one object for all calls that it binds."""
-        slice = self._bound.get(id(limit))
-        if slice is None or not slice.serves(limit, now):
-            if len(self._bound) >= MANY:
-                self._bound.clear()
-            slice = self._bound[id(limit)] = self._found(limit)
-        return slice
+    def _slices_of(self, limits: Sequence[Limit]) -> tuple[Slice, ...]:
+        """The slices that count for these limits now. What binds a call is one object for all calls that it binds."""
+        known, now = self._counting.get(id(limits)), time.time()
+        if known is None or known.limits is not limits or known.version != self._version or not known.begins <= now < known.ends:
+            if len(self._counting) >= MANY:
+                self._counting.clear()
+            slices = tuple([self._found(limit) for limit in limits])
+            begins, ends = max([s.begins for s in slices], default=0), min([s.ends or math.inf for s in slices], default=math.inf)
+            known = self._counting[id(limits)] = Counting(limits, slices, self._version, begins, ends)
+        return known.slices
 
     def _found(self, limit: Limit) -> Slice:
-        counter, (begins, ends) = self._counter(limit), (0, None) if limit.window is None else self._window(limit.window)
+        begins, ends = (0, None) if limit.window is None else self._window(limit.window)
+        counter = f"{limit.counter}|{begins}"
         slice = self._slices.get(counter)
         if slice is None:
             slice = self._slices[counter] = Slice(counter, limit, begins, ends)
-        return slice if slice.limit is limit else self._renewed(slice, limit)
+        return slice if slice.limit == limit else self._renewed(slice, limit)
 
     def _renewed(self, slice: Slice, limit: Limit) -> Slice:
         """The slice under this limit, whose cap may have changed: what was taken under a higher one is given back."""
@@ -435,6 +461,7 @@ class Purse:
         if limit.most != slice.limit.most:
             slice.until = 0.0
         slice.limit = limit
+        self._version += 1
         return slice
 
     def _window(self, window: Window) -> tuple[int, int]:
@@ -456,28 +483,21 @@ def _gone(slice: Slice) -> int | None:
 
 
 class Account:
-    """What one call may spend, with everything that is asked for it: under its limits, and `per_call` nano-dollars in all.
+    """What one call may spend, with everything that is asked for it: under what binds it, and `per_call` nano-dollars in all.
 
-    `short` is the limit that stood in its way last.
+    `bounded` says whether money or tokens have to be reserved at all, `pays` whether there is a limit on money. `short` is the
+    limit that stood in its way last.
     """
 
-    __slots__ = ("_held", "_purse", "_spent", "limits", "per_call", "short")
+    __slots__ = ("_binding", "_held", "_purse", "_spent", "bounded", "pays", "per_call", "short")
 
-    def __init__(self, purse: Purse | None = None, limits: Sequence[Limit] = (), per_call: Usd | None = None) -> None:
-        self._purse, self.limits, self.per_call = purse, tuple(limits), per_call
+    def __init__(self, purse: Purse | None = None, binding: Binding = UNBOUND, per_call: Usd | None = None) -> None:
+        self._purse, self._binding, self.per_call = purse, binding, per_call
+        self.bounded = per_call is not None or bool(binding.asking)
+        self.pays = per_call is not None or binding.pays
         self._held: Held | None = None
         self.short: Short | None = None
         self._spent = 0  # nano-dollars, what is held included
-
-    @property
-    def bounded(self) -> bool:
-        """Whether money or tokens have to be reserved at all."""
-        return self.per_call is not None or any(limit.unit in ("usd", "tokens") for limit in self.limits)
-
-    @property
-    def pays(self) -> bool:
-        """Whether there is a limit on money."""
-        return self.per_call is not None or any(limit.unit == "usd" for limit in self.limits)
 
     @property
     def left(self) -> int | None:
@@ -486,9 +506,8 @@ class Account:
 
     async def enter(self) -> Short | None:
         """Count the call, and that it runs, once; `leave` ends that."""
-        counted = any(limit.unit in ("calls", "at_once") for limit in self.limits)
-        if self._purse is not None and counted and self._held is None:
-            held = await self._purse.hold(self.limits, {"calls": 1, "at_once": 1})
+        if self._purse is not None and self._binding.entering and self._held is None:
+            held = await self._purse.hold(self._binding.entering, {"calls": 1, "at_once": 1})
             if isinstance(held, Short):
                 self.short = held
                 return held
@@ -509,9 +528,9 @@ class Account:
             return self.short
         self._spent += cost
         held: Held | Short = Held([])
-        if self._purse is not None and self.limits:
+        if self._purse is not None and self._binding.asking:
             try:
-                held = await self._purse.hold(self.limits, {"usd": cost, "tokens": tokens})
+                held = await self._purse.hold(self._binding.asking, {"usd": cost, "tokens": tokens})
             except BaseException:
                 self._spent -= cost
                 raise

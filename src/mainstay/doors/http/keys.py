@@ -18,12 +18,12 @@ NOBODYS = "default"  # the tenant of a call for which nobody names one
 def right_to(request: Request) -> Right:
     """What a request asks to be allowed."""
     path = request.path
+    if path == "/v1/chat/completions" or path.startswith("/v1/features/"):
+        return "ask"
     if path.startswith("/admin/"):
         return "change"
     if path == "/metrics":
         return "measure"
-    if path == "/v1/chat/completions" or path.startswith("/v1/features/"):
-        return "ask"
     return "score" if path.startswith("/v1/answers/") and path.endswith("/scores") else "read"
 
 

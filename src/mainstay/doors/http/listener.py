@@ -28,12 +28,11 @@ class Listener:
 
     def __init__(self, request: Request, *, stalled: float) -> None:
         self._request, self._stalled = request, stalled
-        self._watch = Watch()
+        self._watch: Watch | None = None  # of what is written: whoever sends one whole answer needs none
         self._gone = False
         self._listening: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Listener:
-        self._watch.__enter__()
         self._task: asyncio.Task[object] | None = asyncio.current_task()
         self._timer = asyncio.get_running_loop().call_later(self.PATIENCE, self._listen)
         return self
@@ -52,6 +51,8 @@ class Listener:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream."""
+        if self._watch is None:
+            self._watch = Watch().__enter__()
         self._watch.until(time.monotonic() + self._stalled)
         try:
             await self._request.write(data)
@@ -64,7 +65,8 @@ class Listener:
         self._watch.until(math.inf)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._watch.__exit__(kind, error, trace)
+        if self._watch is not None:
+            self._watch.__exit__(kind, error, trace)
         self._timer.cancel()
         if self._listening is not None:
             self._listening.cancel()

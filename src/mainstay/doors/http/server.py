@@ -165,6 +165,7 @@ def _tune() -> None:
 
 async def _serve(server: Server, app: Mainstay, listening: list[socket.socket], dev: bool) -> None:
     loop = asyncio.get_running_loop()
+    sys.set_asyncgen_hooks(firstiter=None)  # the loop need not know our generators to close them: whoever makes one does
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.handle_exit, number, None)
     watching = asyncio.create_task(watch_folder(app)) if dev else None

@@ -40,7 +40,7 @@ class Size(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if len(text) > self.max:
                 return refuse(Reason.INPUT_INVALID, f"{path} has {len(text)} characters; at most {self.max}")
             first = first or path
-            found = _control(text)
+            found = None if text.isprintable() else _control(text)
             if found is not None:
                 return refuse(
                     Reason.INPUT_INVALID, f"{path} holds the control character U+{ord(found[0]):04X} at {found.start()}"
