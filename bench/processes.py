@@ -80,13 +80,13 @@ def cpu(pid: int) -> float:
     return total
 
 
-def memory(pid: int) -> float:
-    """Resident megabytes of a process and its children."""
+def memory(pid: int, kind: str = "VmRSS") -> float:
+    """Megabytes of a process and its children: resident ones, or what else of /proc/PID/status `kind` names."""
     total = 0
     for each in tree(pid):
         with suppress(OSError):
             status = Path(f"/proc/{each}/status").read_text()
-            total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+            total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{kind}:"))
     return total / 1024
 
 
