@@ -643,6 +643,11 @@ def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
     return []
 
 
+def named_models(feature: Feature) -> set[str]:
+    """The names of the models that a feature's rungs ask."""
+    return {name for spec in feature.ladder for name, _ in _models_of(spec)}
+
+
 def choices_of(folder: Folder, models: Mapping[str, Model]) -> tuple[Choice, ...]:
     """The rungs at which a call may start, in the order of the ladder: those that answer whatever they are asked."""
     found = []
@@ -664,7 +669,7 @@ def digest_of(folder: Folder, project: Project) -> str:
     Spec, prompts, schemas and Python files, the models with their parameters (no keys), the project's Python that it reaches,
     and the versions of Mainstay and of the packages that its guards come from.
     """
-    names = sorted({name for spec in folder.feature.ladder for name, _ in _models_of(spec)})
+    names = sorted(named_models(folder.feature))
     models = [_identity(project.settings[name]) for name in names if name in project.settings]
     content = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(folder.files.items())}
     asleep = sorted(project.asleep & set(names))
@@ -675,7 +680,7 @@ def digest_of(folder: Folder, project: Project) -> str:
 
 def models_of(folder: Folder, project: Project) -> dict[str, Model]:
     """The models that a feature asks, as they are frozen with it: without what may change, such as prices and headers."""
-    names = {name for spec in folder.feature.ladder for name, _ in _models_of(spec)}
+    names = named_models(folder.feature)
     frozen = {name: project.settings[name] for name in sorted(names) if name in project.settings}
     return {name: msgspec.structs.replace(model, **_bare(model)) for name, model in frozen.items()}
 

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mainstay import provenance
+from mainstay import assembling, provenance
+from mainstay.core.errors import ConfigError
 from mainstay.core.project import TenantSpec
-from mainstay.core.release import fold
+from mainstay.core.release import Release, fold
 from mainstay.learn.keeping import Kept
 from mainstay.learn.switching import Switchboard
-from mainstay.loading import Loader
+from mainstay.loading import Loader, unpriced, unpriced_services
 from mainstay.parts.http import Http
 from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
@@ -63,6 +64,41 @@ def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bo
     finally:
         counters.close()
     return standings(counted, settings, features, keys, now=now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
+
+
+def without_price(path: Path, state: Path | None = None) -> dict[str, dict[str, str]]:
+    """What features and models ask that has no known price, by their names, each with what to type.
+
+    A feature asks the models of its folder, and of the releases that are live or on trial; and the services of the project may
+    be asked by any.
+    """
+    settings = read_settings(path, {**absent_keys(path), **os.environ})
+    found = {name: unpriced({name: model}, settings) for name, model in settings.models.items()}
+    released = _released(path, state)
+    folders = folders_in(path)
+    for name in {*folders, *released}:
+        models = {}
+        with contextlib.suppress(ConfigError):  # `mainstay doctor` tells what is wrong with it
+            named = assembling.named_models(read_folder(folders[name], shown=name).feature) if name in folders else set()
+            models = {one: settings.models[one] for one in named if one in settings.models}
+        for release in released.get(name, ()):
+            models |= release.models
+        found[name] = {**unpriced(models, settings), **unpriced_services(settings)}
+    return found
+
+
+def _released(path: Path, state: Path | None) -> dict[str, list[Release]]:
+    """The releases of each feature that are live or on trial, the live one first."""
+    store = releases_of(path, state)
+    try:
+        found: dict[str, list[Release]] = {}
+        for name, standing in fold(store.links()).standings.items():
+            entries = [entry for entry in (standing.live, standing.canary, standing.shadow) if entry is not None]
+            releases = [store.release(name, entry.digest) for entry in entries]
+            found[name] = [release for release in releases if release is not None]
+        return found
+    finally:
+        store.close()
 
 
 def _limits_of_keys(path: Path, state: Path | None) -> dict[str, TenantSpec]:

@@ -34,6 +34,7 @@ from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
+ADD_SERVICE_PRICE = 'price = "… USD" in [{}.{}], per million tokens'
 METERED = {"embedders": "embedder", "rerankers": "reranker", "classifiers": "classifier"}  # what may be charged for its use
 log = logging.getLogger("mainstay.cache")
 LEAST_SECRET = 6  # characters of a key; a shorter one is a stand-in for none, and would be found inside of words
@@ -286,7 +287,7 @@ class Loader:
                 made[name] = part
                 continue
             if service.price is None and has_money_cap(settings.limits, *settings.tenants.values()):
-                what, next = assembling.NO_PRICE.format(name), f'price = "… USD" in [{seam}.{name}], per million tokens'
+                what, next = assembling.NO_PRICE.format(name), ADD_SERVICE_PRICE.format(seam, name)
                 raise document.error((seam, name), what, next=next)
             made[name] = Metered(part, name=name, kind=METERED[seam], price=service.price)
         return made
@@ -408,6 +409,25 @@ def refuse_unproven(name: str, entry: WentLive | TrialBegan, store: Releases) ->
         what = f"the gate said: {evidence.outcome or 'nothing'}"
     if what is not None:
         raise Refused(f"release {entry.digest[:12]} is refused: {what}", where=name, next=f"mainstay release {name}")
+
+
+def unpriced(models: Mapping[str, Model], settings: Settings) -> dict[str, str]:
+    """Of these models those whose price nobody knows, by their names, each with what to type. What the environment offers is
+    known only where something is asked.
+    """
+    current = {name: _with_current(model, settings.models.get(name)) for name, model in models.items()}
+    known = [name for name, m in current.items() if m.provider == "environment" or (m.price or prices.price_of(m)) is not None]
+    return {name: assembling.ADD_PRICE.format(name) for name in models if name not in known}
+
+
+def unpriced_services(settings: Settings) -> dict[str, str]:
+    """As `unpriced`, of what is neither model nor source and may be charged for."""
+    return {
+        name: ADD_SERVICE_PRICE.format(seam, name)
+        for seam in METERED
+        for name, service in getattr(settings, seam).items()
+        if service.key is not None and service.price is None
+    }
 
 
 def _with_current(model: Model, current: Model | None) -> Model:

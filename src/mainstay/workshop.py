@@ -34,7 +34,7 @@ from mainstay.learn.rechecking import Recheck
 from mainstay.learn.releasing import Desk, Lent, Working
 from mainstay.learn.scoring import ReadyScorer, Scoring
 from mainstay.learn.trials import Collector
-from mainstay.loading import Features, Loader
+from mainstay.loading import Features, Loader, unpriced, unpriced_services
 from mainstay.parts.stores.sqlite_evals import SqliteEvals
 from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready
@@ -214,7 +214,13 @@ class Workshop:
             said=lambda key: key in document.data,
             now=now,
             curated=curated_of(app.settings, working.ready),
+            unpriced=self._unpriced(working.ready.feature),
         )
+
+    def _unpriced(self, feature: Feature) -> dict[str, str]:
+        settings = self._app.settings
+        models = {name: settings.models[name] for name in assembling.named_models(feature) if name in settings.models}
+        return {**unpriced(models, settings), **unpriced_services(settings)}
 
     async def drill(
         self,

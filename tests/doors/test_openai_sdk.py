@@ -512,3 +512,65 @@ async def test_models_are_listed_and_found(served):
     assert (await server.sdk().models.retrieve("answers")).id == "answers"
     with pytest.raises(openai.NotFoundError):
         await server.sdk().models.retrieve("other")
+
+
+# Priority, by the field that this wire has for it
+
+
+@pytest.mark.parametrize(
+    ("own", "sent", "lane", "used", "ignored"),
+    [
+        ("interactive", "flex", "batch", "flex", None),
+        ("interactive", "auto", "interactive", "default", None),
+        ("standard", "default", "standard", "default", None),
+        ("standard", "standard_only", "standard", "default", None),
+        ("standard", "priority", "standard", "default", "service_tier"),
+        ("standard", "fast", "standard", "default", "service_tier"),
+        ("batch", "priority", "batch", "flex", "service_tier"),
+        ("batch", "default", "batch", "flex", None),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_service_tier_lowers_a_features_priority_and_never_raises_it(served, own, sent, lane, used, ignored, stream):
+    """`flex` waits behind others; the response says what was used, and what could not be had is named as ignored."""
+    server = await served(None, f'priority = "{own}"\n' + TALKING)
+    lanes = server.app.features.project.models["small"].lanes
+    lanes.resize(1)
+    assert lanes.enter()  # so that the call has to wait, in its lane
+    body = {"model": "answers", "messages": [user("?")], "service_tier": sent, "stream": stream}
+    asking = asyncio.create_task(server.sdk().chat.completions.with_raw_response.create(**body))
+    async with asyncio.timeout(5):
+        while not lanes.waiting:
+            await asyncio.sleep(0.01)
+    assert [name for name, depth in lanes.depths().items() if depth] == [lane]
+    lanes.leave(0.01)
+    raw = await asking
+    assert raw.headers.get("x-mainstay-ignored") == ignored
+    found = await collected(raw.parse()) if stream else [raw.parse()]
+    assert found[-1].service_tier == used
+    assert server.asked[0].extra == {}
+
+
+async def test_a_service_tier_that_is_not_asked_for_is_not_answered(served):
+    """As at OpenAI: the field is there for whoever set it."""
+    server = await served()
+    completion = await server.sdk().chat.completions.create(model="answers", messages=[user("?")])
+    assert "service_tier" not in completion.model_fields_set
+    with pytest.raises(openai.BadRequestError) as caught:
+        await server.sdk().chat.completions.create(model="answers", messages=[user("?")], extra_body={"service_tier": 1})
+    assert caught.value.param == "service_tier"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_plain_model_gets_the_service_tier_and_says_which_was_used(served, upstream, stream):
+    """It goes to the provider as it came, lowers our own lane too, and the response has the provider's word, not the wish."""
+    whole = {**completion(), "service_tier": "default"}
+    up = await upstream([{**c, "service_tier": "default"} for c in chunks({"content": "Hi"})] if stream else whole)
+    server = await served(up.settings)
+    found = await server.sdk().chat.completions.create(model="small", messages=[user("?")], service_tier="flex", stream=stream)
+    found = await collected(found) if stream else [found]
+    assert up.bodies[0]["service_tier"] == "flex"
+    assert found[-1].service_tier == "default"
+    (record,) = await server.app.records(limit=1)
+    assert record.begun.call.priority == "batch"
+    assert record.outcome.attempts[0].usage.tier == "default"

@@ -15,7 +15,10 @@ Fault = Literal["reset", "cut", "stalled", "garbled", "garbled_late", "empty", "
 
 @dataclass(frozen=True)
 class Scene:
-    """What the provider does: says this, or answers with a status other than 200, or fails in a way of its own."""
+    """What the provider does: says this, or answers with a status other than 200, or fails in a way of its own.
+
+    `error` is the body that goes with such a status, where it is not the usual one.
+    """
 
     pieces: tuple[str, ...] = ("Hel", "lo ", "wörld")
     reasoning: str = ""
@@ -25,6 +28,7 @@ class Scene:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     fault: Fault | None = None
+    error: Any = None
 
     @property
     def text(self) -> str:
@@ -92,7 +96,8 @@ class Backend:
             writer.transport.abort()
             raise ConnectionResetError
         if scene.status != 200:
-            return _whole(writer, scene, _error_body(self.wire, scene.status))
+            body = _error_body(self.wire, scene.status) if scene.error is None else json.dumps(scene.error).encode()
+            return _whole(writer, scene, body)
         if fault == "garbled":
             return _whole(writer, scene, b"<html>It works!</html>")
         if seen.target.endswith("/models"):

@@ -172,3 +172,39 @@ async def test_unknown_options_are_errors(http: Http, wire: str, options: dict[s
     """A misspelt option is an error at load, not a setting that does nothing."""
     with pytest.raises(msgspec.ValidationError):
         part("providers", wire, where="")(Model(name="m", provider=wire, model="m", options=options), key="", http=http)
+
+
+@pytest.mark.parametrize(
+    ("wire", "asked", "sent"),
+    [
+        ("openai", "flex", "flex"),
+        ("openai", "priority", "priority"),
+        ("anthropic", "auto", "auto"),
+        ("anthropic", "default", "standard_only"),
+        ("anthropic", "flex", "standard_only"),
+        ("anthropic", "standard_only", "standard_only"),
+        ("gemini", "auto", None),
+        ("gemini", "flex", None),
+    ],
+)
+async def test_a_service_tier_in_the_providers_own_words(http: Http, wire: str, asked: str, sent: str | None) -> None:
+    """OpenAI's clients ask in OpenAI's words, whoever the provider is; what has no word there asks for nothing."""
+    async with Backend(wire) as backend:
+        model = Model(name="m", provider=wire, model="m", url=backend.url)
+        request = msgspec.structs.replace(REQUEST, extra={"service_tier": msgspec.Raw(msgspec.json.encode(asked))})
+        provider = part("providers", wire, where="")(model, key="", http=http)
+        async for _ in provider.generate(request, stream=False):
+            pass
+        assert backend.seen[0].body.get("service_tier") == sent
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "gemini"])
+@pytest.mark.parametrize("asked", ["priority", 7, ["flex"]])
+async def test_a_dearer_tier_that_a_provider_has_no_word_for_is_refused(http: Http, wire: str, asked: Any) -> None:
+    """A caller who pays for speed is told that there is none, by name."""
+    async with Backend(wire) as backend:
+        model = Model(name="m", provider=wire, model="m", url=backend.url)
+        request = msgspec.structs.replace(REQUEST, extra={"service_tier": msgspec.Raw(msgspec.json.encode(asked))})
+        with pytest.raises(Unsupported, match="service_tier"):
+            await anext(part("providers", wire, where="")(model, key="", http=http).generate(request, stream=False))
+        assert backend.seen == []

@@ -77,7 +77,7 @@ def test_an_image_counts_as_the_largest_that_there_is():
     ("extra", "priced"),
     [
         ({"service_tier": b'"priority"'}, False),
-        ({"service_tier": b'"auto"'}, False),
+        ({"service_tier": b'"auto"'}, True),
         ({"service_tier": b'"flex"'}, True),
         ({"inference_geo": b'"us"'}, False),
         ({"speed": b'"fast"'}, False),

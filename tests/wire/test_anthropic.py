@@ -375,6 +375,12 @@ def test_usage_comes_in_parts() -> None:
     assert whole(usage=details).usage == Usage(input=115, output=7, cached_input=100, cache_write=5, reasoning=4)
 
 
+@pytest.mark.parametrize(("said", "tier"), [("standard", "default"), ("batch", "flex"), ("priority", "priority"), (7, "")])
+def test_the_tier_that_was_used(said: Any, tier: str) -> None:
+    """It is told in OpenAI's words, because that is what callers read."""
+    assert whole(text("Hi"), usage={**USAGE, "service_tier": said}).usage.tier == tier  # type: ignore[union-attr]
+
+
 def test_what_runs_at_the_provider_is_no_call_of_ours() -> None:
     """Server tools, their results and blocks that do not exist yet are read past; the text around them is whole."""
     content = [

@@ -133,7 +133,8 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of one attempt, normalised: `input` includes cached ones, `output` includes reasoning.
 
     Anthropic counts cached input apart and OpenAI counts it in; adapters bring both to this form. Of what was written to the
-    provider's cache, `cache_write_1h` is kept for an hour, which costs more.
+    provider's cache, `cache_write_1h` is kept for an hour, which costs more. `tier` is the service tier that the provider says it
+    used, in OpenAI's words (`default`, `flex`, `priority`), because a price may depend on it; empty where it says none.
     """
 
     input: int = 0
@@ -142,6 +143,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_write: int = 0
     reasoning: int = 0
     cache_write_1h: int = 0
+    tier: str = ""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -151,6 +153,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
             cache_write=self.cache_write + other.cache_write,
             reasoning=self.reasoning + other.reasoning,
             cache_write_1h=self.cache_write_1h + other.cache_write_1h,
+            tier=other.tier or self.tier,
         )
 
 

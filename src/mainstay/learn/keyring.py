@@ -14,6 +14,7 @@ from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.keys import ID_BYTES, ROLES, SECRET_BYTES, Key, Role, digest_of, limits_of, token_of
 from mainstay.core.release import EVERY, KeyCreated, KeyRevoked, State
 from mainstay.learn.switching import Switchboard
+from mainstay.serve.limiting import has_money_cap
 
 LONGEST = 200  # characters of a name
 
@@ -29,8 +30,12 @@ def create(
     limits: Mapping[str, tuple[str | int, ...]] | None = None,
     name: str = "",
     where: str = "limits",
+    unpriced: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[str, Key]:
-    """Make a key; gives what its holder has to send, and the key as it is kept. Raises `BadRequest`."""
+    """Make a key; gives what its holder has to send, and the key as it is kept. Raises `BadRequest`.
+
+    `unpriced` is what features and models ask that has no known price, by their names, each with what to type.
+    """
     for param, text in (("tenant", tenant), ("name", name or "-")):
         if not 0 < len(text) <= LONGEST or not text.isprintable():
             raise BadRequest(f"a {param} has 1 to {LONGEST} characters that can be printed", param=param)
@@ -46,6 +51,9 @@ def create(
         limits=limits_of(limits or {}, where=where),
         name=name,
     )
+    for asked, next in uncounted(made, unpriced or {}).items():
+        what = f"what {asked} costs is not known, and this key limits money: it would never be asked"
+        raise BadRequest(what, param="limits", where=where, next=f"{next}; or name the features and models that the key may use")
     board.add(EVERY, made, lambda state: _unused(id, state))
     return token_of(id, secret), made
 
@@ -53,6 +61,14 @@ def create(
 def revoke(board: Switchboard, id: str, *, why: str = "") -> None:
     """Revoke a key, for good. Raises `NotFound` where there is none, or it was revoked before."""
     board.add(EVERY, KeyRevoked(id=id, why=why), lambda state: _known(id, state))
+
+
+def uncounted(key: Key, unpriced: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What this key limits the money for, and nobody can count; each with what to type."""
+    if key.caps is None or not has_money_cap(key.caps):
+        return {}
+    usable = [asked for name, asked in unpriced.items() if key.uses(name) or key.uses(name, model=True)]
+    return {name: next for asked in usable for name, next in asked.items()}
 
 
 def shown(key: Key) -> dict[str, object]:

@@ -18,8 +18,9 @@ from mainstay.core.case import Case
 from mainstay.core.evidence import Curated
 from mainstay.core.feature import Feature
 from mainstay.core.record import Record
-from mainstay.core.release import EVERY, Attestation, Link, Switched
+from mainstay.core.release import EVERY, Attestation, Link, Switched, fold
 from mainstay.core.seams import Evidenced, Releases
+from mainstay.learn.keyring import uncounted
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready
 
@@ -44,7 +45,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Known(Struct, frozen=True, kw_only=True):
     """What the checklist looks at: the feature as it is now, and what is known of it. `said` tells what its file says itself,
-    `curated` who answers for each of its sources.
+    `curated` who answers for each of its sources, `unpriced` what it asks that has no known price, each with what to type.
     """
 
     ready: Ready
@@ -56,6 +57,7 @@ class Known(Struct, frozen=True, kw_only=True):
     said: Callable[[str], bool]
     now: float
     curated: Mapping[str, Curated | None] = {}
+    unpriced: Mapping[str, str] = {}
 
     @property
     def feature(self) -> Feature:
@@ -129,7 +131,12 @@ def experimental(ready: Ready) -> list[str]:
 
 
 def _capped(known: Known) -> Line:
-    """No paid model, or a limit that is enforced."""
+    """No paid model, or a limit that is enforced; and no key that limits what nobody can count."""
+    asked = {known.feature.name: known.unpriced}
+    for key in fold(known.links).keys.values():
+        for name, next in ({} if key.expired(known.now) else uncounted(key, asked)).items():
+            what = f"the key {key.id} limits money, and what {name} costs is not known: with that key it is never asked"
+            return _not("money", what, next)
     models = {model.name: model.price for rung in known.ready.rungs for model in rung.models}
     paid = [name for name, price in models.items() if price is None or price.output]
     if not paid:

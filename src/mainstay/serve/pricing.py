@@ -32,7 +32,8 @@ _HARMLESS = frozenset(
     mediaResolution safetySettings safe_prompt cache_control logprobs top_logprobs functions function_call audio modalities
     web_search_options""".split()
 )  # the last six are refused at the door unless they ask for nothing
-_USUAL = {"service_tier": (b'"default"', b'"flex"', b'"standard_only"', b'"on_demand"', b"null")}
+# "auto" is what a provider does anyway where nothing is said.
+_USUAL = {"service_tier": (b'"auto"', b'"default"', b'"flex"', b'"standard_only"', b'"on_demand"', b"null")}
 _NOTHING_ASKED = (Unsupported, Rejected, Unauthorized, RateLimited, Overloaded, Unreachable)
 _LATE = (408, 504, 524)  # a gateway on the way gave up; what it waited for may have gone on
 

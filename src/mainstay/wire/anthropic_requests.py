@@ -14,13 +14,15 @@ from mainstay.core.errors import Unsupported
 from mainstay.core.model import CacheMark, ImagePart, Message, ModelRequest, OutputSchema, TextPart, Thought, Tool
 from mainstay.wire.bodies import encoded
 from mainstay.wire.images import inline
-from mainstay.wire.turns import Block, arguments, own_fields, turns
+from mainstay.wire.turns import Block, arguments, own_fields, turns, without_tier
 
 FORMAT = "anthropic-claude-v1"
 """What marks a `Thought` as Anthropic's."""
 
 # Fields of this very wire that a caller may send along and that change nothing about how the answer is read.
-_OWN = {"thinking", "top_k", "metadata", "service_tier", "cache_control", "inference_geo"}
+_OWN = {"thinking", "top_k", "metadata", "cache_control", "inference_geo"}
+# What OpenAI's clients may ask for, and what comes nearest to it here. A tier that waits has no request of its own.
+_TIERS = {"auto": "auto", "default": "standard_only", "flex": "standard_only", "standard_only": "standard_only"}
 _EFFORTS = {"minimal": "low"}
 
 
@@ -51,7 +53,12 @@ def write_request(request: ModelRequest, *, model: str, stream: bool, max_output
         body["thinking"] = {"type": "disabled"}
     if stream:
         body["stream"] = True
-    return encoded(body | own_fields(request.extra, _OWN, where))
+    extra, tier = without_tier(request.extra)
+    if tier is not None:
+        if tier not in _TIERS:
+            raise Unsupported(f"`service_tier` = {tier!r}", where=where)
+        body["service_tier"] = _TIERS[tier]
+    return encoded(body | own_fields(extra, _OWN, where))
 
 
 def _turns(messages: tuple[Message, ...], where: str) -> list[Block]:

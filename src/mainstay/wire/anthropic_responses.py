@@ -29,6 +29,7 @@ _FINISH = {
 }
 
 
+_TIERS = {"standard": "default", "priority": "priority", "batch": "flex"}  # in OpenAI's words
 _NOTHING = msgspec.Raw()
 
 
@@ -58,6 +59,7 @@ class _Usage(Struct):
     cache_creation_input_tokens: int | None = None
     cache_creation: _Kept | None = None
     output_tokens_details: _Details | None = None
+    service_tier: Any = None
 
 
 class _Stop(Struct):
@@ -277,6 +279,7 @@ def _usage(u: _Usage | None) -> Usage | None:
         cache_write=written,
         reasoning=(u.output_tokens_details or _Details()).thinking_tokens or 0,
         cache_write_1h=(u.cache_creation or _Kept()).ephemeral_1h_input_tokens or 0,
+        tier=_TIERS.get(str(u.service_tier), ""),
     )
 
 

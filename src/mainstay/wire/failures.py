@@ -4,7 +4,8 @@ The shapes in use: OpenAI `{"error": {message, type, code, param}}`, Anthropic `
 Gemini `{"error": {code, message, status, details}}` (sometimes in a list), and servers that say `{"error": "…"}`,
 `{"message": "…"}` or `{"detail": …}`. The code is the provider's own word (`code`, `status` or `type`), and a number only where
 there is no word. Waiting hints: `retry-after-ms` wins over `retry-after` (seconds or an HTTP date, read against the response's
-own `date`), and Gemini's `RetryInfo`.
+own `date`), and Gemini's details: `RetryInfo`, and `QuotaFailure` with the quotas that were passed. Gemini's hint may be a few
+seconds where a day's quota is spent, so the longest quota wins over it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ FILTERED = "the provider's content filter stopped the answer"
 """Stands for a refusal where a filter stopped everything and said nothing; an answer without it would look like a fault."""
 
 _EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "billing_error"}
+_QUOTAS = {
+    "PerMinute": 60.0,
+    "PerHour": 3600.0,
+    "PerDay": 86_400.0,
+}  # in a quota's id: seconds in which it is whole at the latest
 _GO_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 
 
@@ -160,13 +166,20 @@ def _details(error: Any) -> list[dict[str, Any]]:
 
 
 def _hint(error: Any) -> float | None:
-    """Gemini's `RetryInfo`."""
+    """How long Gemini asks to wait in its details."""
+    asked, whole = None, 0.0
     for detail in _details(error):
         delay = detail.get("retryDelay")
         match = _GO_DURATION.fullmatch(delay) if isinstance(delay, str) else None
-        if match:
-            return float(match[1])
-    return None
+        asked = asked if match is None else float(match[1])
+        whole = max(whole, _passed(detail.get("violations")))
+    return asked if asked is not None and whole <= _QUOTAS["PerMinute"] else whole or None
+
+
+def _passed(violations: Any) -> float:
+    """In how many seconds the slowest of the quotas that were passed is whole again, at the latest; 0 where nobody says."""
+    ids = [str(one.get("quotaId")) for one in violations if isinstance(one, dict)] if isinstance(violations, list) else []
+    return max([seconds for id in ids for window, seconds in _QUOTAS.items() if window in id], default=0.0)
 
 
 def _key_refused(error: Any) -> bool:

@@ -19,7 +19,7 @@ from mainstay.core.errors import Unsupported
 from mainstay.core.model import ImagePart, Message, ModelRequest, TextPart, Thought, Tool
 from mainstay.wire.bodies import encoded
 from mainstay.wire.images import inline
-from mainstay.wire.turns import Block, arguments, own_fields, turns
+from mainstay.wire.turns import Block, arguments, own_fields, turns, without_tier
 
 FORMAT = "google-gemini-v1"
 """What marks a `Thought` as Gemini's."""
@@ -29,6 +29,8 @@ FOREIGN = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 
 # Fields of this very wire that a caller may send along and that change nothing about how the answer is read.
 _OWN = {"safetySettings", "cachedContent", "labels"}
+# What OpenAI's clients may ask for where nothing is asked of the provider: Vertex takes no tier in the body.
+_TIERS = (None, "auto", "default", "flex")
 _GENERATION = {
     "topK": "topK",
     "thinkingConfig": "thinkingConfig",
@@ -48,7 +50,10 @@ def write_request(request: ModelRequest, *, model: str, max_output: int, where: 
     if request.parallel_tool_calls is False:
         raise Unsupported("`parallel_tool_calls` = false", where=where)
     generation = {k: v for k, v in request.extra.items() if k in _GENERATION}
-    own = own_fields({k: v for k, v in request.extra.items() if k not in generation}, _OWN, where)
+    extra, tier = without_tier(request.extra)
+    if tier not in _TIERS:
+        raise Unsupported(f"`service_tier` = {tier!r}", where=where)
+    own = own_fields({k: v for k, v in extra.items() if k not in generation}, _OWN, where)
     body: dict[str, Any] = {"contents": _contents(request.messages, model, where)}
     system = [part for m in request.messages if m.role == "system" for part in _parts(m, where)]
     if any("text" not in part for part in system):

@@ -117,6 +117,7 @@ class _Completion(Struct):
     model: str | None = None
     error: Any = None
     x_groq: _Groq | None = None
+    service_tier: Any = None
 
 
 _decode = msgspec.json.Decoder(_Completion, strict=False).decode
@@ -151,7 +152,7 @@ def read_response(body: bytes, *, where: str) -> Chunk:
         refusal=message.refusal or ("" if text or calls else _filtered(finish)),
         tool_calls=tuple(calls),
         finish=finish,
-        usage=_usage(completion.usage),
+        usage=_usage(completion.usage, completion.service_tier),
         model=completion.model,
     )
 
@@ -168,6 +169,7 @@ class StreamReader:
         self._where, self._events, self._calls, self._thoughts = where, Events(), _Fragments(), _Thoughts()
         self._finish: Finish | None = None
         self._usage: Usage | None = None
+        self._tier: Any = None
         self._ended = self._said = False
 
     def feed(self, data: bytes) -> Chunk | None:
@@ -200,9 +202,10 @@ class StreamReader:
                 break
             completion = _completion(payload, self._where)
             model = completion.model or model
+            self._tier = completion.service_tier or self._tier
             reported = completion.usage or (completion.x_groq.usage if completion.x_groq else None)
             if reported is not None:
-                self._usage = _usage(reported)
+                self._usage = _usage(reported, self._tier)
             for choice in completion.choices or ():
                 if choice.index:
                     continue
@@ -336,7 +339,7 @@ def _finish(reason: str | None) -> Finish | None:
     return _FINISH.get(reason, Finish.STOP) if reason else None
 
 
-def _usage(u: _Usage | None) -> Usage | None:
+def _usage(u: _Usage | None, tier: Any) -> Usage | None:
     if u is None:
         return None
     inputs = u.prompt_tokens_details or u.prompt_token_details or _InputDetails()
@@ -352,6 +355,7 @@ def _usage(u: _Usage | None) -> Usage | None:
         cached_input=cached or 0,
         cache_write=inputs.cache_write_tokens or 0,
         reasoning=outputs.reasoning_tokens or 0,
+        tier=tier if isinstance(tier, str) else "",
     )
 
 
@@ -399,10 +403,11 @@ class _OutCompletion(Struct):
     choices: list[_OutChoice]
     usage: dict[str, Any]
     object: str = "chat.completion"
+    service_tier: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def write_response(answer: Answer, *, model: str, created: int) -> bytes:
-    """A whole completion. What the model refused to say is in `message.refusal`."""
+def write_response(answer: Answer, *, model: str, created: int, tier: str = "") -> bytes:
+    """A whole completion. What the model refused to say is in `message.refusal`; `tier` is the `service_tier` that was used."""
     refused = answer.status is Status.REFUSED
     message = _OutMessage(
         role="assistant",
@@ -411,7 +416,9 @@ def write_response(answer: Answer, *, model: str, created: int) -> bytes:
         tool_calls=_out_calls(answer.tool_calls) if answer.tool_calls else msgspec.UNSET,
     )
     choice = _OutChoice(message, finish_of(answer))
-    return _encode(_OutCompletion("chatcmpl-" + answer.id, created, model, [choice], write_usage(answer.usage)))
+    written = _OutCompletion("chatcmpl-" + answer.id, created, model, [choice], write_usage(answer.usage))
+    written.service_tier = tier or msgspec.UNSET
+    return _encode(written)
 
 
 def finish_of(answer: Answer) -> str:
@@ -462,10 +469,12 @@ class StreamWriter:
         """Why nothing more comes, where the client shows refusals."""
         return self._chunk(_OutMessage(content=None, refusal=text))
 
-    def end(self, answer: Answer, *, include_usage: bool) -> bytes:
-        """The finish reason, the usage if it was asked for, and the end mark."""
-        last = self._head + b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + finish_of(answer).encode() + b'"}]}\n\n'
-        usage = self._head + b'],"usage":' + _encode(write_usage(answer.usage)) + b"}\n\n" if include_usage else b""
+    def end(self, answer: Answer, *, include_usage: bool, tier: str = "") -> bytes:
+        """The finish reason with the `service_tier` that was used, the usage if it was asked for, and the end mark."""
+        used = b',"service_tier":' + _encode(tier) if tier else b""
+        last = self._head + b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + finish_of(answer).encode() + b'"}]'
+        last += used + b"}\n\n"
+        usage = self._head + b"]" + used + b',"usage":' + _encode(write_usage(answer.usage)) + b"}\n\n" if include_usage else b""
         return last + usage + b"data: [DONE]\n\n"
 
     def _chunk(self, delta: _OutMessage) -> bytes:

@@ -24,6 +24,14 @@ def own_fields(extra: dict[str, msgspec.Raw], own: set[str], where: str) -> dict
     return {name: value for name, value in extra.items() if name in own}
 
 
+def without_tier(extra: dict[str, msgspec.Raw]) -> tuple[dict[str, msgspec.Raw], str | None]:
+    """The fields that came along, without OpenAI's `service_tier`, which every provider calls differently; and its value."""
+    if "service_tier" not in extra:
+        return extra, None
+    tier = msgspec.json.decode(extra["service_tier"])
+    return {name: value for name, value in extra.items() if name != "service_tier"}, None if tier is None else str(tier)
+
+
 def turns(
     messages: tuple[Message, ...], blocks: Callable[[Message], list[Block]], sides: dict[str, str]
 ) -> list[tuple[str, list[Block]]]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import click
 from msgspec import Struct
 
 import mainstay
+from mainstay.at_rest import without_price
 from mainstay.core.answer import fold
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
@@ -27,6 +29,7 @@ from mainstay.doors.cli.printing import as_json, one_line, printable, reported
 from mainstay.doors.cli.serve import KEYS, PROJECT
 from mainstay.doors.http.door import is_loopback
 from mainstay.ids import new_id
+from mainstay.learn.keyring import uncounted
 from mainstay.learn.readiness import experimental
 from mainstay.serve.ready import Ready
 from mainstay.workshop import curated_of
@@ -133,6 +136,11 @@ def _models(app: mainstay.Mainstay, ask: bool) -> Iterator[Finding]:
         )
         if ask:
             yield asyncio.run(_asked(app, name))
+    unpriced = without_price(app.root, app.state)
+    for key in app.keys.values():
+        for name, next in ({} if key.expired(time.time()) else uncounted(key, unpriced)).items():
+            what = f"the key {key.id} limits money, and what {name} costs is not known: with that key it is never asked"
+            yield Finding(state="ill", what=what, next=next)
 
 
 async def _asked(app: mainstay.Mainstay, name: str) -> Finding:

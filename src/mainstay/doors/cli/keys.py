@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.at_rest import folders_in, models_in, releases_of, switchboard
+from mainstay.at_rest import folders_in, models_in, releases_of, switchboard, without_price
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.keys import EVERY_TENANT, ROLES, Key
 from mainstay.core.release import fold
@@ -56,7 +56,9 @@ def create(
         for one in given:
             if one not in known:
                 raise NotFound(f'there is no {kind} "{one}"; {nearest(one, known)}', where=f"--{kind}")
-    with switchboard(root, None if state is None else Path(state)) as board:
+    kept = None if state is None else Path(state)
+    unpriced = without_price(root, kept) if limits else {}
+    with switchboard(root, kept) as board:
         token, key = keyring.create(
             board,
             tenant=tenant,
@@ -67,6 +69,7 @@ def create(
             limits=_caps(limits),
             name=name,
             where="--limit",
+            unpriced=unpriced,
         )
     if json_:
         as_json({**keyring.shown(key), "key": token})

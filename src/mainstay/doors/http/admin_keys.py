@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mainstay.app import Mainstay
+from mainstay.at_rest import without_price
 from mainstay.core.errors import BadRequest, NotFound
 from mainstay.core.keys import Key, Role
 from mainstay.core.units import Seconds
@@ -68,10 +69,12 @@ async def create(app: Mainstay, request: Request, limit: int) -> None:
                 expires=None if said.expires is None else time.time() + said.expires,
                 limits=said.limits,
                 name=said.name,
+                unpriced=without_price(app.root, app.state) if said.limits else {},
             )
         )
     except BadRequest as error:
-        raise HttpError(400, error.what, code="invalid_request", param=error.param) from None
+        what = f"{error.what}; {error.next}" if error.next else error.what
+        raise HttpError(400, what, code="invalid_request", param=error.param) from None
     await request.respond(201, _encode({**keyring.shown(key), "key": token}), [JSON, (b"cache-control", b"no-store")])
 
 

@@ -5,6 +5,9 @@ it as they are, under the guards, the breaker and the record of `[plain]`; field
 feature takes the last user message as its one text input and earlier turns as `history`; what a feature decides itself (system
 messages, tools, formats) is refused by name, and sampling settings are ignored and named in the header `x-mainstay-ignored`.
 
+`service_tier = "flex"` lowers a call's priority to `batch`. A feature keeps the field to itself, and the response says `flex` or
+`default`, by the lane; to a model it goes as well, as far as its provider knows it, and the response says what that used.
+
 `user` is whom the call is recorded for and goes no further. The response's `model` is the name that was asked for; which model
 answered is in the record.
 """
@@ -20,7 +23,7 @@ import msgspec
 
 from mainstay.app import Mainstay
 from mainstay.core.answer import Answer, Data, Event, Text
-from mainstay.core.call import Call, Turn
+from mainstay.core.call import Call, Priority, Turn
 from mainstay.core.errors import BadRequest, nearest
 from mainstay.core.model import Message, TextPart
 from mainstay.core.reasons import Reason, Status
@@ -36,12 +39,15 @@ from mainstay.wire.openai_requests import ChatRequest, read_request
 from mainstay.wire.openai_responses import StreamWriter, write_response
 
 More = Callable[[], Headers]  # what is known of limits when the head is sent
+Tier = Callable[[Answer], str]  # the `service_tier` that a response names; empty for none
 
 # Fields whose part of the response would be lost on the way back, so they are refused instead; what stands for "off" may stay.
 _LOST = ("logprobs", "top_logprobs", "functions", "function_call", "audio", "modalities", "web_search_options")
+LOWERED: Priority = "batch"  # by `service_tier = "flex"`
 _OFF: tuple[Any, ...] = (None, False, 0, [], ["text"], "none")
 # What a feature ignores, and names.
 _SAMPLING = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "reasoning_effort")
+_HEARD = (b"null", b'"auto"', b'"default"', b'"standard_only"', b'"flex"')  # of `service_tier`; others ask for more than there is
 _HARMLESS = {
     "frequency_penalty",
     "presence_penalty",
@@ -64,6 +70,7 @@ async def complete(app: Mainstay, request: Request, limit: int, stalled: float) 
         _refuse_lost(asked)
         keys.check_use(request, asked.model, model=asked.model in app.features.plain, param="model")
         call, ignored = _call(app, asked)
+        call, used = _in_lane(app, asked, call)
     except BadRequest as error:
         raise HttpError(400, error.what, code="invalid_request", param=error.param) from None
     call = msgspec.structs.replace(call, tenant=keys.tenant_of(request, None), key=keys.key_id(request))
@@ -78,9 +85,9 @@ async def complete(app: Mainstay, request: Request, limit: int, stalled: float) 
         own += replayed
         async with aclosing(events):
             if asked.stream:
-                await _stream(events, request, listener, asked, call, headers)
+                await _stream(events, request, listener, asked, call, headers, used)
             else:
-                await _whole(await last(events), request, asked, headers())
+                await _whole(await last(events), request, asked, headers(), used)
 
 
 def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
@@ -110,6 +117,26 @@ def _call(app: Mainstay, asked: ChatRequest) -> tuple[Call, list[str]]:
     return Call(
         id=new_id(), feature=asked.model, input=input, history=tuple(turns), user=asked.user, stream=asked.stream
     ), ignored
+
+
+def _in_lane(app: Mainstay, asked: ChatRequest, call: Call) -> tuple[Call, Tier]:
+    """The call, its priority lowered by its `service_tier`; and which tier its response names, if it asks for any."""
+    raw = asked.request.extra.get("service_tier")
+    tier = None if raw is None else msgspec.json.decode(raw)
+    if tier is None:
+        return call, _no_tier
+    if not isinstance(tier, str):
+        raise BadRequest("`service_tier` is a text, such as `flex`", param="service_tier")
+    if tier == "flex":
+        call = msgspec.structs.replace(call, priority=LOWERED)
+    if call.request is not None:
+        return call, lambda answer: "" if answer.usage is None else answer.usage.tier
+    lowest = tier == "flex" or app.features.ready[call.feature].feature.priority == LOWERED
+    return call, lambda answer: "flex" if lowest else "default"
+
+
+def _no_tier(answer: Answer) -> str:
+    return ""
 
 
 def _refuse_lost(asked: ChatRequest) -> None:
@@ -153,7 +180,11 @@ def _ignored(asked: ChatRequest) -> list[str]:
         if name not in _HARMLESS and name not in _LOST:
             raise BadRequest(f"unknown field `{name}`", param=name)
     sampling = [name for name in _SAMPLING if asked.known.get(name) is not None]
-    harmless = [name for name, value in request.extra.items() if bytes(value) != b"null" and name in _HARMLESS]
+    harmless = [
+        name
+        for name, value in request.extra.items()
+        if name in _HARMLESS and bytes(value) not in (_HEARD if name == "service_tier" else (b"null",))
+    ]
     names = ["messages[].name"] if any(message.name for message in request.messages) else []
     return sampling + harmless + names
 
@@ -172,11 +203,11 @@ def _turn(i: int, message: Message, model: str) -> Turn:
     raise BadRequest(f"{what} belongs to a model; the feature {model} takes user and assistant texts only", param=where)
 
 
-async def _whole(answer: Answer, request: Request, asked: ChatRequest, headers: Headers) -> None:
+async def _whole(answer: Answer, request: Request, asked: ChatRequest, headers: Headers, used: Tier) -> None:
     status = statuses.of_completion(answer)
     headers = [JSON, *headers_of(answer), *headers]
     if status == 200:
-        body = write_response(_as_text(answer), model=asked.model, created=int(time.time()))
+        body = write_response(_as_text(answer), model=asked.model, created=int(time.time()), tier=used(answer))
     else:
         body = _error(answer, status)
         headers = headers if FINAL in headers or answer.retry_after is not None else [*headers, FINAL]
@@ -197,13 +228,19 @@ def _error(answer: Answer, status: int) -> bytes:
 
 
 async def _stream(
-    events: AsyncGenerator[Event, None], request: Request, listener: Listener, asked: ChatRequest, call: Call, headers: More
+    events: AsyncGenerator[Event, None],
+    request: Request,
+    listener: Listener,
+    asked: ChatRequest,
+    call: Call,
+    headers: More,
+    used: Tier,
 ) -> None:
     """The head waits for the first word, so that what fails before it is still an HTTP error."""
     writer = StreamWriter(call.id, model=asked.model, created=int(time.time()))
     async for event in events:
         if isinstance(event, Answer):
-            await _end(event, request, listener, asked, writer, headers)
+            await _end(event, request, listener, asked, writer, headers, used)
             return
         data = _chunk(event, writer)
         if data:
@@ -221,18 +258,24 @@ def _chunk(event: Event, writer: StreamWriter) -> bytes:
 
 
 async def _end(
-    answer: Answer, request: Request, listener: Listener, asked: ChatRequest, writer: StreamWriter, headers: More
+    answer: Answer,
+    request: Request,
+    listener: Listener,
+    asked: ChatRequest,
+    writer: StreamWriter,
+    headers: More,
+    used: Tier,
 ) -> None:
     status = statuses.of_completion(answer)
     if not request.started:
         if status != 200:
-            await _whole(answer, request, asked, headers())
+            await _whole(answer, request, asked, headers(), used)
             return
         await request.start([*headers_of(answer), *headers()])
     pieces = writer.refusal(answer.text) if answer.status is Status.REFUSED else b""
     if status != 200:
         pieces += sse.event(_error(answer, status))
-    await listener.write(pieces + writer.end(answer, include_usage=asked.include_usage))
+    await listener.write(pieces + writer.end(answer, include_usage=asked.include_usage, tier=used(answer)))
     await request.write(b"", more=False)
 
 
