@@ -34,10 +34,13 @@ class Side(Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def process(core: int, *command: str, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """A child process on that core, in a session of its own; it and its children are ended at the end."""
+    """A child process on that core, in a session of its own; it and its children are ended at the end.
+
+    It keeps the bytecode that it compiles, as what an installer has compiled is there: a start is not a compilation.
+    """
     start = ["taskset", "-c", str(core), *command] if PINS else list(command)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    child = subprocess.Popen(start, env={**os.environ, **(env or {})}, **quiet)
+    child = subprocess.Popen(start, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})}, **quiet)
     try:
         yield child.pid
     finally:

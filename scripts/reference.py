@@ -221,7 +221,9 @@ def _experimental(target: str) -> bool:
 
 def each_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, by its whole name; those of a group in place of the group."""
-    for name, found in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
         if isinstance(found, click.Group):
             yield from each_command(found, f"{before}{name} ")
         else:

@@ -190,5 +190,5 @@ def test_pytest_finds_it_and_is_no_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"mainstay": "mainstay.pytest_plugin"}
     assert not [name for name in project["dependencies"] if "pytest" in name]
-    check = "import sys; sys.modules['pytest'] = None; import mainstay.app, mainstay.doors.cli.main"
+    check = "import sys; sys.modules['pytest'] = None; import mainstay.app, mainstay.doors.cli.main as cli; cli.main(['--help'])"
     assert subprocess.run([sys.executable, "-c", check], timeout=60, check=False).returncode == 0

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from mainstay.at_rest import COUNTERS, INDEXES, LEDGER, RELEASES, absent_keys
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Priority, Turn
 from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
@@ -35,13 +35,10 @@ from mainstay.following import Follower
 from mainstay.ids import new_id
 from mainstay.learn.ahead import TOP, possible, state_of
 from mainstay.learn.doubting import Doubts
-from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
-from mainstay.loading import Features, Loader
+from mainstay.loading import ALIGNER, NEARNESS, Features, Loader
 from mainstay.loop_thread import LoopThread
-from mainstay.parts import nearness
-from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.spool import Spool
@@ -60,9 +57,13 @@ from mainstay.serve.pipeline import serve
 from mainstay.serve.ready import Parts, Ready, ServingModel
 from mainstay.serve.redaction import score_for_log
 from mainstay.serve.spending import Account, Purse, Room
-from mainstay.spec.settings_file import read_settings
+from mainstay.spec.settings_file import absent_keys, read_settings
+from mainstay.state_folder import CACHE, COUNTERS, INDEXES, LEDGER, RELEASES, REPEATS, SPOOL
 from mainstay.warming import Warming
-from mainstay.workshop import Workshop
+
+if TYPE_CHECKING:
+    from mainstay.learn.releasing import Desk
+    from mainstay.workshop import Workshop
 
 log = logging.getLogger("mainstay")
 LEASE = 10.0  # seconds for which one process looks after trials for all
@@ -106,8 +107,8 @@ class Mainstay:
         self.releases = SqliteReleases(self.state / RELEASES)
         self.features = self._load(settings)
         self._ledger = SqliteLedger(self.state / LEDGER)
-        self._cache = SqliteCache(self.state / "cache.db")
-        self._spool = Spool(self.state / "spool", self._ledger, also=self._cache.flush)
+        self._cache = SqliteCache(self.state / CACHE)
+        self._spool = Spool(self.state / SPOOL, self._ledger, also=self._cache.flush)
         self._adopt()
         self._counters = SqliteCounters(self.state / COUNTERS)
         self._lanes = Lanes(settings.server.at_once, lambda: self.loader.weights)
@@ -120,7 +121,7 @@ class Mainstay:
         self._doubts = Doubts(
             lambda call, ready: serve(call, ready, self.parts),
             new_id=new_id,
-            aligner=shared(),
+            aligner=ALIGNER,
             keep=self._keep,
         )
         self.parts = Parts(
@@ -135,8 +136,8 @@ class Mainstay:
             ask=self._ask,
             account=self._limiting.account,
             lanes=self._lanes,
-            aligner=shared(),
-            nearby=Nearby(nearness.shared()),
+            aligner=ALIGNER,
+            nearby=Nearby(NEARNESS),
             doubt=self._doubts.hit,
         )
         self._following, self._obeying = threading.Lock(), threading.Lock()
@@ -231,7 +232,7 @@ class Mainstay:
 
     @functools.cached_property
     def _repeats(self) -> Repeats:
-        return Repeats(SqliteRepeats(self.state / "repeats.db"), serve=self.serve, record=self.record)
+        return Repeats(SqliteRepeats(self.state / REPEATS), serve=self.serve, record=self.record)
 
     async def _ask(self, asking: Call, account: Account, seconds: float, feature: str, input: Mapping[str, Any]) -> Answer:
         """What another feature says, asked by a guard of that call: for its tenant, on its account, in its time, and one deep."""
@@ -537,8 +538,9 @@ class Mainstay:
 
     @functools.cached_property
     def workshop(self) -> Workshop:
-        """Where features are evaluated, drilled and stressed."""
-        return Workshop(self, sealed=self._sealed, new_id=new_id)
+        """Where features are evaluated, drilled and stressed. It is imported when it is first used: serving needs none of it."""
+        made: Workshop = import_module("mainstay.workshop").Workshop(self, sealed=self._sealed, new_id=new_id)
+        return made
 
     @property
     def desk(self) -> Desk:
@@ -579,8 +581,9 @@ class Mainstay:
         self._counters.close()
         self._ledger.close()
         self.releases.close()
-        self.loader.sources.close()
-        self.workshop.close()
+        self.loader.close()
+        if "workshop" in vars(self):
+            self.workshop.close()
 
     async def __aenter__(self) -> Mainstay:
         return self

@@ -50,9 +50,9 @@ from mainstay.core.project import Model, Plain
 from mainstay.core.router import Choice
 from mainstay.core.seams import Aligner, Hold, Nearness, Source
 from mainstay.learn.ahead import listed
-from mainstay.learn.labelling import Shape
 from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, router, rungs
+from mainstay.serve.classifying import Shape
 from mainstay.serve.guarding import replaced
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.pace import Pace
@@ -464,7 +464,7 @@ class _Assembly:
             return None
         where = self._where("stakes")
         kind = registry.part("guards", policy.CURATED, where=where)
-        return _ready_guard(policy.CURATED, kind(aligner=self._project.aligner, at_least=policy.AT_LEAST["high"]), where)
+        return _ready_guard(policy.CURATED, kind(aligner=self._project.aligner, at_least=policy.AT_LEAST), where)
 
     def _calibration(self) -> Calibration:
         """What makes the confidence of an answer. Raises `ConfigError` for a floor that nothing could ever be below."""

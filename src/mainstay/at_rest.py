@@ -26,17 +26,8 @@ from mainstay.serve.limiting import Standing, standings
 from mainstay.serve.surge import TRIPPED
 from mainstay.sourcing import Sources
 from mainstay.spec.feature_file import folders_of, read_folder
-from mainstay.spec.settings_file import document_of, read_settings
-from mainstay.workshop import RECHECKS
-
-LEDGER, RELEASES, INDEXES, COUNTERS = "ledger.db", "releases.db", "index", "counters.db"  # in the state folder
-
-
-def absent_keys(root: Path) -> dict[str, str]:
-    """Something in place of each key that `mainstay.toml` names: nobody is asked who would look at it."""
-    tables = document_of(root).data.get("models", {})
-    keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
-    return {key.removeprefix("env:"): "no-key" for key in keys if isinstance(key, str) and key.startswith("env:")}
+from mainstay.spec.settings_file import absent_keys, read_settings
+from mainstay.state_folder import COUNTERS, INDEXES, LEDGER, RECHECKS, RELEASES
 
 
 def history(path: Path, state: Path | None = None) -> SqliteLedger:
@@ -124,7 +115,7 @@ def sources_of(path: Path, state: Path | None = None) -> Iterator[Sources]:
     try:
         yield loader.knowledge(settings)
     finally:
-        loader.sources.close()
+        loader.close()
 
 
 def named_in(path: Path) -> set[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct, field
@@ -14,13 +15,12 @@ from msgspec import Struct, field
 from mainstay import assembling, code, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused, nearest
 from mainstay.core.feature import Feature
+from mainstay.core.later import later
 from mainstay.core.project import Model, PaidService, Service, Settings
 from mainstay.core.release import Release, State, TrialBegan, WentLive
 from mainstay.core.report import Outcome
-from mainstay.core.seams import Releases
+from mainstay.core.seams import Aligner, Nearness, Releases, Source
 from mainstay.learn.trials import OnTrial
-from mainstay.parts import nearness
-from mainstay.parts.alignment import shared
 from mainstay.parts.http import Http
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.lanes import Lanes
@@ -29,11 +29,16 @@ from mainstay.serve.metering import Metered
 from mainstay.serve.ready import Ready, ServingModel
 from mainstay.serve.tempo import Tempo
 from mainstay.serve.warmth import Warmth
-from mainstay.sourcing import Sources
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import Folder, folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import asleep, document_of, secret_of
 
+if TYPE_CHECKING:
+    from mainstay.sourcing import Sources
+
+# What few projects need and what takes a while to import and read: it compares drafts with evidence, and questions.
+ALIGNER: Aligner = later(lambda: import_module("mainstay.parts.alignment").shared())
+NEARNESS: Nearness = later(lambda: import_module("mainstay.parts.nearness").shared())
 ADD_SERVICE_PRICE = 'price = "… USD" in [{}.{}], per million tokens'
 METERED = {"embedders": "embedder", "rerankers": "reranker", "classifiers": "classifier"}  # what may be charged for its use
 log = logging.getLogger("mainstay.cache")
@@ -77,11 +82,17 @@ class Loader:
 
     def __init__(self, root: Path, environ: Mapping[str, str], http: Http, indexes: Path | None = None) -> None:
         self.root, self._environ, self._http = root, environ, http
-        self.sources = Sources(root, indexes, http)
+        self._indexes = indexes
         self._health: dict[str, Health] = {}
         self.weights: Mapping[str, float] = {}
         self.secrets: tuple[str, ...] = ()
         self._said: dict[str, str] = {}
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        """The sources of the project. What reads, cuts and indexes documents is imported with the first one."""
+        made: Sources = import_module("mainstay.sourcing").Sources(self.root, self._indexes, self._http)
+        return made
 
     def folder(self, settings: Settings) -> Features:
         """What the folder says now: for development, and for what is to become a release."""
@@ -198,7 +209,7 @@ class Loader:
             root=self.root,
             models=models,
             settings=settings.models,
-            sources=self.sources.load(settings, document, self._lent_to_sources(settings, document)),
+            sources=self._sources(settings, document),
             asleep=frozenset(sleeping),
             lent={
                 "classifier": self._services(settings, settings.classifiers, "classifiers", document),
@@ -206,8 +217,8 @@ class Loader:
                 "embedder": _Made(settings.embedders, lambda some: self._services(settings, some, "embedders", document)),
             },
             http=self._http,
-            aligner=shared(),
-            nearness=nearness.shared(),
+            aligner=ALIGNER,
+            nearness=NEARNESS,
             capped=has_money_cap(settings.limits, *settings.tenants.values()),
         )
         self._check_prices(models, settings, document)
@@ -305,6 +316,16 @@ class Loader:
         if name not in settings.embedders:
             raise document.error((), f'there is no embedder "{name}"; {nearest(name, settings.embedders)}')
         return self._services(settings, {name: settings.embedders[name]}, "embedders", document)[name]
+
+    def close(self) -> None:
+        """Let go of the sources."""
+        if "sources" in vars(self):
+            self.sources.close()
+
+    def _sources(self, settings: Settings, document: Document) -> dict[str, Source]:
+        if not settings.sources and "sources" not in vars(self):
+            return {}
+        return self.sources.load(settings, document, self._lent_to_sources(settings, document))
 
     def _lent_to_sources(self, settings: Settings, document: Document) -> dict[str, dict[str, Any]]:
         """What sources name: those embedders, rerankers and databases, and no others, because some take a while to make."""

@@ -7,16 +7,15 @@ that somebody approved?). Each sees the draft as the ones before it leave it, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mainstay.core.feature import Feature, GuardSpec
-from mainstay.parts.guards import grounded
 from mainstay.spec.places import Place
 
 GROUNDED, RISKS, CURATED = LAYERS = ("grounded", "risks", "curated")
-AT_LEAST: Mapping[str, float] = {"normal": grounded.AT_LEAST, "high": 0.6}
-"""How far evidence has to bear every sentence, as a probability, by the feature's stakes."""
+AT_LEAST = 0.6
+"""How far evidence has to bear every sentence where the stakes are high, as a probability; else `grounded` says that itself."""
 
 
 class Named(NamedTuple):
@@ -48,8 +47,8 @@ def too_little(feature: Feature) -> Iterator[tuple[Place, str]]:
         yield ("stakes",), 'stakes = "high" refuses whatever matches no curated content, and [grounding] names no sources'
     for named in output_guards(feature):
         at_least = _options(named.spec).get("at_least")
-        if name_of(named.spec) == GROUNDED and isinstance(at_least, int | float) and at_least < AT_LEAST["high"]:
-            yield named.place, f'with stakes = "high", `grounded` asks for at least {AT_LEAST["high"]:g}, not {at_least:g}'
+        if name_of(named.spec) == GROUNDED and isinstance(at_least, int | float) and at_least < AT_LEAST:
+            yield named.place, f'with stakes = "high", `grounded` asks for at least {AT_LEAST:g}, not {at_least:g}'
 
 
 def _layer(name: str) -> int:
@@ -58,10 +57,10 @@ def _layer(name: str) -> int:
 
 
 def _grounded(spec: GuardSpec, feature: Feature) -> GuardSpec:
-    """`grounded` with the threshold of the stakes, where the file says none."""
-    if name_of(spec) != GROUNDED or (isinstance(spec, dict) and not isinstance(spec[GROUNDED], dict)):
+    """`grounded` with the threshold of high stakes, where the file says none."""
+    if feature.stakes != "high" or name_of(spec) != GROUNDED or (isinstance(spec, dict) and not isinstance(spec[GROUNDED], dict)):
         return spec
-    return {GROUNDED: {"at_least": AT_LEAST[feature.stakes], **_options(spec)}}
+    return {GROUNDED: {"at_least": AT_LEAST, **_options(spec)}}
 
 
 def _options(spec: GuardSpec) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, ModelError, SourceError, nearest
 from mainstay.core.feature import Feature, SlotSpec
+from mainstay.core.later import pattern
 from mainstay.core.seams import Database
 from mainstay.serve.slots import Fetch, LiveSlot, LiveSlots
 from mainstay.spec.documents import Document
@@ -23,15 +24,15 @@ from mainstay.spec.places import Place
 from mainstay.spec.settings_file import check_address
 
 OWN = ("user", "tenant")  # what a slot may ask with beside the input: the call's own, not a field that a caller fills in
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = pattern(r"[a-z][a-z0-9_]*")
 LONGEST_REPLY = 1_000_000  # bytes of JSON
 NO_PARAMETER = ("texts", "image")  # types of input fields that no statement and no address can hold
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"""(?s)--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|::"""
     r"""|:(?P<field>[A-Za-z_]\w*)|(?P<odd>[?@$][A-Za-z0-9_]*)|(?P<word>[A-Za-z_]\w*)|(?P<end>;)|(?P<other>\S)"""
 )
-_FIELD = re.compile(r"\{([^{}]*)\}")
+_FIELD = pattern(r"\{([^{}]*)\}")
 _WRITES = frozenset(
     {"insert", "update", "delete", "merge", "into"}
 )  # what may stand inside a statement that begins with SELECT or WITH

@@ -19,11 +19,11 @@ import msgspec
 
 from mainstay import indexing, registry
 from mainstay.core.errors import ConfigError, MainstayError, SourceError, StoreError, nearest
-from mainstay.core.evidence import Curated
+from mainstay.core.evidence import Curated, Lag
 from mainstay.core.project import Settings, SourceSpec
 from mainstay.core.seams import Source
 from mainstay.indexing import Knowledge, Report
-from mainstay.learn.rechecking import Lag
+from mainstay.parts import alignment
 from mainstay.parts.http import Http
 from mainstay.parts.sources.indexed import Indexed
 from mainstay.parts.stores.sqlite import BrokenFile, set_aside
@@ -54,6 +54,8 @@ class Sources:
     def load(self, settings: Settings, document: Document, lent: Lent) -> dict[str, Source]:
         """Every source, ready to be searched; what is read at load is brought up to date. Raises `ConfigError`."""
         found: dict[str, Source] = {}
+        if settings.sources:
+            alignment.shared()  # its weights are read now, so that no answer waits for it
         kept = self.knowledge(settings, document, lent)
         for name, spec in settings.sources.items():
             place = ("sources", name)

@@ -41,8 +41,8 @@ from mainstay.serve.ready import Parts, Ready
 from mainstay.spec.cases import read_cases
 from mainstay.spec.documents import Document
 from mainstay.spec.feature_file import folder_of, read_folder
+from mainstay.state_folder import EVALS, RECHECKS
 
-EVALS, RECHECKS = "evals.db", "rechecks"  # in the state folder
 JUDGED = "judged:"  # before the name of a judge; one whose input has `first` and `second` compares two answers
 READ = 1000  # live records that the checklist looks at
 LOOKED_AT = 5000  # live records in which the questions asked most are found

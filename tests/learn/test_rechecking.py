@@ -12,12 +12,12 @@ import pytest
 from mainstay.core.answer import Answer, Citation, Event
 from mainstay.core.call import Call
 from mainstay.core.errors import SourceError, StoreError
-from mainstay.core.evidence import Passage, Slot, Viewer
+from mainstay.core.evidence import Lag, Passage, Slot, Viewer
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Begun, Found, Outcome, Record, Score
 from mainstay.learn.differences import Piece, as_text, changed, diff, holds, shortened
 from mainstay.learn.keeping import Kept
-from mainstay.learn.rechecking import Finding, Lag, Recheck, Stage, groups_of, recheck
+from mainstay.learn.rechecking import Finding, Recheck, Stage, groups_of, recheck
 from mainstay.learn.reports.rechecked import html, markdown
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.serve.caching import Stored

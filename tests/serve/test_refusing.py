@@ -10,7 +10,6 @@ from mainstay.core.answer import Text
 from mainstay.core.draft import ALLOW, Verdict, note, refuse
 from mainstay.core.reasons import Reason
 from mainstay.core.seams import Hold
-from mainstay.parts.guards.grounded import Grounded
 from mainstay.serve import languages
 from mainstay.serve.refusing import chosen, sentence, sentences
 
@@ -227,7 +226,7 @@ async def test_at_normal_stakes_grounded_asks_for_what_its_table_says(opened):
     """The default that the guard documents is the one in force: the policy puts no other in its place."""
     app = opened(settings(RIGHT), FEATURE + '[guards]\noutput = ["grounded"]\n')
     [named] = policy.output_guards(app.features.ready["answers"].feature)
-    assert named.spec == {"grounded": {"at_least": Grounded.options().at_least}}
+    assert named.spec == "grounded"
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,19 @@ class Support(Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Evidence()
+
+
+class Lag(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A source whose index is not what the source holds; with `mended` it was brought up to date when the project was opened.
+
+    `trouble` says why it cannot be told. `overdue` are documents whose review should have happened.
+    """
+
+    source: str
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
+    mended: bool = False
+    trouble: str = ""

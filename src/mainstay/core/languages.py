@@ -14,23 +14,24 @@ import unicodedata
 from collections import Counter
 
 from mainstay.core import function_words
+from mainstay.core.later import later, pattern
 from mainstay.core.words import telling
 
 _SCRIPTS = [  # the first that half of the letters are of
-    ("ja", re.compile(r"[\u3040-\u30ff]")),
-    ("zh", re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")),
-    ("ko", re.compile(r"[\uac00-\ud7af\u1100-\u11ff]")),
-    ("th", re.compile(r"[\u0e01-\u0e4e]")),
-    ("hi", re.compile(r"[\u0900-\u0963]")),
-    ("el", re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]")),
-    ("he", re.compile(r"[\u0590-\u05ff]")),
-    ("ar", re.compile(r"[\u0600-\u06ff]")),
-    ("ru", re.compile(r"[\u0400-\u04ff]")),
+    ("ja", pattern(r"[\u3040-\u30ff]")),
+    ("zh", pattern(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")),
+    ("ko", pattern(r"[\uac00-\ud7af\u1100-\u11ff]")),
+    ("th", pattern(r"[\u0e01-\u0e4e]")),
+    ("hi", pattern(r"[\u0900-\u0963]")),
+    ("el", pattern(r"[\u0370-\u03ff\u1f00-\u1fff]")),
+    ("he", pattern(r"[\u0590-\u05ff]")),
+    ("ar", pattern(r"[\u0600-\u06ff]")),
+    ("ru", pattern(r"[\u0400-\u04ff]")),
 ]
-_MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u0670\u0640]")  # accents, points, and the Arabic stretch
-_VIETNAMESE = re.compile(r"[\u1ea0-\u1ef9đơưĐƠƯ]")
-_LETTERS = re.compile(r"[^\W\d_]")
-_WORDS = re.compile(r"[\w\u0900-\u0963]+")
+_MARKS = pattern(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u0670\u0640]")  # accents, points, and the Arabic stretch
+_VIETNAMESE = pattern(r"[\u1ea0-\u1ef9đơưĐƠƯ]")
+_LETTERS = pattern(r"[^\W\d_]")
+_WORDS = pattern(r"[\w\u0900-\u0963]+")
 OWN = 2  # telling words before a pronoun, which may be what it stands for
 SAMPLE = 1000  # characters of a text by which it is guessed
 _KIN = {"ar": ("ar", "fa"), "ru": ("ru", "uk")}  # languages of one script
@@ -50,22 +51,35 @@ def folded(text: str, *, accents: bool = False) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-FUNCTION_WORDS = {
-    language: frozenset(form for word in words.split() for form in (folded(word), folded(word, accents=True)))
-    for language, words in function_words.FUNCTION_WORDS.items()
-}
 _ENGLISH = frozenset(
     """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it its may my
     not of on or our should so than that the their there these they this to was we were what when where which who whom whose why
     will with would you your""".split()
 )
 _ASKING = {
-    language: re.compile("|".join(re.escape(p) for p in phrases.split())) for language, phrases in function_words.ASKED.items()
+    language: pattern("|".join([re.escape(p) for p in phrases.split()])) for language, phrases in function_words.ASKED.items()
 }
-_LANGUAGES: dict[str, list[str]] = {word: ["en"] for word in _ENGLISH}  # of which each word is a function word
-for _language, _words in FUNCTION_WORDS.items():
-    for _word in _words:
-        _LANGUAGES.setdefault(_word, []).append(_language)
+
+
+def _function_words() -> dict[str, frozenset[str]]:
+    """The function words of each language but English, with their accents and without."""
+    return {
+        language: frozenset(form for word in words.split() for form in (folded(word), folded(word, accents=True)))
+        for language, words in function_words.FUNCTION_WORDS.items()
+    }
+
+
+def _languages() -> dict[str, list[str]]:
+    """Of which languages each word is a function word."""
+    found = {word: ["en"] for word in _ENGLISH}
+    for language, words in FUNCTION_WORDS.items():
+        for word in words:
+            found.setdefault(word, []).append(language)
+    return found
+
+
+FUNCTION_WORDS = later(_function_words)
+_LANGUAGES = later(_languages)
 
 
 def guess(text: str) -> str:
@@ -125,5 +139,5 @@ def refers_back(text: str, language: str) -> bool:
 
 def without_asking(text: str, language: str) -> str:
     """A question in a language that sets no words apart, without what makes it a question."""
-    pattern = _ASKING.get(language)
-    return text if pattern is None else pattern.sub(" ", text)
+    asking = _ASKING.get(language)
+    return text if asking is None else asking.sub(" ", text)

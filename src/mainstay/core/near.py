@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from mainstay.core import learned
 
+JUDGED = "near"  # the score that the comparison beside gives to a near hit
 FORMAT = 1  # of the file; one of another format is fitted anew
 Chance = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]

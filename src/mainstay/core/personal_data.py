@@ -9,6 +9,7 @@ looks for. It takes linear time over any text; digits, signs and spaces of other
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 import re
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import re2
 
 from mainstay.core.check_digits import IBAN_LENGTHS, NUMBERS, card, es_id, fi_person, iban, it_code, us_ssn
+from mainstay.core.later import later, pattern
 
 
 class Found(NamedTuple):
@@ -90,16 +92,16 @@ _CODES: tuple[tuple[str, Callable[[str], bool]], ...] = (
 
 # Numbers are read by hand, in one pass.
 
-_RUN = re2.compile(r"[+(]{0,2}\b[0-9](?:[ ./()-]{0,3}[0-9]){6,}\b\)?")
-_GROUP = re.compile(r"[0-9]+")
-_ACCOUNT = re2.compile(r"\b[A-Za-z]{2}[0-9]{2}")
-_QUAD = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9])")
-_SIX = re2.compile(r"\b[0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}\b")
-_TRUNK = re.compile(r"00?[1-9][0-9]{8,12}")
-_CALL = re.compile(
+_RUN = later(lambda: re2.compile(r"[+(]{0,2}\b[0-9](?:[ ./()-]{0,3}[0-9]){6,}\b\)?"))
+_GROUP = pattern(r"[0-9]+")
+_ACCOUNT = later(lambda: re2.compile(r"\b[A-Za-z]{2}[0-9]{2}"))
+_QUAD = pattern(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9])")
+_SIX = later(lambda: re2.compile(r"\b[0-9A-Fa-f]{1,4}(?:::?[0-9A-Fa-f]{1,4}){1,7}\b"))
+_TRUNK = pattern(r"00?[1-9][0-9]{8,12}")
+_CALL = pattern(
     r"(?i)\b(?:call|phone|mobile|cell|tel|fax|whatsapp|sms|text|dial|ring|reach|handy|t[ée]l[ée]phone|tel[ée]fono?|anruf|appel|ll[aá]m)"
 )
-_NAMED = tuple([(size, test, re.compile(f"(?i){words}"), groups) for size, test, words, groups in NUMBERS])
+_NAMED = tuple([(size, test, pattern(f"(?i){words}"), groups) for size, test, words, groups in NUMBERS])
 _SHAPED: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
 for _entry in _NAMED:
     if _entry[3]:
@@ -125,10 +127,13 @@ class _Pattern:
     """Finds one kind by a pattern, where the text holds the sign without which there is none, and a test agrees."""
 
     def __init__(self, kind: str, pattern: str, *, sign: str = "", test: Callable[[str], bool] = bool) -> None:
+        self._kind, self._written, self._sign, self._test = kind, pattern, sign, test
+
+    @functools.cached_property
+    def _pattern(self) -> Any:
         options = re2.Options()
         options.log_errors = False
-        self._kind, self._sign, self._test = kind, sign, test
-        self._pattern = re2.compile(pattern, options)
+        return re2.compile(self._written, options)
 
     def __call__(self, text: str) -> Iterator[Found]:
         if self._sign in text if self._sign else _DIGIT.search(text):

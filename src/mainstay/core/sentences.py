@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from mainstay.core.later import pattern
+
 Kind = Literal["text", "heading", "row", "code"]
 
 WRAPPED = 50  # characters of a line without a full stop, from which the next line is taken for its continuation
@@ -25,19 +27,19 @@ LOOKED_AT = 60  # characters behind a full stop
 _STOPS = "。！？｡"  # no space has to follow
 _DOTS = ".!?…؟۔।॥։።။"  # one has
 _CLOSERS = "\"'”’»«)\\]}」』）】*_`"
-_MAY_END = re.compile(rf"[{_DOTS}{_STOPS}\n]")
+_MAY_END = pattern(rf"[{_DOTS}{_STOPS}\n]")
 _MARKED = r"((?:[ \t]*\[\d{1,3}\])*)"
-_END = re.compile(rf"(?:([{_DOTS}]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
-_MARKS = re.compile(r"(?:\s*\[\d{1,3}\])+\s*$")
-_LEAD = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–‣◦·]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
-_HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+")
-_RULE = re.compile(r"[ \t]*(?:[-=*_][ \t]*){3,}$|[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*$")
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
-_LETTER = re.compile(r"[^\W_]")
-_SPACE = re.compile(r"\s")
-_WORD_BEFORE = re.compile(r"[\w.’'-]*$")
-_WORD_AFTER = re.compile(r"\w+")
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_END = pattern(rf"(?:([{_DOTS}]+)([{_CLOSERS}“]*)|([{_STOPS}]+)[{_CLOSERS}]*){_MARKED}")
+_MARKS = pattern(r"(?:\s*\[\d{1,3}\])+\s*$")
+_LEAD = pattern(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–‣◦·]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
+_HEADING = pattern(r"[ \t]*#{1,6}[ \t]+")
+_RULE = pattern(r"[ \t]*(?:[-=*_][ \t]*){3,}$|[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*$")
+_FENCE = pattern(r"[ \t]*(`{3,}|~{3,})")
+_LETTER = pattern(r"[^\W_]")
+_SPACE = pattern(r"\s")
+_WORD_BEFORE = pattern(r"[\w.’'-]*$")
+_WORD_AFTER = pattern(r"\w+")
+_UNSPACED = pattern("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 _NO_END = frozenset(  # by language; without the dots inside and at the end
     {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from mainstay.core.later import pattern
 
-_WORD = re.compile(r"\w+")
-_HOW = re.compile(r"\bhow (?:far|fast|few|long|many|much|often|soon)\b")  # they ask for a figure, and say not of what
+_WORD = pattern(r"\w+")
+_HOW = pattern(r"\bhow (?:far|fast|few|long|many|much|often|soon)\b")  # they ask for a figure, and say not of what
 _STOP = frozenset(
     """a able about actually again ago all already also always am an and any anyone anything are aren as at be been being but by
     can could couldn d describe did didn difference do does doesn doing don done during every exactly explain for from get gets

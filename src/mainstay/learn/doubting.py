@@ -24,13 +24,13 @@ from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call
 from mainstay.core.evidence import Evidence, Passage
 from mainstay.core.languages import folded
+from mainstay.core.near import JUDGED
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record, Score
 from mainstay.core.report import Opinion
 from mainstay.core.seams import Aligner
 from mainstay.core.sentences import sentences
 from mainstay.learn.background import Background
-from mainstay.learn.nearing import JUDGED
 from mainstay.learn.statistics import at_least, at_most
 from mainstay.parts.facts import Fact, facts
 from mainstay.serve.ready import Ready

@@ -16,24 +16,13 @@ from msgspec import Struct
 from mainstay.core.case import Case
 from mainstay.core.errors import BadRequest, ConfigError
 from mainstay.learn.fitting import LEAST, Example
-from mainstay.serve.classifying import mark_of
-from mainstay.serve.inputs import ReadInput, text_of
+from mainstay.serve.classifying import Shape, mark_of
+from mainstay.serve.inputs import text_of
 from mainstay.serve.ready import Ready
 from mainstay.serve.rungs import ClassifierWriter
 
 ANSWER = "answer"  # what the one target of a feature is called whose answer is text
 FEW = 20  # different texts of a field without an `enum` that may still be labels
-
-
-class Shape(Struct, frozen=True, kw_only=True):
-    """What of a feature decides how its cases are labelled.
-
-    `texts` are the input fields that are read, `schema` is that of the answer, None where the answer is text.
-    """
-
-    texts: tuple[str, ...]
-    read_input: ReadInput
-    schema: Mapping[str, Any] | None
 
 
 class Chosen(Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ import msgspec
 from mainstay.core.case import Case
 from mainstay.core.feature import Feature
 from mainstay.core.languages import guess
-from mainstay.core.near import NearFile
+from mainstay.core.near import JUDGED, NearFile
 from mainstay.core.reasons import Status
 from mainstay.core.record import Record, Score
 from mainstay.core.seams import Embedder, Nearness
@@ -35,7 +35,6 @@ from mainstay.serve.nearing import Nearby
 
 GRID = (0.4, 0.6, 0.7, 0.8)  # thresholds that are tried
 CONFIDENCE = 0.95
-JUDGED = "near"  # the score that the comparison beside gives to a near hit
 USERS = ("user", "reviewer")
 MOST = 3_000  # questions
 _WORD = re.compile(r"[^\W\d_]{4,}")

@@ -27,7 +27,7 @@ from msgspec import Struct
 from mainstay.core.answer import Answer, Citation, Event, fold
 from mainstay.core.call import Call
 from mainstay.core.errors import MainstayError
-from mainstay.core.evidence import Passage, Slot, Viewer
+from mainstay.core.evidence import Lag, Passage, Slot, Viewer
 from mainstay.core.reasons import Status
 from mainstay.core.record import Begun, Found, Outcome, Record, Score
 from mainstay.core.release import Attestation
@@ -79,22 +79,6 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The same for the same change, so that it is reviewed once."""
         about = (self.kind, self.record, self.source, self.name, self.diff if self.kind != "replayed" else ())
         return f"recheck-{hashlib.blake2b(msgspec.json.encode(about), digest_size=10).hexdigest()}"
-
-
-class Lag(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A source whose index is not what the source holds; with `mended` it was brought up to date when the project was opened.
-
-    `trouble` says why it cannot be told. `overdue` are documents whose review should have happened.
-    """
-
-    source: str
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    overdue: tuple[str, ...] = ()
-    mended: bool = False
-    trouble: str = ""
 
 
 class Recheck(Struct, frozen=True, kw_only=True, omit_defaults=True):

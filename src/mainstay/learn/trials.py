@@ -7,6 +7,7 @@ call's path, bounded in number, and is left out where too much of it is under wa
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -207,8 +208,9 @@ class Trials:
                 self.behind.start(self._shadow(call, ready, f"{ROUTED}{ready.digest[:12]}"))
 
     async def _score(self, record: Record, ready: Ready) -> None:
-        """What the online scorers say becomes scores of the record."""
-        for name, opinion in (await self._scoring(ready).opinions(record)).items():
+        """What the online scorers say becomes scores of the record. They are made in a thread: that may take a while."""
+        scoring = await asyncio.to_thread(self._scoring, ready)
+        for name, opinion in (await scoring.opinions(record)).items():
             if opinion.value is not None:
                 await self._keep(record.id, name, opinion)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+from mainstay.core.later import pattern
 from mainstay.parts.numerals import numerals
 from mainstay.parts.units import COUNTED, MONTHS, ORDINALS, SCALES, SHORT_MONTHS, SPELLED, readings
 
@@ -29,50 +30,48 @@ _NO_CODE = COUNTED | ORDINALS | SCALES.keys()
 GONE = "\x1f"  # in place of what was read already
 NEAR = 12  # characters before a number in which its currency stands
 _BLANK = " \u00a0\u2007\u2009\u202f"
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_DIGIT = re.compile(r"\d")
-_PIECE = re.compile(r"\S+")
-_MARK = re.compile(r"\[\d{1,3}\]")
+_WORD = pattern(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_DIGIT = pattern(r"\d")
+_PIECE = pattern(r"\S+")
+_MARK = pattern(r"\[\d{1,3}\]")
 _MONTH = r"([^\W\d_]{3,10})(?!\w)\.?"
 _OF_YEAR = rf"(?:,?[{_BLANK}](?:de |del |do )?(\d{{4}})(?!\w))?"
-_DAY_MONTH = re.compile(
+_DAY_MONTH = pattern(
     rf"(?i)(?<![\w.,])(\d{{1,2}})(?:\.|st|nd|rd|th|er|º|°|ª)?[{_BLANK}]?(?:of |de |di |d[’'])?{_MONTH}{_OF_YEAR}"
 )
-_MONTH_DAY = re.compile(
-    rf"(?i)(?<!\w){_MONTH}[{_BLANK}](\d{{1,2}})(?:st|nd|rd|th)?(?![\w.,]\d|\w)(?:,?[{_BLANK}](\d{{4}})(?!\w))?"
-)
-_MONTH_YEAR = re.compile(rf"(?i)(?<!\w){_MONTH},?[{_BLANK}](?:de |del |do )?(\d{{4}})(?!\w)")
-_YEAR_FIRST = re.compile(
+_MONTH_DAY = pattern(rf"(?i)(?<!\w){_MONTH}[{_BLANK}](\d{{1,2}})(?:st|nd|rd|th)?(?![\w.,]\d|\w)(?:,?[{_BLANK}](\d{{4}})(?!\w))?")
+_MONTH_YEAR = pattern(rf"(?i)(?<!\w){_MONTH},?[{_BLANK}](?:de |del |do )?(\d{{4}})(?!\w)")
+_YEAR_FIRST = pattern(
     r"(?<![\w.-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ](\d{2}):(\d{2})(?::\d{2})?(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?)?(?![\w-])"
 )
-_DIGITS = re.compile(r"(?<![\w./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\w/-]|[.,]\d)")
-_DAY_DOT = re.compile(r"(?<![\w.,])(\d{1,2})\.(\d{1,2})\.(?!\d)")
-_TIME = re.compile(
+_DIGITS = pattern(r"(?<![\w./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\w/-]|[.,]\d)")
+_DAY_DOT = pattern(r"(?<![\w.,])(\d{1,2})\.(\d{1,2})\.(?!\d)")
+_TIME = pattern(
     r"(?i)(?<![\w.,:])(\d{1,2})(?:[:h](\d{2})(?::\d{2})?|\.(\d{2})(?= ?(?:uhr|[ap]\.?m\b)))?"
     rf"(?:[{_BLANK}]?([ap])\.?m\b\.?|[{_BLANK}]?(uhr|uur|o’clock|o'clock)\b)?(?![\d:])"
 )
-_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
-_PHONE = re.compile(r"(?<![\w.,])(?:\+\d|\(?0\d)[\d ()/.\u00a0-]{4,18}\d(?!\w)")
-_VERSION = re.compile(r"(?<![\w.,])[vV]?\d+(?:\.\d+){2,}(?:[-+.]?[A-Za-z][\w.]*)?(?!\w)")
-_HASHED = re.compile(r"#[ ]?([\w-]*\d[\w-]*)")
-_DASHED = re.compile(r"(?<![\w-])\d{2,}(?:-\d{2,}){2,}(?![\w-])")
-_TOKEN = re.compile(r"[^\W_]+(?:[-_.+][^\W_]+)*")
-_DECADE = re.compile(r"((?:1[5-9]|20)\d0)[’']?s(?!\w)")
-_SPAN = re.compile(r"((?:19|20)\d\d)[-–/](\d\d)(?!\d)")
-_GROUPED = re.compile(r"\d{1,3}(?:\.\d{3})+")
-_NUMBER_THEN = re.compile(r"\d+(?:[.,]\d+)*(-)?([^\W\d_]+)(?:-.*)?")
-_THEN_NUMBER = re.compile(r"([^\W\d_]+)\d+(?:[.,]\d+)*")
-_AFTER = re.compile(rf"(?:,?[-–—]{{1,2}}(?=[{_BLANK}]?(?:[€$£]|EUR|CHF|Fr)))?[{_BLANK}-]?(?=[^\s\d])")
-_WORDS = re.compile(r"(?:°[ ]?[CFcf](?!\w)|[€$£¥₹₺₽₩%‰″°]|[A-Za-zµμÀ-ÿ$][\wÀ-ÿ²³$]*(?:/\w+)?)(?:\.(?=\s\w))?")
-_BEFORE = re.compile(
+_IBAN = pattern(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
+_PHONE = pattern(r"(?<![\w.,])(?:\+\d|\(?0\d)[\d ()/.\u00a0-]{4,18}\d(?!\w)")
+_VERSION = pattern(r"(?<![\w.,])[vV]?\d+(?:\.\d+){2,}(?:[-+.]?[A-Za-z][\w.]*)?(?!\w)")
+_HASHED = pattern(r"#[ ]?([\w-]*\d[\w-]*)")
+_DASHED = pattern(r"(?<![\w-])\d{2,}(?:-\d{2,}){2,}(?![\w-])")
+_TOKEN = pattern(r"[^\W_]+(?:[-_.+][^\W_]+)*")
+_DECADE = pattern(r"((?:1[5-9]|20)\d0)[’']?s(?!\w)")
+_SPAN = pattern(r"((?:19|20)\d\d)[-–/](\d\d)(?!\d)")
+_GROUPED = pattern(r"\d{1,3}(?:\.\d{3})+")
+_NUMBER_THEN = pattern(r"\d+(?:[.,]\d+)*(-)?([^\W\d_]+)(?:-.*)?")
+_THEN_NUMBER = pattern(r"([^\W\d_]+)\d+(?:[.,]\d+)*")
+_AFTER = pattern(rf"(?:,?[-–—]{{1,2}}(?=[{_BLANK}]?(?:[€$£]|EUR|CHF|Fr)))?[{_BLANK}-]?(?=[^\s\d])")
+_WORDS = pattern(r"(?:°[ ]?[CFcf](?!\w)|[€$£¥₹₺₽₩%‰″°]|[A-Za-zµμÀ-ÿ$][\wÀ-ÿ²³$]*(?:/\w+)?)(?:\.(?=\s\w))?")
+_BEFORE = pattern(
     r"(?i)((?:US|AU|CA|NZ|MX|[AC])?\$|R\$|[€£¥₹₺₽₩]|(?<![^\W_])(?:[A-Z]{3}|Fr\.|SFr\.|kr|zł|Kč|euros?))"
     rf"[{_BLANK}]?([-−–])?[{_BLANK}]?\Z"
 )
-_MINUS = re.compile(r"(?i)(?:\bminus|\bmoins|\bmenos|\bmeno|\bmin) ?\Z")
-_RANGE = re.compile(
+_MINUS = pattern(r"(?i)(?:\bminus|\bmoins|\bmenos|\bmeno|\bmin) ?\Z")
+_RANGE = pattern(
     rf"(?i)[{_BLANK}]*(?:[-–—~x×]|\b(?:to|bis|à|al?|tot|até|hasta|fino a|and|or|und|oder|et|ou|e|y|o|en|of)\b)[{_BLANK}]*"
 )
-_STARTS_WORD = re.compile(rf"[{_BLANK}-]?[^\W\d_]")
+_STARTS_WORD = pattern(rf"[{_BLANK}-]?[^\W\d_]")
 
 
 class Fact(NamedTuple):
@@ -133,8 +132,8 @@ def _without_address(piece: re.Match[str]) -> str:
 
 def _dates(text: str, order: DayOrder, patterns: Sequence[tuple[re.Pattern[str], ReadDate]]) -> Iterator[Fact]:
     taken: list[tuple[int, int]] = []
-    for pattern, read in patterns:
-        for match in pattern.finditer(text):
+    for written, read in patterns:
+        for match in written.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
             keys = [key for key in read(match, order) if key[0] != "date" or _is_date(*key[1])]
@@ -219,11 +218,11 @@ def _times(text: str, order: DayOrder) -> Iterator[Fact]:
 
 def _codes(text: str, order: DayOrder) -> Iterator[Fact]:
     taken: list[tuple[int, int]] = []
-    for pattern in (_IBAN, _PHONE, _VERSION, _DASHED, _HASHED, _TOKEN):
-        for match in _tokens(text) if pattern is _TOKEN else pattern.finditer(text):
+    for written in (_IBAN, _PHONE, _VERSION, _DASHED, _HASHED, _TOKEN):
+        for match in _tokens(text) if written is _TOKEN else written.finditer(text):
             if any(match.start() < end and start < match.end() for start, end in taken):
                 continue
-            if _is_code(pattern, match[0]):
+            if _is_code(written, match[0]):
                 taken.append(match.span())
                 yield Fact("code", *match.span(), match[0], frozenset({("code", code(match[0]))}))
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
+from mainstay.core.later import pattern
 from mainstay.core.words import telling
 from mainstay.parts.numerals import numerals
 
@@ -30,11 +30,11 @@ FAR = 1000  # places
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORDS = rf"[{_UNSPACED}]+|\d+(?:[.,'’]\d+)*|(?:(?![{_UNSPACED}])[^\W\d_])+(?:['’](?:(?![{_UNSPACED}])[^\W\d_])+)*"
 _ENDS = r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？।]|\n"
-_WRITTEN, _END = re.compile(_WORDS), re.compile(_ENDS)
-_SPACED = re.compile(r"\d+(?:[.,'’]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")  # the same where no such script is, and much faster
-_TOKEN = re.compile(rf"{_WORDS}|({_ENDS})|([,;:–—()“”\"])")
-_SCRIPT = re.compile(f"[{_UNSPACED}]")
-_MARK = re.compile(r"\[\d{1,3}\]")
+_WRITTEN, _END = pattern(_WORDS), pattern(_ENDS)
+_SPACED = pattern(r"\d+(?:[.,'’]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")  # the same where no such script is, and much faster
+_TOKEN = pattern(rf"{_WORDS}|({_ENDS})|([,;:–—()“”\"])")
+_SCRIPT = pattern(f"[{_UNSPACED}]")
+_MARK = pattern(r"\[\d{1,3}\]")
 
 _COUNTED = {
     word: str(number)

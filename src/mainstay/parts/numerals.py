@@ -16,16 +16,18 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from mainstay.core.later import pattern
+
 DecimalMark = Literal[".", ",", ""]
 MOST_DIGITS = 100
 
 _BLANK = "\u00a0\u2007\u2009\u202f"  # between the groups of one number; a plain space may also stand between two
-_RUN = re.compile(rf"(\d+(?:[.,'’ {_BLANK}]\d+)*)(?:[eE]([+-]?\d{{1,3}})(?!\w))?")
-_SPACED = re.compile(rf"[ {_BLANK}]")
-_GROUPS = re.compile(r"\d{1,3}(?:[ ]\d{3})+(?:[.,]\d+)?")
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
-_NEGATIVE = re.compile(r"(?:^|[^\w)\].,])[-−][$€£¥]?$|[$€£¥][-−]$")
-_PERCENT = re.compile(rf"[ {_BLANK}]?%")
+_RUN = pattern(rf"(\d+(?:[.,'’ {_BLANK}]\d+)*)(?:[eE]([+-]?\d{{1,3}})(?!\w))?")
+_SPACED = pattern(rf"[ {_BLANK}]")
+_GROUPS = pattern(r"\d{1,3}(?:[ ]\d{3})+(?:[.,]\d+)?")
+_THOUSANDS = pattern(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
+_NEGATIVE = pattern(r"(?:^|[^\w)\].,])[-−][$€£¥]?$|[$€£¥][-−]$")
+_PERCENT = pattern(rf"[ {_BLANK}]?%")
 _COMMA = frozenset(
     "be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk lt lv nb nl nn no pl pt ro ru sk sl sq sr sv tr uk".split()
 )

@@ -9,17 +9,16 @@ than a word or two that is no question is taken for a statement.
 
 from __future__ import annotations
 
-import re
-
+from mainstay.core.later import pattern
 from mainstay.core.sentences import Sentence
 from mainstay.parts.matching import words_of
 
-MARK = re.compile(r"\s*\[(\d{1,3})\]")
+MARK = pattern(r"\s*\[(\d{1,3})\]")
 _NODS = frozenset("yes no ok okay ja nein doch oui non sí si ja nee 是 不 好".split())
 
-_QUESTION = re.compile(r"[?？؟;]\W*$")
-_ANNOUNCES = re.compile(r"[:：]\W*$")
-_FIGURE = re.compile(r"\d")
+_QUESTION = pattern(r"[?？؟;]\W*$")
+_ANNOUNCES = pattern(r"[:：]\W*$")
+_FIGURE = pattern(r"\d")
 _ENGLISH_TEXTS = (
     "handbook|documentation|docs?|documents?|passages?|sources?|context|articles?|text|guide|pages?|knowledge base|evidence"
 )
@@ -27,7 +26,7 @@ _NOT = r"(?:(?:do|does|did|is|are|has|have|can|could)(?:n['’]t| not)|no|nothin
 _GERMAN_NOT = r"(?:nichts?|kein\w*)"
 _GERMAN_SAYS = r"(?:sag|steh|erwähn|angegeben|beschr|geht|beantwort|informationen)"
 # What is said of the evidence or of oneself, wherever it stands in the folded sentence.
-_OF_EVIDENCE = re.compile(
+_OF_EVIDENCE = pattern(
     "|".join(
         (
             # en
@@ -63,7 +62,7 @@ _OF_EVIDENCE = re.compile(
     )
 )
 # What is said to the reader, from the beginning of the folded sentence.
-_TO_READER = re.compile(
+_TO_READER = pattern(
     r"^\W*(?:i hope|hope (?:this|that)|feel free|please (?:let|feel|note that i|ask)|let me know|if you (?:have|"
     r"need) (?:any|"
     r"more|further|other)|"
@@ -74,7 +73,7 @@ _TO_READER = re.compile(
     r"ik hoop|希望)"
 )
 # What is said by itself, or with a name or two.
-_GREETING = re.compile(
+_GREETING = pattern(
     r"^\W*(?:hello|hi|hey|dear|welcome|good (?:morning|afternoon|evening)|thanks?|thank you|sorry|apologies|"
     r"you['’]re welcome|"
     r"great|sure|"
@@ -90,7 +89,7 @@ _GREETING = re.compile(
     r"\b(?:,? \w+){0,3}\W*$"
 )
 _LONG = 25  # words above which a sentence says more than its wording
-_AND = re.compile(r"\b(?:but|however|yet|aber|jedoch|sondern|mais|pero|sino|ma|maar)\b|但")
+_AND = pattern(r"\b(?:but|however|yet|aber|jedoch|sondern|mais|pero|sino|ma|maar)\b|但")
 
 
 def states(sentence: Sentence) -> bool:

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from mainstay.core.evidence import Passage
 from mainstay.core.languages import FUNCTION_WORDS, folded, guess, without_asking
+from mainstay.core.later import pattern
 from mainstay.core.words import telling
 
 Style = Literal["stems", "starts", "whole"]
@@ -35,15 +36,15 @@ HEADING, TITLE, BODY = 6, 3, 1  # how much a term counts by where it stands
 CHARACTERS = {2: 0.8, 3: 0.12}  # how much of a word a term of two and of three characters is
 SYLLABLE = 0.55  # and a word of Vietnamese, which is a syllable
 
-_RUN = re.compile(
+_RUN = pattern(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
     r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\u1100-\u11ff]+"
     r"|[\u0900-\u0963\u0966-\u0dff]+"
     r"|[^\W_\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\u1100-\u11ff]+"
 )
-_SENTENCE = re.compile(r"(?<=[.!?:])\s+|(?<=[。！？।؟])\s*|\n+")
-_NAME = re.compile(r"(?<!\w)\w+(?:[_-]\w+)+")  # only where a word begins, or a long one is read again from each letter
-_ARTICLE = re.compile(r"(?:[وفبك]?ال|لل)(?=.{3})")
+_SENTENCE = pattern(r"(?<=[.!?:])\s+|(?<=[。！？।؟])\s*|\n+")
+_NAME = pattern(r"(?<!\w)\w+(?:[_-]\w+)+")  # only where a word begins, or a long one is read again from each letter
+_ARTICLE = pattern(r"(?:[وفبك]?ال|لل)(?=.{3})")
 _own = threading.local()
 
 

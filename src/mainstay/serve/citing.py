@@ -13,14 +13,15 @@ import re
 
 from mainstay.core.answer import Citation
 from mainstay.core.evidence import Evidence, Passage, Support
+from mainstay.core.later import pattern
 from mainstay.core.seams import Aligner
 from mainstay.core.sentences import Sentence, sentences
 
 CITED, QUOTED = 0.6, 0.3  # the least support with which a passage is cited without a mark, and a sentence of it is quoted
 LONGEST = 600  # characters of a quotation
-_MARK = re.compile(r"\s*\[(\d{1,3})\]")
-_BEHIND = re.compile(r"(?:\s*\[\d{1,3}\])*\s*$")
-_ASKS = re.compile(r"[?？؟]\W*$")
+_MARK = pattern(r"\s*\[(\d{1,3})\]")
+_BEHIND = pattern(r"(?:\s*\[\d{1,3}\])*\s*$")
+_ASKS = pattern(r"[?？؟]\W*$")
 
 
 def cite(text: str, evidence: Evidence, aligner: Aligner | None = None) -> tuple[Citation, ...]:

@@ -16,13 +16,15 @@ import math
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from mainstay.core import learned
 from mainstay.core.classifier import FORMAT, ClassifierFile, Label
 from mainstay.core.errors import ConfigError
+from mainstay.serve.inputs import ReadInput
 
 LONGEST = 2_000  # characters that are read
 RUNS = (2, 3, 4)  # how many letters make a run
@@ -40,6 +42,17 @@ def read(data: bytes, *, where: str, next: str) -> tuple[ClassifierFile, Classif
         return file, Classifier(file)
     except ValueError as error:
         raise ConfigError(f"not a classifier that can be used: {error}", where=where, next=next) from None
+
+
+class Shape(Struct, frozen=True, kw_only=True):
+    """What of a feature decides what a classifier of its own reads, and how its cases are labelled.
+
+    `texts` are the input fields that are read, `schema` is that of the answer, None where the answer is text.
+    """
+
+    texts: tuple[str, ...]
+    read_input: ReadInput
+    schema: Mapping[str, Any] | None
 
 
 class Guess(Struct, frozen=True, kw_only=True):

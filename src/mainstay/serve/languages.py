@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import re
 
+from mainstay.core.later import pattern
+
 LONGEST = 400  # characters that are looked at
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_KANA = re.compile("[\u3040-\u30ff]")
+_WORD = pattern(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_KANA = pattern("[\u3040-\u30ff]")
 _SCRIPTS = (
-    ("ko", re.compile("[\u1100-\u11ff\uac00-\ud7a3]")),
-    ("zh", re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")),
-    ("he", re.compile("[\u0590-\u05ff]")),
-    ("ar", re.compile("[\u0600-\u06ff]")),
-    ("hi", re.compile("[\u0900-\u097f]")),
+    ("ko", pattern("[\u1100-\u11ff\uac00-\ud7a3]")),
+    ("zh", pattern("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")),
+    ("he", pattern("[\u0590-\u05ff]")),
+    ("ar", pattern("[\u0600-\u06ff]")),
+    ("hi", pattern("[\u0900-\u097f]")),
 )
-_ELSEWHERE = re.compile("[پچژگٹڈڑےں]")  # Persian and Urdu, which are written like Arabic
+_ELSEWHERE = pattern("[پچژگٹڈڑےں]")  # Persian and Urdu, which are written like Arabic
 _WORDS = {
     "en": "the is are and of to what how do does can you my i in for with when where why who it not have which me a an about",
     "de": "der die das ist und ich nicht wie was ein eine einen kann mit für wo wann warum wer sie mein meine den dem zu auf von "

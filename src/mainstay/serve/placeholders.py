@@ -9,7 +9,6 @@ are passed over, and nothing else is: a name without its number, or in another l
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,14 +17,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mainstay.core.answer import Answer, Citation, Cited, Data, Event, Retract, Step, Text
+from mainstay.core.later import pattern
 from mainstay.core.model import ToolCall
 
 LONGEST = 48  # characters of a placeholder, however it is written
 _OPEN, _CLOSE = r"\[［【〔「", r"\]］】〕」"
-_WRITTEN = re.compile(rf"\\?[{_OPEN}]([\w\s\\＿-]{{1,{LONGEST}}})[{_CLOSE}]")
-_BEGUN = re.compile(rf"\\?(?:[{_OPEN}][\w\s\\＿-]{{0,{LONGEST}}})?\Z")
-_SIGN = re.compile(rf"[{_OPEN}]")
-_BETWEEN = re.compile(r"[\s_\\-]+")
+_WRITTEN = pattern(rf"\\?[{_OPEN}]([\w\s\\＿-]{{1,{LONGEST}}})[{_CLOSE}]")
+_BEGUN = pattern(rf"\\?(?:[{_OPEN}][\w\s\\＿-]{{0,{LONGEST}}})?\Z")
+_SIGN = pattern(rf"[{_OPEN}]")
+_BETWEEN = pattern(r"[\s_\\-]+")
 _replace = msgspec.structs.replace
 
 

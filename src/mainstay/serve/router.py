@@ -13,12 +13,12 @@ one a rung fell behind.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mainstay.core import learned
 from mainstay.core.errors import ConfigError
+from mainstay.core.later import pattern
 from mainstay.core.router import FORMAT, Alone, Behind, Choice, RouterFile, Tables, margin_for
 from mainstay.serve.inputs import text_of
 
@@ -28,13 +28,13 @@ SHAPE = (
     *("characters", "words", "digits", "signs", "lines", "characters a word", "different words"),
     *("numbers", "capitals", "formula", "sentences", "beyond ASCII"),
 )  # in the order of `shape_of`
-_WORD = re.compile(r"\w+")
-_DIGITS = re.compile(r"\d+")
-_SIGN = re.compile(r"[^\w\s]")
-_CAPITALS = re.compile(r"[A-Z\u00c0-\u00d6\u00d8-\u00de\u0391-\u03a9\u0410-\u042f]")
-_STOP = re.compile(r"[.!?…؟۔](?=\s|$)|[。！？｡।॥։]")
+_WORD = pattern(r"\w+")
+_DIGITS = pattern(r"\d+")
+_SIGN = pattern(r"[^\w\s]")
+_CAPITALS = pattern(r"[A-Z\u00c0-\u00d6\u00d8-\u00de\u0391-\u03a9\u0410-\u042f]")
+_STOP = pattern(r"[.!?…؟۔](?=\s|$)|[。！？｡।॥։]")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_STRETCH = re.compile(f"([{_UNSPACED}]+)|[^{_UNSPACED}]+")
+_STRETCH = pattern(f"([{_UNSPACED}]+)|[^{_UNSPACED}]+")
 
 
 def words_of(text: str) -> set[str]:

@@ -13,7 +13,6 @@ import asyncio
 import datetime
 import json
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -25,6 +24,7 @@ from msgspec import Struct
 from mainstay.core.errors import MainstayError, SourceError
 from mainstay.core.evidence import Slot
 from mainstay.core.feature import SlotSpec
+from mainstay.core.later import pattern
 from mainstay.serve.placeholders import restored
 from mainstay.serve.tracing import Trace
 
@@ -36,10 +36,10 @@ LONGEST = 2_000  # characters of a value
 DIGITS = 30  # of a number
 NOT_FOUND = "the system of record has none"
 
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?")
+_NUMBER = pattern(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?")
 _YES_NO = {"true": "true", "false": "false", "1": "true", "0": "false"}
 # Characters that nobody sees, or that change how others are shown: no fact has them, and a hidden instruction may.
-_UNSEEN = re.compile(
+_UNSEEN = pattern(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 Fetch = Callable[[Mapping[str, Any]], Awaitable[Any]]

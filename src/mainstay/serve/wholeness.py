@@ -10,17 +10,17 @@ two words and with a pronoun is taken for the old one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from mainstay.core.call import Turn
 from mainstay.core.languages import folded, guess, refers_back, telling_words
+from mainstay.core.later import pattern
 
 FEW = 4  # telling words that a question has at most which refers back
 TOGETHER, FEW_TOGETHER = ("zh", "ja", "ko", "th"), 12  # where words are not set apart: characters
 MOST = 12  # words that are added
 NAMES = 4  # of the last answer
-_NAME = re.compile(r"(?<![.!?:\n]\s)(?<!^)\b[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*)*")
+_NAME = pattern(r"(?<![.!?:\n]\s)(?<!^)\b[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*)*")
 
 
 def whole(question: str, history: Sequence[Turn]) -> str:

@@ -19,6 +19,7 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import GIVEN, POSITIVE_TIMES, Hedge
+from mainstay.core.later import pattern
 from mainstay.core.limits import Caps
 from mainstay.core.units import Seconds, Usd
 from mainstay.spec.places import Place, dotted, places
@@ -28,14 +29,14 @@ NOT_KEPT = "{} cannot be enforced by this version, and a promise that is not kep
 LONGEST_SHOWN = 60  # characters of a value that an error repeats
 
 _AT = " - at `$"
-_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.+)`")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
-_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
-_UNQUOTED = re.compile(r"""\s*([\w.-]+)\s*=\s*([^"'\[{\s#][^#]*)""")
-_HALF = re.compile("[\ud800-\udfff]")  # a surrogate on its own, which JSON can escape and UTF-8 cannot hold
-_WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-_BOUND = re.compile(r"Expected `([^`]+)`(?: of length)? (>=|<=|>|<) (\S+)")
+_UNKNOWN = pattern(r"Object contains unknown field `(.+)`", re.DOTALL)
+_MISSING = pattern(r"Object missing required field `(.+)`")
+_STEP = pattern(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
+_LINE = pattern(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
+_UNQUOTED = pattern(r"""\s*([\w.-]+)\s*=\s*([^"'\[{\s#][^#]*)""")
+_HALF = pattern("[\ud800-\udfff]")  # a surrogate on its own, which JSON can escape and UTF-8 cannot hold
+_WRONG_TYPE = pattern(r"Expected `([^`]+)`, got `([^`]+)`")
+_BOUND = pattern(r"Expected `([^`]+)`(?: of length)? (>=|<=|>|<) (\S+)")
 
 # What TOML calls the types that our errors are about.
 _NAMES = {

@@ -10,12 +10,14 @@ import re
 import tomllib
 from bisect import bisect_right
 
+from mainstay.core.later import pattern
+
 Place = tuple[str | int, ...]
 
-_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SCALAR = re.compile(r"[^,\]}\n#]*")
-_STRING = re.compile(
+_BLANK = pattern(r"(?:[ \t\n]|#[^\n]*)*")
+_BARE = pattern(r"[A-Za-z0-9_-]+")
+_SCALAR = pattern(r"[^,\]}\n#]*")
+_STRING = pattern(
     r'"""(?:[^\\]|\\.)*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:[^"\\\n]|\\.)*"' r"|'[^'\n]*'",
     re.DOTALL,
 )

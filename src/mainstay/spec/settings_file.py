@@ -7,7 +7,6 @@ refused. A model with `provider = "environment"` is whatever the environment off
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 
 from mainstay.core.errors import ConfigError, nearest
 from mainstay.core.feature import NOT_YET
+from mainstay.core.later import pattern
 from mainstay.core.project import Model, PaidService, Service, Settings, SourceSpec
 from mainstay.spec import documents
 from mainstay.spec.documents import NOT_KEPT, Document
@@ -24,15 +24,15 @@ from mainstay.spec.places import Place
 
 FILE = "mainstay.toml"
 SERVICES = ("databases", "embedders", "rerankers", "classifiers")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
-ADDRESS = re.compile(r"https?://[^/?#\s]+[^\s]*")
+NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+KEY = pattern(r"env:[A-Za-z_][A-Za-z0-9_]*")
+ADDRESS = pattern(r"https?://[^/?#\s]+[^\s]*")
 
 # Names that hold a secret wherever they stand, and texts that are one by their look.
-_SECRET_NAME = re.compile(
+_SECRET_NAME = pattern(
     r"(?i)(^|[-_])(authorization|api[-_]?key|access[-_]?key|secret[-_]?key|token|secret|password|cookie)$|^key$"
 )
-_SECRET_LOOK = re.compile(
+_SECRET_LOOK = pattern(
     r"(?i:\b(bearer|basic)\s+\S{8,})|\b(sk|pk|rk|gsk|xai|hf|ghp|gho|ghs|github_pat|glpat|xox[abp]|AKIA|AIza)[-_A-Za-z0-9]{16,}"
 )
 
@@ -203,3 +203,10 @@ def secret_of(model: Model, environ: Mapping[str, str]) -> str:
 def asleep(model: Model, environ: Mapping[str, str]) -> bool:
     """Whether the model is left out because the environment does not hold its key."""
     return model.provider == "environment" or (model.key is not None and not secret_of(model, environ))
+
+
+def absent_keys(root: Path) -> dict[str, str]:
+    """Something in place of each key that `mainstay.toml` names, for where nobody is asked who would look at it."""
+    tables = document_of(root).data.get("models", {})
+    keys = [table.get("key") for table in tables.values() if isinstance(table, dict)] if isinstance(tables, dict) else []
+    return {key.removeprefix("env:"): "no-key" for key in keys if isinstance(key, str) and key.startswith("env:")}

@@ -12,9 +12,8 @@ from mainstay.at_rest import releases_of
 from mainstay.core.errors import BadRequest, StoreError
 from mainstay.core.release import Link, TrialBegan, WentLive, broken, public
 from mainstay.core.seams import Releases
+from mainstay.doors.cli.options import PROJECT, STATE
 from mainstay.doors.cli.printing import as_json, date, printable, reported, table
-from mainstay.doors.cli.release import STATE
-from mainstay.doors.cli.serve import PROJECT
 
 SHOWN = 12  # characters of a hash in the list, which nobody forges by chance
 

@@ -11,8 +11,8 @@ import click
 import mainstay
 from mainstay.at_rest import history, named_in, releases_of
 from mainstay.core.errors import BadRequest, NotFound, nearest
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, date, money, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import counting
 from mainstay.learn import ahead
 from mainstay.learn.doubting import Saved, of_records

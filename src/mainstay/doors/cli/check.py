@@ -13,8 +13,8 @@ import mainstay
 from mainstay.app import rehearsal
 from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import Attestation
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported, table
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.ids import new_id
 from mainstay.learn.readiness import GOOD_FOR, Line, checklist
 

@@ -14,8 +14,8 @@ from mainstay.assembling import shape
 from mainstay.core.classifier import Card, ClassifierFile
 from mainstay.core.feature import ClassifierRung, Feature, MessageRung
 from mainstay.core.project import Settings
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported, table
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.fitting import TooFew, fit, written
 from mainstay.learn.labelling import choose

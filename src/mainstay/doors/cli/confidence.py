@@ -14,8 +14,8 @@ from mainstay.at_rest import history, releases_of
 from mainstay.core.confidence import UNCALIBRATED, Calibration
 from mainstay.core.errors import ConfigError
 from mainstay.doors.cli.classify import feature_folder, write_whole
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.calibration import Judged, TooFew, fit, from_reports, from_scores
 from mainstay.serve.confidence import read
 from mainstay.spec.feature_file import read_folder

@@ -25,8 +25,9 @@ from mainstay.core.errors import MainstayError
 from mainstay.core.evidence import Curated
 from mainstay.core.model import Message, ModelRequest
 from mainstay.core.reasons import Status
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, one_line, printable, reported
-from mainstay.doors.cli.serve import KEYS, PROJECT
+from mainstay.doors.cli.serve import KEYS
 from mainstay.doors.http.door import is_loopback
 from mainstay.ids import new_id
 from mainstay.learn.keyring import uncounted

@@ -15,9 +15,10 @@ from mainstay.app import rehearsal
 from mainstay.core.errors import BadRequest, ConfigError
 from mainstay.core.reasons import Status
 from mainstay.core.units import Seconds
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported, table
 from mainstay.doors.cli.run import input_of
-from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.doors.cli.serve import demo_project
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.drill import DEADLINE, Report, Seen
 from mainstay.learn.faults import FAULTS, HEALTHY

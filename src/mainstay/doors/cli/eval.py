@@ -16,9 +16,9 @@ from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.report import Outcome, Report
 from mainstay.core.units import Usd
 from mainstay.doors.cli.calibrating import calibrate
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported
 from mainstay.doors.cli.reporting import print_report
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import Bar
 from mainstay.learn.evaluation import AT_ONCE, Options
 from mainstay.learn.formats import read_any

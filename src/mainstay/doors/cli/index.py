@@ -11,8 +11,8 @@ import click
 
 from mainstay.at_rest import sources_of
 from mainstay.core.errors import NotFound, SourceError, nearest
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, printable, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import EVERY
 from mainstay.indexing import Fault, Report, Step, lines
 from mainstay.sourcing import Sources

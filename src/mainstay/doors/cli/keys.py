@@ -13,9 +13,8 @@ from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.keys import EVERY_TENANT, ROLES, Key
 from mainstay.core.release import fold
 from mainstay.core.units import Seconds
+from mainstay.doors.cli.options import PROJECT, STATE, WHY
 from mainstay.doors.cli.printing import as_json, date, printable, reported, table
-from mainstay.doors.cli.release import STATE, WHY
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn import keyring
 
 LIMIT = '--limit per_day="5 USD"'

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import click
 
+from mainstay.doors.cli.classify import classify
+from mainstay.doors.cli.confidence import confidence
+from mainstay.doors.cli.near import near
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported
-from mainstay.doors.cli.serve import PROJECT
+from mainstay.doors.cli.route import router
 from mainstay.learn.formats import inputs_of, read_any
 from mainstay.spec.cases import FOLDER, add_cases, new_cases, read_cases
 from mainstay.spec.feature_file import folder_of, read_folder
@@ -22,6 +26,10 @@ def learn() -> None:
     """What a feature learns from: cases that other tools wrote, a classifier that is fitted to cases, its own confidence, near
     hits, and where calls may start.
     """
+
+
+for command in (classify, confidence, router, near):
+    learn.add_command(command)
 
 
 @learn.command("import")

@@ -9,8 +9,8 @@ import click
 
 from mainstay.at_rest import limits_of
 from mainstay.core.units import Usd
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, printable, reported, table
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.serve.limiting import Standing
 
 

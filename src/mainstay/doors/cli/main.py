@@ -4,63 +4,70 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
-from mainstay.assembling import VERSION
-from mainstay.doors.cli.audit import audit
-from mainstay.doors.cli.caching import cache, precompute
-from mainstay.doors.cli.check import check
-from mainstay.doors.cli.classify import classify
-from mainstay.doors.cli.confidence import confidence
-from mainstay.doors.cli.doctor import doctor
-from mainstay.doors.cli.drill import drill
-from mainstay.doors.cli.eval import eval
-from mainstay.doors.cli.index import index
-from mainstay.doors.cli.init import init
-from mainstay.doors.cli.keys import keys
-from mainstay.doors.cli.learn import learn
-from mainstay.doors.cli.limits import limits
-from mainstay.doors.cli.near import near
-from mainstay.doors.cli.recheck import recheck
-from mainstay.doors.cli.records import records
-from mainstay.doors.cli.release import off, on, release, rollback
-from mainstay.doors.cli.report import report
-from mainstay.doors.cli.route import router
-from mainstay.doors.cli.run import run
-from mainstay.doors.cli.serve import demo, serve
-from mainstay.doors.cli.stress import stress
+# Each with the file that it is in, in the order in which `mainstay --help` lists them.
+COMMANDS = {
+    "init": "init",
+    "demo": "serve",
+    "serve": "serve",
+    "index": "index",
+    "run": "run",
+    "eval": "eval",
+    "release": "release",
+    "rollback": "release",
+    "off": "release",
+    "on": "release",
+    "report": "report",
+    "check": "check",
+    "drill": "drill",
+    "stress": "stress",
+    "recheck": "recheck",
+    "learn": "learn",
+    "cache": "caching",
+    "precompute": "caching",
+    "records": "records",
+    "limits": "limits",
+    "keys": "keys",
+    "audit": "audit",
+    "doctor": "doctor",
+}
 
 
-class Quiet(click.Group):
-    """Commands that Ctrl-C ends without a word. `obj` is called first: the process has to see to Ctrl-C until there."""
+class Commands(click.Group):
+    """The commands, each imported when it is asked for. Ctrl-C ends one without a word. `obj` is called when it is imported:
+    the process has to see to Ctrl-C until there.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"mainstay.doors.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if ctx.obj is not None:
+            ctx.obj()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            if ctx.obj is not None:
-                ctx.obj()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(130)
 
 
-@click.group(cls=Quiet, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="mainstay")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mainstay", prog_name="mainstay")
 def main() -> None:
     """The product layer around a generative model: features that always answer."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for library in ("asyncio", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
-
-
-COMMANDS = (
-    *(init, demo, serve, index, run, eval, release, rollback, off, on, report, check, drill, stress, recheck, learn),
-    *(cache, precompute, records, limits, keys, audit, doctor),
-)
-for command in COMMANDS:
-    main.add_command(command)
-learn.add_command(classify)
-learn.add_command(confidence)
-learn.add_command(router)
-learn.add_command(near)

@@ -17,8 +17,8 @@ from mainstay.core.errors import ConfigError
 from mainstay.core.near import NearFile
 from mainstay.core.seams import Embedder
 from mainstay.doors.cli.classify import feature_folder, write_whole
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn import nearing
 from mainstay.parts import nearness
 from mainstay.spec.cases import read_cases

@@ -12,8 +12,8 @@ import click
 import mainstay
 from mainstay.core.errors import BadRequest
 from mainstay.core.units import Seconds
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, one_line, printable, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.differences import as_text
 from mainstay.learn.rechecking import LIMIT, Group, Recheck, facts_of, groups_of

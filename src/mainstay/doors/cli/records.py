@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from mainstay.at_rest import LEDGER, history
+from mainstay.at_rest import history
 from mainstay.core.errors import NotFound
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Record
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, milliseconds, money, reported, table
-from mainstay.doors.cli.serve import PROJECT
+from mainstay.state_folder import LEDGER
 
 
 @click.command()

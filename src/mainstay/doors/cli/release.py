@@ -15,16 +15,14 @@ from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.release import EVERY, LARGEST_TRIAL, RolledBack, Switched, TrialBegan, TrialEnded, WentLive, share_of
 from mainstay.core.units import Seconds
 from mainstay.doors.cli.eval import EXIT, running, show, wanted
+from mainstay.doors.cli.options import PROJECT, STATE, WHY
 from mainstay.doors.cli.printing import as_json, reported
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import Bar
 from mainstay.learn.releasing import CANARY_DAYS, OVERRIDE_HOURS, Released, Wanted
 from mainstay.learn.switching import Switchboard
 
 DAY = 86400.0
 LONGEST = 90 * DAY  # of a trial or an override: nothing is for a while for ever
-WHY = click.option("--why", default="", help="What the audit says about it.")
-STATE = click.option("--state", type=click.Path(file_okay=False), help="The folder of the releases, if not the project's.")
 
 
 @click.command()

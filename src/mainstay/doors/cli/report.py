@@ -11,10 +11,9 @@ from mainstay.core.errors import NotFound, nearest
 from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
 from mainstay.core.seams import Ledger, Releases
 from mainstay.doors.cli.eval import show, writing
+from mainstay.doors.cli.options import PROJECT, STATE
 from mainstay.doors.cli.printing import as_json, date, milliseconds, money, printable, reported, table
 from mainstay.doors.cli.recheck import show_recheck
-from mainstay.doors.cli.release import STATE
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.learn.trials import Beside, Counted, beside, stand_of
 
 

@@ -16,8 +16,8 @@ from mainstay.core.report import Report
 from mainstay.core.router import Choice, Point, RouterFile, margin_for
 from mainstay.core.seams import Releases
 from mainstay.doors.cli.classify import feature_folder, write_whole
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, money, reported, table
-from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.routed import Routed, measured
 from mainstay.learn.router import Seen, TooFew, from_reports, learn, written

@@ -14,8 +14,8 @@ import mainstay
 from mainstay.core.answer import Answer, Retract, Step, Text
 from mainstay.core.errors import BadRequest, NotFound, nearest
 from mainstay.core.reasons import Status
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, milliseconds, money, one_line, reported
-from mainstay.doors.cli.serve import PROJECT
 
 GOOD = (Status.ANSWERED, Status.CACHED, Status.DEGRADED)
 

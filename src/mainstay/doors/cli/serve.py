@@ -12,13 +12,13 @@ import click
 import mainstay
 from mainstay.app import Mainstay
 from mainstay.assembling import VERSION
-from mainstay.at_rest import LEDGER
 from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import reported
 from mainstay.doors.http import server
+from mainstay.state_folder import LEDGER
 
-PROJECT = click.option("-C", "--project", default=".", type=click.Path(file_okay=False), help="The project's folder.")
 PORT = click.IntRange(0, 65535)
 KEYS = "MAINSTAY_MODEL_URL, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY"
 

@@ -19,9 +19,10 @@ from mainstay.core.reasons import Status
 from mainstay.core.release import Attestation
 from mainstay.core.units import Seconds
 from mainstay.doors.cli.drill import project_of
+from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, money, one_line, reported, table
 from mainstay.doors.cli.run import GOOD, input_of
-from mainstay.doors.cli.serve import PROJECT, demo_project
+from mainstay.doors.cli.serve import demo_project
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.adversarial import KINDS, PLAIN
 from mainstay.learn.stress import LIMIT, PROBLEMS, Report, Seen

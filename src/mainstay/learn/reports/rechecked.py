@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from mainstay.core.evidence import Lag
 from mainstay.learn.differences import Piece
-from mainstay.learn.rechecking import KINDS, Group, Lag, Recheck, groups_of
+from mainstay.learn.rechecking import KINDS, Group, Recheck, groups_of
 from mainstay.learn.reports.html import characters_only, file_of, hash_of, rendered
 from mainstay.learn.reports.markdown import code, plain
 

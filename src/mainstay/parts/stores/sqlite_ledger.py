@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from mainstay.core.errors import StoreError
+from mainstay.core.later import later
 from mainstay.core.record import Begun, Outcome, Record, Score, check_search
 from mainstay.core.seams import LedgerRow
 from mainstay.parts.stores.sqlite import Database, insert
@@ -80,9 +81,9 @@ class _Score(msgspec.Struct):
 _read_begun = msgspec.json.Decoder(_Begun).decode
 _read_sealed = msgspec.json.Decoder(_Sealed).decode
 _read_score = msgspec.json.Decoder(_Score).decode
-_whole_begun = msgspec.json.Decoder(Begun).decode
-_whole_outcome = msgspec.json.Decoder(Outcome).decode
-_whole_score = msgspec.json.Decoder(Score).decode
+_whole_begun = later(lambda: msgspec.json.Decoder(Begun))
+_whole_outcome = later(lambda: msgspec.json.Decoder(Outcome))
+_whole_score = later(lambda: msgspec.json.Decoder(Score))
 
 
 class SqliteLedger:
@@ -123,14 +124,14 @@ class SqliteLedger:
 
     def scores(self, record: str) -> list[Score]:
         found = self._database.select("select body from scores where record=? order by at, id", (record,))
-        return [self._decoded(_whole_score, row[0]) for row in found]
+        return [self._decoded(_whole_score.decode, row[0]) for row in found]
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
     def _record(self, begun: bytes, sealed: bytes) -> Record:
-        return Record(begun=self._decoded(_whole_begun, begun), outcome=self._decoded(_whole_outcome, sealed))
+        return Record(begun=self._decoded(_whole_begun.decode, begun), outcome=self._decoded(_whole_outcome.decode, sealed))
 
     def _decoded(self, decode: Callable[[bytes], T], blob: bytes) -> T:
         try:

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from mainstay.core.errors import StoreError
+from mainstay.core.later import later
 from mainstay.core.release import Attestation, Change, Link, Release, State, fold
 from mainstay.core.report import Report
 from mainstay.core.seams import Evidenced
@@ -34,14 +35,14 @@ MIGRATIONS = [
 ]
 T = TypeVar("T")
 _link = msgspec.json.Decoder(Link).decode
-_release = msgspec.msgpack.Decoder(Release).decode
-_report = msgspec.json.Decoder(Report).decode
-_attestation = msgspec.json.Decoder(Attestation).decode
+_release = later(lambda: msgspec.msgpack.Decoder(Release))
+_report = later(lambda: msgspec.json.Decoder(Report))
+_attestation = later(lambda: msgspec.json.Decoder(Attestation))
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def _report_in(body: bytes) -> Report:
-    return _report(zlib.decompress(body))
+    return _report.decode(zlib.decompress(body))
 
 
 class SqliteReleases:
@@ -68,12 +69,12 @@ class SqliteReleases:
         found = self._database.select(
             "select body from releases where feature=? and substr(digest, 1, ?)=? limit 2", (feature, len(digest), digest)
         )
-        return self._read(_release, found[0][0]) if len(found) == 1 else None
+        return self._read(_release.decode, found[0][0]) if len(found) == 1 else None
 
     def releases(self, feature: str) -> list[Release]:
         """All releases of a feature, the newest first."""
         found = self._database.select("select body from releases where feature=? order by at desc", (feature,))
-        return [self._read(_release, row[0]) for row in found]
+        return [self._read(_release.decode, row[0]) for row in found]
 
     # What was found
 
@@ -127,14 +128,14 @@ class SqliteReleases:
     def attestation(self, id: str) -> Attestation | None:
         """Evidence that is no report, by its id."""
         found = self._database.select("select body from attestations where id=?", (id,))
-        return self._read(_attestation, found[0][0]) if found else None
+        return self._read(_attestation.decode, found[0][0]) if found else None
 
     def attestations(self, feature: str, kind: str, *, limit: int = 20) -> list[Attestation]:
         """The newest evidence of that kind for a feature."""
         found = self._database.select(
             "select body from attestations where feature=? and kind=? order by at desc limit ?", (feature, kind, limit)
         )
-        return [self._read(_attestation, row[0]) for row in found]
+        return [self._read(_attestation.decode, row[0]) for row in found]
 
     # What is served
 

@@ -1,0 +1,11 @@
+"""What the files and folders in a project's state folder are called."""
+
+LEDGER = "ledger.db"
+RELEASES = "releases.db"
+COUNTERS = "counters.db"
+CACHE = "cache.db"
+REPEATS = "repeats.db"
+EVALS = "evals.db"
+SPOOL = "spool"
+INDEXES = "index"
+RECHECKS = "rechecks"
