@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from conftest import Project
 from mainstay.core.later import later, pattern
 
 ANSWERED = """
@@ -37,7 +38,7 @@ def under(imported: set[str], *names: str) -> list[str]:
     return sorted(m for m in imported for name in names if m == name or m.startswith(f"{name}."))
 
 
-def test_an_answer_needs_no_workshop_and_no_part_that_the_project_does_not_name(project: Project):
+def test_an_answer_needs_no_workshop_and_no_part_that_the_project_does_not_name(project: Callable[..., Path]):
     """Whoever imports everything makes each process of a team wait, and keep in memory, what one of them may need one day."""
     imported = modules("-c", ANSWERED.format(root=str(project())))
     ours = (*WHOLE, *[f"learn.{name}" for name in LEARNING])
@@ -48,7 +49,7 @@ def test_an_answer_needs_no_workshop_and_no_part_that_the_project_does_not_name(
     assert {part for part in parts if "." in part} == IN_FORCE
 
 
-def test_a_project_with_sources_reads_what_compares_with_them_before_it_answers(project: Project):
+def test_a_project_with_sources_reads_what_compares_with_them_before_it_answers(project: Callable[..., Path]):
     """The weights of the aligner are read when the project is opened: the first reader must not wait for them."""
     source = '[sources.help]\nkind = "folder"\npath = "help"\n'
     root = project('[models.small]\nprovider = "scripted"\n' + source, files={"help/a.md": "# Deadlines\nThirty days.\n"})
@@ -56,7 +57,7 @@ def test_a_project_with_sources_reads_what_compares_with_them_before_it_answers(
     assert {"mainstay.sourcing", "mainstay.parts.alignment"} <= modules("-c", opened)
 
 
-def test_a_command_imports_no_other(project: Project):
+def test_a_command_imports_no_other(project: Callable[..., Path]):
     """`mainstay keys` in a script must not start a web server's imports first."""
     imported = modules("-c", COMMAND, "keys", "--help")
     commands = {m.rpartition(".")[2] for m in under(imported, "mainstay.doors.cli")}
