@@ -13,29 +13,27 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from mainstay.caretaking import Caretaker
 from mainstay.core.answer import Answer, Event, fold
 from mainstay.core.call import Call, Origin, Priority, Turn
-from mainstay.core.errors import BadRequest, MainstayError, NotFound, NotReleased, Refused, StoreError, nearest
+from mainstay.core.errors import BadRequest, NotFound, NotReleased, Refused, StoreError, nearest
 from mainstay.core.keys import Key
 from mainstay.core.limits import Unit
 from mainstay.core.model import ModelRequest
 from mainstay.core.project import Model, Settings, TenantSpec
 from mainstay.core.record import STRICTER, LogPolicy, Record, Score
-from mainstay.core.release import Ending, State, Switched, TrialBegan
+from mainstay.core.release import State, Switched
 from mainstay.core.release import fold as folded
 from mainstay.core.report import Opinion
 from mainstay.following import Follower
 from mainstay.ids import new_id
-from mainstay.learn.ahead import TOP, possible, state_of
 from mainstay.learn.doubting import Doubts
-from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
 from mainstay.loading import ALIGNER, NEARNESS, Features, Loader
 from mainstay.loop_thread import LoopThread
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
     from mainstay.workshop import Workshop
 
 log = logging.getLogger("mainstay")
-LEASE = 10.0  # seconds for which one process looks after trials for all
 FORKED, AFTER_FORK = "this process was forked from the one that opened the project", "open the project after the fork"
 T = TypeVar("T")
 EXAMPLES = {  # of what `run` and `score` take, for who gave something else; all the rest are texts
@@ -118,13 +115,32 @@ class Mainstay:
             if hasattr(observer, "queues"):
                 observer.queues = self._queues
         self._sealed = Collector()
-        self._doubts = Doubts(
-            lambda call, ready: serve(call, ready, self.parts),
+        self._doubts = Doubts(self._serve_with, new_id=new_id, aligner=ALIGNER, keep=self._keep)
+        self.parts = self._introduced()
+        self._following, self._obeying = threading.Lock(), threading.Lock()
+        self._obeyed, self._replaced = self.features.state, ""
+        self._thread: LoopThread | None = None
+        self._starting = threading.Lock()
+        self._closed, self._process = False, os.getpid()
+        self.trials = Trials(
+            self._serve_with,
+            collector=self._sealed,
             new_id=new_id,
-            aligner=ALIGNER,
+            scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
             keep=self._keep,
         )
-        self.parts = Parts(
+        self._caretaker = Caretaker(
+            self,
+            stand=lambda canary: self._fresh(stand_of, canary, self._ledger),
+            start=lambda work: self._own_loop().start(work),
+        )
+        self._warming: Any = None
+        self._warm()
+        self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
+
+    def _introduced(self) -> Parts:
+        """What every call needs, of which `serve` knows the seams alone."""
+        return Parts(
             spool=self._spool,
             cache=self._cache,
             unwritten=MemoryCache(),
@@ -140,23 +156,6 @@ class Mainstay:
             nearby=Nearby(NEARNESS),
             doubt=self._doubts.hit,
         )
-        self._following, self._obeying = threading.Lock(), threading.Lock()
-        self._obeyed, self._replaced = self.features.state, ""
-        self._thread: LoopThread | None = None
-        self._ahead: dict[str, str] = {}  # what was last answered ahead, by feature
-        self._answering: Future[None] | None = None
-        self._starting = threading.Lock()
-        self._closed, self._process = False, os.getpid()
-        self.trials = Trials(
-            lambda call, ready: serve(call, ready, self.parts),
-            collector=self._sealed,
-            new_id=new_id,
-            scoring=lambda ready: self.workshop.scoring(ready, ready.feature.gate.online),
-            keep=self._keep,
-        )
-        self._warming: Any = None
-        self._warm()
-        self._follower = Follower(version=self.releases.version, obey=self._obey, follow=self.follow, tend=self.tend)
 
     # Answering
 
@@ -229,6 +228,9 @@ class Mainstay:
         private = any(one.hides or one.feature.log != "full" for one in served)
         seconds = max(float(one.feature.deadline) for one in served)
         return await self._repeats.join(call, key, body, seconds=min(seconds, call.deadline or seconds), private=private)
+
+    def _serve_with(self, call: Call, ready: Ready) -> AsyncGenerator[Event, None]:
+        return serve(call, ready, self.parts)
 
     @functools.cached_property
     def _repeats(self) -> Repeats:
@@ -457,68 +459,10 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
-        """Give back unspent slices and answer ahead what is due; judge the canaries, and take back what has expired: in one of
-        all processes at a time.
-        """
+        """Give back unspent slices, and do what is due now and then for all processes of this project. Raises `MainstayError`."""
         self._limiting.tend()
         if not self.dev:
-            self._tend_ahead()
-        standings = self.features.state.standings.values()
-        timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
-        if timed and not self.dev and self._leads("tend"):
-            board = Switchboard(self.releases, who="mainstay", changed=self.follow)
-            failed: MainstayError | None = None
-            with contextlib.suppress(Refused):  # somebody was faster
-                board.expire(time.time())
-            for feature, standing in self.features.state.standings.items():
-                try:
-                    if standing.canary is not None:
-                        self._judge(feature, standing.canary, board)
-                except Refused:
-                    continue
-                except MainstayError as error:  # which must not keep the others from being judged
-                    failed = error
-            if failed is not None:
-                raise failed
-
-    def _tend_ahead(self) -> None:
-        """Answer anew what a release, a source, or its age asks for: one feature at a time."""
-        if self._answering is not None and not self._answering.done():
-            return
-        for name, ready in self.features.ready.items():
-            if ready.feature.cache.ahead is None or possible(ready):
-                continue
-            state = state_of(ready, time.time())
-            if self._ahead.get(name) == state or not self._leads("ahead"):
-                continue
-            self._ahead[name] = state
-            if self.releases.attestation(state) is None:
-                self._answering = self._own_loop().start(self._answer_ahead(name, ready, state))
-                return
-
-    async def _answer_ahead(self, name: str, ready: Ready, state: str) -> None:
-        asked = ready.feature.cache.ahead
-        made = await self.workshop.ahead(
-            name,
-            top=asked if isinstance(asked, int) else TOP,
-            listed=ready.ahead or None,
-            where=f"the list of {name}",
-            evidence=state,
-            go_on=lambda: self._leads("ahead"),
-        )
-        log.info("%s: %s", name, made.sentence)
-
-    def _leads(self, what: str) -> bool:
-        """Whether this process, of all that serve the project, is the one that does this for the next seconds."""
-        return self.releases.lease(what, f"{os.getpid()} {id(self)}", LEASE)
-
-    def _judge(self, feature: str, canary: TrialBegan, board: Switchboard) -> None:
-        """Promote a canary or roll it back, if its records say so."""
-        decision = self._fresh(stand_of, canary, self._ledger).decision
-        if decision.outcome != "go_on":
-            ending: Ending = "promoted" if decision.outcome == "promote" else "rolled_back"
-            board.end_trial(feature, canary, ending, decision.sentence)
-            log.warning("the canary of %s was %s: %s", feature, ending.replace("_", " "), decision.sentence)
+            self._caretaker.tend()
 
     def _adopt(self) -> None:
         """Bring in what a dead process left. A ledger that takes nothing at the moment is no reason not to answer."""

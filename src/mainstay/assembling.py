@@ -7,8 +7,6 @@ message that the feature's own guards would stop.
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
 import inspect
 import itertools
 import json
@@ -20,6 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from mainstay import code, policy, registry, slotting
+from mainstay.checking import Lent, make_guard, make_scorer, ready_guard
 from mainstay.core.call import Call
 from mainstay.core.classifier import ClassifierFile, Label, Target
 from mainstay.core.confidence import UNCALIBRATED, Calibration
@@ -30,15 +29,12 @@ from mainstay.core.feature import (
     AnyRung,
     CallRung,
     ClassifierRung,
-    Feature,
     GuardSpec,
-    Input,
     MessageRung,
     ModelRung,
     PromptStep,
     RuleFile,
     RulesRung,
-    ScorerSpec,
     SearchRung,
     StaleRung,
     StepsRung,
@@ -46,24 +42,23 @@ from mainstay.core.feature import (
 from mainstay.core.model import OutputSchema
 from mainstay.core.near import read as read_near
 from mainstay.core.near import unfit
-from mainstay.core.project import Model, Plain
-from mainstay.core.router import Choice
-from mainstay.core.seams import Aligner, Hold, Nearness, Source
+from mainstay.core.project import Model
+from mainstay.core.seams import Aligner, Nearness, Source
+from mainstay.freezing import digest_of, guards_named
+from mainstay.ladders import asked_by, choices_of, names_of
 from mainstay.learn.ahead import listed
-from mainstay.learn.scoring import ReadyScorer
 from mainstay.serve import classifying, confidence, inputs, router, rungs
 from mainstay.serve.classifying import Shape
 from mainstay.serve.guarding import replaced
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.pace import Pace
 from mainstay.serve.prompts import Prompt, Template
-from mainstay.serve.ready import SENTENCE, WHOLE, Near, Ready, ReadyGuard, ReadyRung, ServingModel
+from mainstay.serve.ready import Near, Ready, ReadyGuard, ReadyRung, ServingModel
 from mainstay.serve.rules import ODD, Rules, is_json
 from mainstay.spec.documents import Document, decoded
 from mainstay.spec.feature_file import NEAR_FILE, Folder
 from mainstay.spec.places import Place
 
-VERSION = importlib.metadata.version("mainstay")
 EXAMPLES = {
     "text": "text",
     "number": 1.5,
@@ -75,10 +70,6 @@ EXAMPLES = {
 NO_PRICE = "what {} costs is not known, and it is limited here: money that cannot be counted cannot be limited"
 ADD_PRICE = '[models.{}.price] in mainstay.toml, with input = "… USD" and output = "… USD" per million tokens'
 MANY_LABELS = 1_000  # combinations of labels that are tried at load
-# What a model is run with, and no answer depends on.
-NOT_FROZEN = ("price", "headers", "at_once", "slow", "metrics", "keep_warm", "cold_after")
-Lent = Mapping[str, Mapping[str, Any]]
-HOLDS = {Hold.NOTHING: 0, Hold.SENTENCE: SENTENCE, Hold.WHOLE: WHOLE}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +109,7 @@ class _Assembly:
     def __init__(self, folder: Folder, project: Project) -> None:
         self._folder, self._project, self._feature = folder, project, folder.feature
         self._document = folder.document
-        self._digest = digest_of(folder, project)
+        self._digest = digest_of(folder, project.settings, asleep=project.asleep, root=project.root)
         self._input_schema = self._schema(self._feature.input.schema)
         self._inputs = self._input_names()
         self._output = self._output_schema()
@@ -140,7 +131,7 @@ class _Assembly:
             http=self._project.http,
         )
         always = [] if self._output is None else [self._always("schema", self._answer_options(), "answer")]
-        if facts is not None and "slots" not in _guard_names(feature):
+        if facts is not None and "slots" not in guards_named(feature):
             always.append(self._always("slots", {}, "grounding", "slots"))
         input_guards = tuple([self._guard(g, ("guards", "input", i)) for i, g in enumerate(feature.guards.input)])
         output_guards = (*always, *self._output_guards())
@@ -247,9 +238,9 @@ class _Assembly:
 
     def _rungs(self) -> list[ReadyRung]:
         made: list[ReadyRung] = []
-        names = _names_of(self._feature.ladder)
+        names = names_of(self._feature.ladder)
         for i, spec in enumerate(self._feature.ladder):
-            asked = _models_of(spec)
+            asked = asked_by(spec)
             for model, place in asked:
                 self._check_model(model, ("ladder", i, *place))
             writer = self._writer(spec, i, names[i])
@@ -447,7 +438,7 @@ class _Assembly:
     def _always(self, name: str, options: dict[str, Any], *place: str) -> ReadyGuard:
         """A guard that is in force without being named, because of what stands at that place."""
         kind = registry.part("guards", name, where=self._where(*place))
-        return _ready_guard(name, registry.made(kind, options, self._document, place), self._where(*place))
+        return ready_guard(name, registry.made(kind, options, self._document, place), self._where(*place))
 
     def _guard(self, spec: GuardSpec, place: Place) -> ReadyGuard:
         return make_guard(spec, self._document, place, {**self._project.lent, "file": self._folder.files})
@@ -464,7 +455,7 @@ class _Assembly:
             return None
         where = self._where("stakes")
         kind = registry.part("guards", policy.CURATED, where=where)
-        return _ready_guard(policy.CURATED, kind(aligner=self._project.aligner, at_least=policy.AT_LEAST), where)
+        return ready_guard(policy.CURATED, kind(aligner=self._project.aligner, at_least=policy.AT_LEAST), where)
 
     def _calibration(self) -> Calibration:
         """What makes the confidence of an answer. Raises `ConfigError` for a floor that nothing could ever be below."""
@@ -563,183 +554,3 @@ def _at_once(guard: ReadyGuard, draft: Draft) -> Verdict:
         return cast(Verdict, done.value)
     checking.close()
     return ALLOW
-
-
-def make_guard(spec: GuardSpec, document: Document, place: Place, lent: Lent) -> ReadyGuard:
-    """A guard from the feature file: `"size"`, `{ size = { max = 100 } }`, or the shorthand `{ terms = ["AcmeCo"] }`.
-
-    An option that names something that is `lent` (a classifier, a database) becomes the thing itself.
-    """
-    if isinstance(spec, dict) and len(spec) != 1:
-        raise document.error(place, "a guard is a name, or a table of one name and its options")
-    name, given = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
-    kind = registry.part("guards", name, where=document.where(place))
-    at = place if isinstance(spec, str) else (*place, name)
-    if isinstance(given, dict):
-        return _ready_guard(name, registry.made(kind, given, document, at, lent), document.where(place))
-    first = registry.first_option(kind)
-    if not first:
-        raise document.error(at, f"the guard `{name}` has no options")
-    try:
-        return _ready_guard(name, registry.made(kind, {first: given}, document, at, lent), document.where(place))
-    except ConfigError as error:
-        raise ConfigError(error.what, where=document.where(at), next=error.next) from None
-
-
-def make_scorer(spec: ScorerSpec, document: Document, place: Place) -> ReadyScorer:
-    """A scorer as a feature file names it: by name or path, with its options or the value of its first one.
-
-    What stands behind a colon after a name of ours is its first option: `judged:helpfulness`.
-    """
-    name, given = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
-    base, _, option = name.partition(":")
-    known = registry.offered("scorers")
-    kind = registry.part("scorers", base if base in known else name, where=document.where(place))
-    options = dict(given) if isinstance(given, dict) else {}
-    first = registry.first_option(kind)
-    if option and base in known:
-        options = {first: option, **options}
-    elif given is not None and not isinstance(given, dict):
-        options = {first: given}
-    scorer = registry.made(kind, options, document, place if isinstance(spec, str) else (*place, name))
-    if not inspect.iscoroutinefunction(getattr(scorer, "score", None)):
-        raise ConfigError(f"the scorer `{name}` has no `async def score(self, subject)`", where=document.where(place))
-    return ReadyScorer(name, scorer)
-
-
-def _ready_guard(name: str, guard: Any, where: str) -> ReadyGuard:
-    """The guard under its name, if it is one: an async `check`, and a `hold` that says how much it has to see."""
-    hold = getattr(guard, "hold", None)
-    if isinstance(hold, Hold):
-        hold = HOLDS[hold]
-    if not isinstance(hold, int) or isinstance(hold, bool) or hold < 0:
-        raise ConfigError(f"the guard `{name}` has no `hold`: a number of characters, or a Hold", where=where)
-    if not inspect.iscoroutinefunction(getattr(guard, "check", None)):
-        raise ConfigError(f"the guard `{name}` has no `async def check(self, draft)`", where=where)
-    return ReadyGuard(name, guard, hold)
-
-
-def _names_of(ladder: tuple[AnyRung, ...]) -> list[str]:
-    """What each rung is called: as the file says, else after its model or its kind, with a number where that is taken."""
-    taken = {spec.name for spec in ladder if spec.name is not None}
-    names: list[str] = []
-    for spec in ladder:
-        if spec.name is not None:
-            names.append(spec.name)
-            continue
-        plain = spec.model if isinstance(spec, ModelRung) else spec.kind
-        candidates = itertools.chain([plain], (f"{plain}-{n}" for n in itertools.count(2)))
-        names.append(next(c for c in candidates if c not in taken))
-        taken.add(names[-1])
-    return names
-
-
-def _models_of(spec: AnyRung) -> list[tuple[str, tuple[str | int, ...]]]:
-    """The models that a rung asks, each with the place in the rung that names it."""
-    if isinstance(spec, ModelRung):
-        return [(spec.model, ("model",)), *([(spec.hedge_with, ("hedge_with",))] if spec.hedge_with else [])]
-    if isinstance(spec, StepsRung):
-        return [(step.model, ("steps", i, "model")) for i, step in enumerate(spec.steps)]
-    return []
-
-
-def named_models(feature: Feature) -> set[str]:
-    """The names of the models that a feature's rungs ask."""
-    return {name for spec in feature.ladder for name, _ in _models_of(spec)}
-
-
-def choices_of(folder: Folder, models: Mapping[str, Model]) -> tuple[Choice, ...]:
-    """The rungs at which a call may start, in the order of the ladder: those that answer whatever they are asked."""
-    found = []
-    for name, spec in zip(_names_of(folder.feature.ladder), folder.feature.ladder, strict=True):
-        if not isinstance(spec, ModelRung | StepsRung | SearchRung):
-            continue
-        asked = [models[model] for model, _ in _models_of(spec) if model in models]
-        prompts = [step.prompt for step in spec.steps] if isinstance(spec, StepsRung) else []
-        prompts += [spec.prompt] if isinstance(spec, ModelRung) else []
-        work = msgspec.json.encode([spec, [hashlib.sha256(folder.files[prompt]).hexdigest() for prompt in prompts]])
-        said = tuple([f"{model.provider} {model.model}" for model in asked])
-        found.append(Choice(name=name, kind=spec.kind, models=said, work=hashlib.sha256(work).hexdigest()[:16]))
-    return tuple(found)
-
-
-def digest_of(folder: Folder, project: Project) -> str:
-    """The release's name: a hash of everything that decides what it answers, but for the sources' content.
-
-    Spec, prompts, schemas and Python files, the models with their parameters (no keys), the project's Python that it reaches,
-    and the versions of Mainstay and of the packages that its guards come from.
-    """
-    names = sorted(named_models(folder.feature))
-    models = [_identity(project.settings[name]) for name in names if name in project.settings]
-    content = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(folder.files.items())}
-    asleep = sorted(project.asleep & set(names))
-    code = [imports_of(folder, project.root), registry.versions("guards", _guard_names(folder.feature))]
-    whole = msgspec.json.encode([VERSION, folder.feature.name, content, models, asleep, code], order="sorted")
-    return hashlib.sha256(whole).hexdigest()
-
-
-def models_of(folder: Folder, project: Project) -> dict[str, Model]:
-    """The models that a feature asks, as they are frozen with it: without what may change, such as prices and headers."""
-    names = named_models(folder.feature)
-    frozen = {name: project.settings[name] for name in sorted(names) if name in project.settings}
-    return {name: msgspec.structs.replace(model, **_bare(model)) for name, model in frozen.items()}
-
-
-def _bare(model: Model) -> dict[str, Any]:
-    defaults = type(model)(provider="")
-    return {name: getattr(defaults, name) for name in NOT_FROZEN}
-
-
-def imports_of(folder: Folder, root: Path) -> dict[str, str]:
-    """The Python files of the project, outside the feature's folder, that the feature reaches, with their hashes."""
-    feature = folder.feature
-    named = [*_guard_names(feature), *[spec.call for spec in feature.ladder if isinstance(spec, CallRung)], feature.answer.python]
-    modules = [name.partition(":")[0] for name in named if name is not None and ":" in name and ".py:" not in name]
-    sources = [data for file, data in folder.files.items() if file.endswith(".py")]
-    return code.reached(modules, sources, root)
-
-
-def _guard_names(feature: Feature) -> list[str]:
-    return [spec if isinstance(spec, str) else next(iter(spec)) for spec in (*feature.guards.input, *feature.guards.output)]
-
-
-def _identity(model: Model) -> list[Any]:
-    return [model.name, model.provider, model.model, model.url, model.max_output, sorted(model.query.items()), model.options]
-
-
-def plain(model: ServingModel, rules: Plain, identity: Model, document: Document, lent: Lent) -> Ready:
-    """A feature around one model that is called by its own name: guards, cache, limits and record apply, a ladder does not.
-
-    Raises `ConfigError`.
-    """
-    spec = ModelRung(model=model.name, prompt="", tries=rules.tries)
-    feature = Feature(
-        name=model.name,
-        summary=f"The model {model.name}, as it is",
-        deadline=rules.deadline,
-        log=rules.log,
-        input=Input(),
-        ladder=(spec,),
-        guards=rules.guards,
-        cache=rules.cache,
-        limits=rules.limits,
-    )
-    digest = hashlib.sha256(msgspec.json.encode([VERSION, _identity(identity), rules], enc_hook=str)).hexdigest()
-    rung = ReadyRung(
-        name=model.name, spec=spec, tries=rules.tries, models=(model,), writer=rungs.PlainWriter(model, model.name), pace=Pace()
-    )
-    return Ready(
-        digest=digest,
-        feature=feature,
-        rungs=(rung,),
-        input_guards=tuple(
-            [make_guard(g, document, ("plain", "guards", "input", i), lent) for i, g in enumerate(rules.guards.input)]
-        ),
-        output_guards=tuple(
-            [make_guard(g, document, ("plain", "guards", "output", i), lent) for i, g in enumerate(rules.guards.output)]
-        ),
-        sources={},
-        read_input=dict,
-        keeps=rules.cache.keep or 0.0,
-        laddered=False,
-    )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mainstay import assembling, provenance
+from mainstay import ladders, provenance
 from mainstay.core.errors import ConfigError
 from mainstay.core.project import TenantSpec
 from mainstay.core.release import Release, fold
@@ -70,7 +70,7 @@ def without_price(path: Path, state: Path | None = None) -> dict[str, dict[str, 
     for name in {*folders, *released}:
         models = {}
         with contextlib.suppress(ConfigError):  # `mainstay doctor` tells what is wrong with it
-            named = assembling.named_models(read_folder(folders[name], shown=name).feature) if name in folders else set()
+            named = ladders.named_models(read_folder(folders[name], shown=name).feature) if name in folders else set()
             models = {one: settings.models[one] for one in named if one in settings.models}
         for release in released.get(name, ()):
             models |= release.models

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, field
 
-from mainstay import assembling, code, prices, registry
+from mainstay import assembling, code, freezing, prices, registry
 from mainstay.core.errors import ConfigError, MainstayError, NotReleased, Refused, nearest
 from mainstay.core.feature import Feature
 from mainstay.core.later import later
@@ -22,6 +22,7 @@ from mainstay.core.report import Outcome
 from mainstay.core.seams import Aligner, Nearness, Releases, Source
 from mainstay.learn.trials import OnTrial
 from mainstay.parts.http import Http
+from mainstay.plain_models import governed
 from mainstay.serve.breaker import Breaker
 from mainstay.serve.lanes import Lanes
 from mainstay.serve.limiting import has_money_cap
@@ -150,8 +151,8 @@ class Loader:
 
     def difference(self, release: Release) -> str:
         """Why a frozen release has another digest now."""
-        if release.version != assembling.VERSION:
-            return f"it was evaluated with Mainstay {release.version}, and this is {assembling.VERSION}"
+        if release.version != freezing.VERSION:
+            return f"it was evaluated with Mainstay {release.version}, and this is {freezing.VERSION}"
         changed = [path for path, digest in release.imports.items() if code.digest_of(self.root / path) != digest]
         if changed:
             return f"{', '.join(changed)} changed, which it imports"
@@ -222,9 +223,7 @@ class Loader:
             capped=has_money_cap(settings.limits, *settings.tenants.values()),
         )
         self._check_prices(models, settings, document)
-        plain = {
-            name: assembling.plain(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()
-        }
+        plain = {name: governed(m, settings.plain, settings.models[name], document, project.lent) for name, m in models.items()}
         return Features(ready={}, plain=plain, project=project)
 
     def _check_prices(self, models: Mapping[str, ServingModel], settings: Settings, document: Document) -> None:
@@ -455,7 +454,7 @@ def _with_current(model: Model, current: Model | None) -> Model:
     """A frozen model with what is not frozen, because it changes no answer: as it is today."""
     if current is None:
         return model
-    return msgspec.structs.replace(model, **{name: getattr(current, name) for name in assembling.NOT_FROZEN})
+    return msgspec.structs.replace(model, **{name: getattr(current, name) for name in freezing.NOT_FROZEN})
 
 
 def _without_models(ready: Ready) -> Ready:

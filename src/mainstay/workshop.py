@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mainstay import assembling, provenance
+from mainstay import assembling, checking, freezing, ladders, provenance
 from mainstay.core.answer import Answer, Citation, Event, fold
 from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest, NotFound, nearest
@@ -130,15 +130,15 @@ class Workshop:
         app = self._app
         path, shown = self._folder(feature)
         folder, project = read_folder(path, shown=shown), app.features.project
-        ready = assembling.ready(folder, project)
+        ready, models = assembling.ready(folder, project), freezing.models_of(folder, project.settings)
         release = Release(
             digest=ready.digest,
             feature=feature,
             files=folder.files,
-            models=assembling.models_of(folder, project),
-            asleep=tuple(sorted(project.asleep & assembling.models_of(folder, project).keys())),
-            imports=assembling.imports_of(folder, app.root),
-            version=assembling.VERSION,
+            models=models,
+            asleep=tuple(sorted(project.asleep & models.keys())),
+            imports=freezing.imports_of(folder, app.root),
+            version=freezing.VERSION,
             at=time.time(),
             who=provenance.who(app.environ),
             commit=provenance.commit(path),
@@ -177,7 +177,7 @@ class Workshop:
             spec = {spec: {"compares": "first" in self._ready(spec.removeprefix(JUDGED)).feature.input.fields}}
         key = msgspec.json.encode(spec)
         if key not in self._scorers:
-            self._scorers[key] = assembling.make_scorer(spec, Document(b"", "the scorers"), ())
+            self._scorers[key] = checking.make_scorer(spec, Document(b"", "the scorers"), ())
         return self._scorers[key]
 
     async def keep(self, record: str, name: str, opinion: Opinion) -> None:
@@ -219,7 +219,7 @@ class Workshop:
 
     def _unpriced(self, feature: Feature) -> dict[str, str]:
         settings = self._app.settings
-        models = {name: settings.models[name] for name in assembling.named_models(feature) if name in settings.models}
+        models = {name: settings.models[name] for name in ladders.named_models(feature) if name in settings.models}
         return {**unpriced(models, settings), **unpriced_services(settings)}
 
     async def drill(

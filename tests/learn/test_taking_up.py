@@ -351,7 +351,7 @@ async def test_two_canaries_of_two_features_do_not_hinder_each_other(tmp_path: P
             judged.append(feature)
             raise MainstayError("its records are damaged")
 
-        monkeypatch.setattr(app, "_judge", judge)
+        monkeypatch.setattr(app._caretaker, "_judge", judge)
         with pytest.raises(MainstayError):
             app.tend()
         assert sorted(judged) == ["one", "two"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mainstay.assembling import choices_of, shape
+from mainstay.assembling import shape
 from mainstay.at_rest import history, releases_of
 from mainstay.core.errors import BadRequest, MainstayError
 from mainstay.core.report import Report
@@ -19,6 +19,7 @@ from mainstay.doors.cli.classify import feature_folder, write_whole
 from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, money, reported, table
 from mainstay.doors.cli.watching import counting
+from mainstay.ladders import choices_of
 from mainstay.learn.routed import Routed, measured
 from mainstay.learn.router import Seen, TooFew, from_reports, learn, written
 from mainstay.serve.inputs import text_of

@@ -11,12 +11,12 @@ import click
 
 import mainstay
 from mainstay.app import Mainstay
-from mainstay.assembling import VERSION
 from mainstay.core.errors import ConfigError
 from mainstay.core.project import Model
 from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import reported
 from mainstay.doors.http import server
+from mainstay.freezing import VERSION
 from mainstay.state_folder import LEDGER
 
 PORT = click.IntRange(0, 65535)

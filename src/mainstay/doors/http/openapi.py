@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mainstay.app import Mainstay
-from mainstay.assembling import VERSION
 from mainstay.core.answer import EVENT_NAMES, Answer, Cited, Data, Retract, Started, Step, Text
 from mainstay.core.keys import Key
 from mainstay.doors.http.admin import RollbackRequest, SwitchRequest
 from mainstay.doors.http.admin_keys import KeyRequest
 from mainstay.doors.http.features import ANSWER_ID, FeatureRequest, ScoreRequest
 from mainstay.doors.http.passages import ShownPassage
+from mainstay.freezing import VERSION
 from mainstay.spec.schemas import components
 from mainstay.wire.openai_requests import MESSAGES, READERS
 
