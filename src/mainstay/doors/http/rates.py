@@ -13,10 +13,14 @@ import msgspec
 from mainstay.app import Mainstay
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
+from mainstay.core.limits import Unit
 from mainstay.core.reasons import Reason, Status
 from mainstay.doors.http.wire import FINAL, Headers, Request
 
-_NAMES = (("calls", b"requests"), ("tokens", b"tokens"))
+_NAMES: dict[Unit, tuple[bytes, ...]] = {
+    "calls": (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
+    "tokens": (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+}
 WIRE, PART = 0.5, 0.1  # seconds, and the part of a client's time-out, of which the smaller is kept for the way back
 SOON = 60.0  # seconds in which a window ends soon
 
@@ -24,16 +28,10 @@ SOON = 60.0  # seconds in which a window ends soon
 def of_limits(app: Mainstay, call: Call) -> Headers:
     """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, of the narrowest limit on each that binds the call."""
     headers: Headers = []
-    room = app.room(call)
-    for unit, name in _NAMES if room else ():
-        left = room.get(unit)  # type: ignore[call-overload]
-        if left is not None:
-            reset = duration(0.0 if left.ends is None else left.ends - time.time())
-            headers += [
-                (b"x-ratelimit-limit-" + name, str(left.limit.most).encode()),
-                (b"x-ratelimit-remaining-" + name, str(left.left).encode()),
-                (b"x-ratelimit-reset-" + name, reset.encode()),
-            ]
+    for unit, room in app.room(call).items():
+        limit, remaining, reset = _NAMES[unit]
+        until = duration(0.0 if room.ends is None else room.ends - time.time())
+        headers += [(limit, b"%d" % room.limit.most), (remaining, b"%d" % room.left), (reset, until.encode())]
     return headers
 
 
@@ -52,15 +50,15 @@ def of_ending(answer: Answer) -> Headers:
 
 def duration(seconds: float) -> str:
     """As Go writes it: `1h0m5s`, `6m0s`, `1.5s`, `12ms`."""
-    ms = max(0, math.ceil(seconds * 1000))
+    ms = math.ceil(seconds * 1000)
     if ms < 1000:
-        return f"{ms}ms" if ms else "0s"
-    minutes, rest = divmod(ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{hours}h{text}" if hours else text
+        return f"{ms}ms" if ms > 0 else "0s"
+    whole, part = divmod(ms, 1000)
+    fraction = f".{part:03d}".rstrip("0") if part else ""
+    if whole < 60:
+        return f"{whole}{fraction}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest}{fraction}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60}m{rest}{fraction}s"
 
 
 def with_sdk(call: Call, request: Request, *, shows_early: bool) -> Call:
