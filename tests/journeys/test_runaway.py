@@ -1,6 +1,8 @@
-"""The runaway retry: a client that asks again for ever, and whose tenant is capped, spends no more than the cap."""
+"""The runaway retry: a client that asks again for ever is stopped, and whatever it asks it spends no more than its cap."""
 
 from __future__ import annotations
+
+import contextlib
 
 import openai
 import pytest
@@ -53,6 +55,38 @@ async def test_a_client_that_retries_for_ever_spends_no_more_than_its_cap(served
     with pytest.raises(openai.RateLimitError):
         await client.chat.completions.create(model="small", messages=[{"role": "user", "content": "once more"}])
     assert len(server.asked) == asked
+
+
+PLAIN = """
+    [models.small]
+    provider = "scripted"
+    options = { delay = "2s" }
+"""
+
+
+@pytest.mark.parametrize("model", ["small", "answers"])
+async def test_a_client_in_a_loop_is_stopped_where_nothing_is_limited(served, model):
+    """Its time-out is shorter than the model takes, and it sends the same again and again: each would be paid for nothing. After
+    five failures nobody is asked, and the client is told to stop. Other requests go on, and no limit has to be set for that."""
+    server = await served(PLAIN, FEATURE)
+    client = server.sdk(max_retries=4, timeout=0.4)
+    told = []
+    for _ in range(40):
+        try:
+            answer = await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "again"}])
+            told.append(answer.choices[0].message.content)
+        except openai.APITimeoutError:
+            told.append(None)
+        except openai.APIStatusError as error:
+            told.append((error.status_code, error.response.headers.get("x-should-retry")))
+    asked = len(server.asked)
+    assert 5 <= asked <= 6
+    assert told[-20:] == ([(429, "false")] if model == "small" else ["Sorry."]) * 20
+    (record,) = await server.app.records(limit=1)
+    assert record.outcome.answer.reason == "retry_loop"
+    with contextlib.suppress(openai.APIError):
+        await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "something else"}])
+    assert len(server.asked) > asked
 
 
 async def test_the_sdk_itself_does_not_ask_again_once_the_cap_is_reached(served):
