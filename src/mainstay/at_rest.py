@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mainstay import ladders, provenance
 from mainstay.core.errors import ConfigError
+from mainstay.core.feature import Limits
 from mainstay.core.project import TenantSpec
 from mainstay.core.release import Release, fold
 from mainstay.learn.keeping import Kept
@@ -23,9 +24,9 @@ from mainstay.parts.stores.sqlite_counters import SqliteCounters
 from mainstay.parts.stores.sqlite_ledger import SqliteLedger
 from mainstay.parts.stores.sqlite_releases import SqliteReleases
 from mainstay.serve.limiting import Standing, standings
-from mainstay.serve.surge import TRIPPED
+from mainstay.serve.surge import Seen, seen
 from mainstay.sourcing import Sources
-from mainstay.spec.feature_file import folders_of, read_folder
+from mainstay.spec.feature_file import folders_of, frozen_folder, read_folder
 from mainstay.spec.settings_file import absent_keys, read_settings
 from mainstay.state_folder import COUNTERS, INDEXES, LEDGER, RECHECKS, RELEASES
 
@@ -41,20 +42,36 @@ def rechecks_of(path: Path, state: Path | None = None) -> Kept:
     return Kept((state or path / read_settings(path, keyless).state) / RECHECKS)
 
 
-def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], bool]:
-    """How the limits of the project in that folder stand, and whether paid rungs pause for unusual spending."""
+def limits_of(path: Path, state: Path | None = None) -> tuple[list[Standing], Seen | None]:
+    """How the limits of the project in that folder stand, and the breaker on spending.
+
+    The caps of a feature are those of its live release, and of its folder where none is live.
+    """
     settings = read_settings(path, {**absent_keys(path), **os.environ})
     folder, now = state or path / settings.state, time.time()
-    features = {name: read_folder(where, shown=name).feature.limits for name, where in folders_in(path).items()}
+    features = _limits_served(path, state) | dict.fromkeys(settings.models, settings.plain.limits)
     keys = _limits_of_keys(path, state)
-    if not (folder / COUNTERS).is_file():
-        return standings((), settings, features, keys, now=now), False
-    counters = SqliteCounters(folder / COUNTERS)
-    try:
-        counted = counters.all()
-    finally:
-        counters.close()
-    return standings(counted, settings, features, keys, now=now), any(name.startswith(f"{TRIPPED}|") for name, _ in counted)
+    counted: list[tuple[str, int]] = []
+    if (folder / COUNTERS).is_file():
+        counters = SqliteCounters(folder / COUNTERS)
+        try:
+            counted = counters.all()
+        finally:
+            counters.close()
+    return standings(counted, settings, features, keys, now=now), seen(counted, settings.limits, now=now)
+
+
+def _limits_served(path: Path, state: Path | None) -> dict[str, Limits]:
+    """The limits that each feature states where it is served. What cannot be read is left out: `mainstay doctor` tells why."""
+    released, folders = _released(path, state, trials=False), folders_in(path)
+    found: dict[str, Limits] = {}
+    for name in {*released, *folders}:
+        with contextlib.suppress(ConfigError):
+            if live := released.get(name):
+                found[name] = frozen_folder(name, live[0].files, shown=name).feature.limits
+            elif name in folders:
+                found[name] = read_folder(folders[name], shown=name).feature.limits
+    return found
 
 
 def without_price(path: Path, state: Path | None = None) -> dict[str, dict[str, str]]:
@@ -65,7 +82,7 @@ def without_price(path: Path, state: Path | None = None) -> dict[str, dict[str, 
     """
     settings = read_settings(path, {**absent_keys(path), **os.environ})
     found = {name: unpriced({name: model}, settings) for name, model in settings.models.items()}
-    released = _released(path, state)
+    released = _released(path, state, trials=True)
     folders = folders_in(path)
     for name in {*folders, *released}:
         models = {}
@@ -78,14 +95,14 @@ def without_price(path: Path, state: Path | None = None) -> dict[str, dict[str, 
     return found
 
 
-def _released(path: Path, state: Path | None) -> dict[str, list[Release]]:
-    """The releases of each feature that are live or on trial, the live one first."""
+def _released(path: Path, state: Path | None, *, trials: bool) -> dict[str, list[Release]]:
+    """The release of each feature that is live, and those that are on trial."""
     store = releases_of(path, state)
     try:
         found: dict[str, list[Release]] = {}
         for name, standing in fold(store.links()).standings.items():
-            entries = [entry for entry in (standing.live, standing.canary, standing.shadow) if entry is not None]
-            releases = [store.release(name, entry.digest) for entry in entries]
+            entries = [standing.live, *([standing.canary, standing.shadow] if trials else [])]
+            releases = [store.release(name, entry.digest) for entry in entries if entry is not None]
             found[name] = [release for release in releases if release is not None]
         return found
     finally:

@@ -156,3 +156,53 @@ async def test_after_a_clean_end_exactly_what_was_paid_is_counted(project: Calla
     async with mainstay.open(root, environ={}, dev=True) as app:
         assert [taken for name, taken in app._counters.all() if "usd" in name] == [paid]
         assert [name for name, _ in app._counters.all() if "at_once" in name] == []
+
+
+# Notes when a request begins and when it ends, so that the file says how many ran at each moment.
+NOTED = """
+from mainstay.parts.providers.scripted import Scripted
+
+def note(byte):
+    with open("asked", "ab", buffering=0) as asked:
+        asked.write(byte)
+
+class Counted(Scripted):
+    async def generate(self, request, *, stream):
+        note(b"+")
+        try:
+            async for chunk in super().generate(request, stream=stream):
+                yield chunk
+        finally:
+            note(b"-")
+"""
+AT_ONCE = """
+[models.small]
+provider = "counted:Counted"
+options = { delay = "5ms" }
+[limits]
+project_at_once = 5
+"""
+
+
+def test_calls_at_one_moment_never_pass_their_limit_over_all_processes(project: Callable[..., Path]):
+    """Three processes with twenty-five calls at once each, some cancelled: no moment saw more than five."""
+    root = project(AT_ONCE, FEATURE, {"counted.py": NOTED})
+    (root / "asked").touch()
+    running = [_started(root, seed) for seed in range(3)]
+    try:
+        for process in running:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        assert [process.wait(120) for process in running] == [0, 0, 0]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate(timeout=30)
+    ran = most = 0
+    for byte in (root / "asked").read_bytes():
+        ran += 1 if byte == ord("+") else -1
+        most = max(most, ran)
+    assert ran == 0 and 3 <= most <= 5
+    counters = SqliteCounters(root / ".mainstay" / "counters.db")
+    counters.tend()
+    assert counters.all() == []
+    counters.close()

@@ -111,7 +111,8 @@ async def test_two_hundred_users_at_once(project, spawned, inference):
 
 async def test_the_end_of_the_quarter(project, spawned, inference):
     """A batch of summaries runs when everybody asks at once. Every interactive call is answered within its deadline, by the large
-    model or the faster one; the batch waits for the large model and gets it; nobody gets an error or the fixed message."""
+    model or, at once, by the faster one; the batch waits for the large model and gets it when they are gone; nobody gets an error
+    or the fixed message."""
     large = inference("--name", "large", "--at-once", "64", "--seconds", "0.4")
     small = inference("--name", "small", "--at-once", "64", "--seconds", "0.02")
     settings = model("large", large, "at_once = 2") + model("small", small, "at_once = 16")
@@ -136,6 +137,11 @@ async def test_the_end_of_the_quarter(project, spawned, inference):
     assert rungs["small", "degraded", "busy"] >= 20, rungs
     done = await asyncio.wait_for(batch, 50)
     assert Counter((status, body["status"], body["rung"]) for status, body, _, _ in done) == {(200, "answered", "large"): 12}
+    last = max(at for _, body, _, at in asked if body["rung"] == "large")
+    before = sum(at < last for *_, at in done)
+    shed = sorted(seconds for _, body, seconds, _ in asked if body["rung"] == "small")
+    assert before <= 6, "the batch waits behind whoever is interactive, but for one place of sixteen"
+    assert shed[len(shed) // 2] < 1, "who cannot be served in time is not kept waiting first"
     assert large.stats["peak"] <= 2
 
 

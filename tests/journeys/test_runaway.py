@@ -1,6 +1,8 @@
-"""The runaway retry: a client that asks again for ever, and whose tenant is capped, spends no more than the cap."""
+"""The runaway retry: a client that asks again for ever is stopped, and whatever it asks it spends no more than its cap."""
 
 from __future__ import annotations
+
+import contextlib
 
 import openai
 import pytest
@@ -55,6 +57,38 @@ async def test_a_client_that_retries_for_ever_spends_no_more_than_its_cap(served
     assert len(server.asked) == asked
 
 
+PLAIN = """
+    [models.small]
+    provider = "scripted"
+    options = { delay = "2s" }
+"""
+
+
+@pytest.mark.parametrize("model", ["small", "answers"])
+async def test_a_client_in_a_loop_is_stopped_where_nothing_is_limited(served, model):
+    """Its time-out is shorter than the model takes, and it sends the same again and again: each would be paid for nothing. After
+    five failures nobody is asked, and the client is told to stop. Other requests go on, and no limit has to be set for that."""
+    server = await served(PLAIN, FEATURE)
+    client = server.sdk(max_retries=4, timeout=0.4)
+    told = []
+    for _ in range(40):
+        try:
+            answer = await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "again"}])
+            told.append(answer.choices[0].message.content)
+        except openai.APITimeoutError:
+            told.append(None)
+        except openai.APIStatusError as error:
+            told.append((error.status_code, error.response.headers.get("x-should-retry")))
+    asked = len(server.asked)
+    assert 5 <= asked <= 8
+    assert told[-20:] == ([(429, "false")] if model == "small" else ["Sorry."]) * 20
+    (record,) = await server.app.records(limit=1)
+    assert record.outcome.answer.reason == "retry_loop"
+    with contextlib.suppress(openai.APIError):
+        await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "something else"}])
+    assert len(server.asked) > asked
+
+
 async def test_the_sdk_itself_does_not_ask_again_once_the_cap_is_reached(served):
     """The unmodified SDK, with its retries on, sends one request that is refused for the budget, and not three."""
     server = await served(SETTINGS.replace("FAULT", 'replies = ["well"]').replace(str(Usd(CAP)), "0.0001 USD"), FEATURE)
@@ -71,3 +105,36 @@ async def test_the_feature_beside_it_goes_on_below_its_paid_rungs(served):
         answer = (await server.post("/v1/features/answers", {"input": {"question": f"{n}"}})).json()
         assert (answer["status"], answer["rung"], answer["reason"]) == ("degraded", "message", "over_budget")
     assert server.asked == [] and counted(server.app) == 0
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "input = 20, output = -1000000",
+        "input = -1000000, output = 100",
+        "input = 20, output = 100, cached_input = -1000000",
+        "input = 20, output = 100, cache_write = -1000000",
+        "input = 0, output = 0",
+        "input = 20, output = 9000000000000000000",
+    ],
+)
+async def test_a_provider_that_counts_nonsense_frees_no_money(served, caplog, usage):
+    """Less than nothing, nothing for a written answer, and more than any model can write are no counts: the cap holds by the
+    bound, the record marks the estimate, and the counting goes on."""
+    settings = SETTINGS.replace("FAULT", 'replies = ["well"]').replace("input = 20, output = 100", usage)
+    server = await served(settings, FEATURE)
+    client = server.sdk(max_retries=0)
+    refused = 0
+    for n in range(60):
+        try:
+            await client.chat.completions.create(model="small", messages=[{"role": "user", "content": f"{n:05}"}])
+        except openai.RateLimitError:
+            refused += 1
+    least = WORST - 100 + len("well")  # tokens of the estimate: what was sent and written, by its bytes
+    assert len(server.asked) <= CAP // (least * 1000) and refused >= 10
+    server.app._limiting.tend()
+    assert 0 < counted(server.app) <= CAP
+    (record,) = await server.app.records(limit=1, status="answered")
+    (attempt,) = record.outcome.attempts
+    assert attempt.estimated and least * 1000 <= attempt.cost_nano_usd <= WORST * 1000
+    assert "more was used than" not in caplog.text

@@ -38,6 +38,7 @@ class ImagePart(Struct, frozen=True, tag="image", omit_defaults=True):
     cache: CacheMark | None = None
 
 
+MOST_TOKENS = 10**9  # that one answer can have read or written; more is no count
 Part = TextPart | ImagePart
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -144,6 +145,12 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: int = 0
     cache_write_1h: int = 0
     tier: str = ""
+
+    @property
+    def believable(self) -> bool:
+        """Whether an answer can have used that. What is less than nothing, nothing, or far too much settles no money."""
+        parts = (self.input, self.output, self.cached_input, self.cache_write, self.reasoning, self.cache_write_1h)
+        return min(parts) >= 0 and self.input + self.output > 0 and max(parts) <= MOST_TOKENS
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

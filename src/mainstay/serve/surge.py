@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 from mainstay.core.limits import Limit
 from mainstay.core.project import ProjectLimits
@@ -22,6 +25,27 @@ BUSIEST, ENOUGH = 31, 30  # minutes: of those with spending, whose median is the
 PAUSE = 300  # seconds without paid rungs
 FLOOR = Usd(1_000_000_000)  # a minute; below it nothing is unusual
 COUNTER, TRIPPED, KIND = "spending|usd|minute", "surge", "surge"
+
+
+class Seen(Struct, frozen=True):
+    """How the breaker stands: what is usual and what is too much, in nano-dollars a minute, and when its pause ends; each None
+    where there is none.
+    """
+
+    usual: int | None
+    most: int | None
+    until: int | None
+
+
+def seen(counted: Iterable[tuple[str, int]], limits: ProjectLimits, *, now: float) -> Seen | None:
+    """How it stands by the counting of all processes (`Counters.all`); None where nobody asked for it."""
+    if limits.surge is None:
+        return None
+    known, minute = dict(counted), int(now) // 60 * 60
+    common = usual(tuple([known.get(f"{COUNTER}|{minute - 60 * ago}", 0) for ago in range(1, MEMORY + 1)]))
+    tripped = [int(name.rpartition("|")[2]) + PAUSE for name in known if name.startswith(f"{TRIPPED}|")]
+    until = max([end for end in tripped if end > now], default=None)
+    return Seen(common, None if common is None else _most(limits, common), until)
 
 
 class Surge:
@@ -40,7 +64,7 @@ class Surge:
 
     def take_up(self, limits: ProjectLimits) -> None:
         """These are the settings from now on."""
-        self._times, self._floor = limits.surge, limits.surge_floor or FLOOR
+        self._limits, self._times = limits, limits.surge
         self._minute = 0
         self._set()
 
@@ -80,11 +104,16 @@ class Surge:
         if self._times is None:
             self.limit, self._purse.stop = None, None
             return
-        most = ANY if self.usual is None else max(self._floor, int(self.usual * self._times))
+        most = ANY if self.usual is None else _most(self._limits, self.usual)
         if self.limit is None or self.limit.most != most:
             said = f"{self._times:g} times the usual spending a minute"
             kept = 60 * MEMORY
             self.limit = Limit(counter=COUNTER, unit="usd", window="minute", most=most, said=said, kept=kept, kind=KIND)
+
+
+def _most(limits: ProjectLimits, usual: int) -> int:
+    """What may be spent in a minute where that much is usual."""
+    return max(limits.surge_floor or FLOOR, int(usual * (limits.surge or 1)))
 
 
 def usual(minutes: tuple[int, ...]) -> int | None:

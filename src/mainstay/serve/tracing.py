@@ -31,7 +31,8 @@ class AttemptNotes:
     """One attempt while it runs; becomes an `Attempt` when it is over.
 
     `first` is the moment of the first sign of life, `wrote` whether anything came that is an answer: spaces and thoughts are
-    none. `over` says that the provider has nothing open any more. `queued` is how long it waited before, in seconds.
+    none. `over` says that the provider has nothing open any more. `queued` is how long it waited before, in seconds. A `usage`
+    that nobody can believe is as good as none.
     """
 
     __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "queued", "rung", "usage", "waited", "wrote")
@@ -46,7 +47,8 @@ class AttemptNotes:
 
     def add(self, chunk: Chunk) -> None:
         """More was written."""
-        self.usage = chunk.usage or self.usage
+        if chunk.usage is not None and chunk.usage.believable:
+            self.usage = chunk.usage
         self.finish = chunk.finish or self.finish
         self.bytes_out += len(chunk.text.encode("utf-8", "surrogatepass")) + len(chunk.reasoning.encode("utf-8", "surrogatepass"))
         self.bytes_out += sum(

@@ -13,6 +13,8 @@ from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, printable, reported, table
 from mainstay.serve.limiting import Standing
 
+PER_PROCESS = ("retry_loops", "circuit_breakers", "queues")  # what each process keeps to itself, so that it cannot be shown
+
 
 @click.command()
 @PROJECT
@@ -21,12 +23,15 @@ from mainstay.serve.limiting import Standing
 @reported
 def limits(project: str, state: str | None, json_: bool) -> None:
     """What is spent and left in each window: of the project, its features, tenants and keys."""
-    found, pause = limits_of(Path(project), None if state is None else Path(state))
+    found, surge = limits_of(Path(project), None if state is None else Path(state))
+    until = None if surge is None else surge.until
     if json_:
-        as_json({"limits": [{**_plain(one), "left": one.left} for one in found], "paused": pause})
+        listed = [{**_plain(one), "left": one.left} for one in found]
+        as_json({"limits": listed, "paused": until is not None, "surge": surge, "per_process": PER_PROCESS})
         return
-    if pause:
-        click.echo("Spending was far above the usual, so no paid rung is tried for some minutes.")
+    if until is not None:
+        when = datetime.datetime.fromtimestamp(until).strftime("%H:%M")
+        click.echo(f"Spending was far above the usual, so no paid rung is tried until {when}.")
     table(["who", "window", "spent", "most", "left", "until"], [_row(one) for one in found])
     if not found:
         click.echo(
