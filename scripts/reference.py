@@ -39,7 +39,7 @@ from mainstay.parts.scorers import cost, judged, latency, schema, similarity
 from mainstay.serve import rules
 from mainstay.serve.asking import NotRecorded
 from mainstay.spec.feature_file import read_folder
-from mainstay.spec.schemas import feature_schema, settings_schema
+from mainstay.spec.schemas import published
 
 ROOT = Path(__file__).parents[1]
 _MARKED = re.compile(r"(<!-- generated:([a-z.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -356,9 +356,7 @@ def written() -> dict[Path, str]:
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     pages = {p: p.read_text(encoding="utf-8") for p in files}
     found = {path: filled(text) for path, text in pages.items() if _MARKED.search(text)}
-    for name, made in (("feature", feature_schema()), ("settings", settings_schema())):
-        found[ROOT / "docs" / "reference" / f"{name}.schema.json"] = json.dumps(made, indent=1) + "\n"
-    return found
+    return found | {ROOT / "docs" / "reference" / name: schema for name, schema in published().items()}
 
 
 def main() -> None:

@@ -11,28 +11,25 @@ import pytest
 from click.testing import CliRunner, Result
 
 import mainstay
-from mainstay.app import LEASE
+from mainstay.caretaking import LEASE
 from mainstay.doors.cli.main import main
+from projects import feature
 
 SETTINGS = """
     [models.small]
     provider = "scripted"
     price = { input = "1 USD", output = "2 USD" }
 """
-FEATURE = """
-    summary = "Answers"
-    deadline = "2s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
+FEATURE = feature(
+    """
     [cache]
     keep = "1h"
     near = "auto"
     wrong_hits = 0.06
     checked = 0.0
-"""
+""",
+    deadline="2s",
+)
 THINGS = "parcel invoice account password voucher warranty delivery receipt discount contract subscription address".split()
 DOINGS = "cancel change print extend return renew share download explain cancel reorder check".split()
 

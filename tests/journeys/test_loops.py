@@ -15,18 +15,12 @@ import pytest
 import mainstay
 from mainstay.at_rest import history
 from mainstay.ids import new_id
+from projects import feature
 
-CACHED = """
-    summary = "Answers"
-    deadline = "5s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
+CACHED = feature("""
     [cache]
     keep = "1h"
-"""
+""")
 SLOW = '[models.small]\nprovider = "scripted"\noptions = { delay = "300ms" }\n'
 
 
@@ -153,9 +147,9 @@ CALLING = """
 def test_run_sync_within_its_own_event_loop_is_an_error_and_no_standstill(project):
     """A rung's async function that calls `run_sync` would wait for the loop that it holds up: it is told so at once."""
     inner = 'summary = "Inner"\n[[ladder]]\nmessage = "Inner."\n'
-    feature = CACHED.replace('model = "small"\n    prompt = "prompt.md"', 'call = "calling_back:reply"')
+    calling = CACHED.replace('model = "small"\nprompt = "prompt.md"', 'call = "calling_back:reply"')
     files = {"features/inner/feature.toml": inner, "calling_back.py": CALLING}
-    with mainstay.open(project(SLOW, feature, files), environ={}, dev=True) as app:
+    with mainstay.open(project(SLOW, calling, files), environ={}, dev=True) as app:
         module = importlib.import_module("calling_back")
         module.APP = app
         answer = app.run_sync("answers", question="?")

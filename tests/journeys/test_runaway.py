@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from mainstay.core.units import Usd
+from projects import feature
 
 WORST = 64 + 16 + 5 + 100  # tokens that are held for one attempt: the request's frame, its message, its text, what may be written
 SETTINGS = f"""
@@ -22,15 +23,7 @@ SETTINGS = f"""
     tenant_per_day = "{Usd(20 * WORST * 1000)}"
 """
 CAP = 20 * WORST * 1000
-FEATURE = """
-    summary = "Answers"
-    deadline = "5s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
-"""
+FEATURE = feature()
 
 
 def counted(app) -> int:

@@ -26,6 +26,7 @@ from mainstay.parts.classifiers.onnx import OnnxClassifier
 from mainstay.parts.guards.injection import Injection
 from mainstay.parts.guards.unsafe import Unsafe
 from mainstay.parts.http import Http
+from projects import feature
 
 WORDS = {"[UNK]": 0, "[PAD]": 1, "ignore": 2, "instructions": 3, "hello": 4}
 ATTACKING = (0.0, 0.0, 3.0, 3.0, -3.0)  # how much each word speaks for an attack
@@ -281,17 +282,10 @@ CLASSIFIED = """
     url = "{url}"
     timeout = "2s"
 """
-ASKS = """
-    summary = "Answers"
-    deadline = "5s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
+ASKS = feature("""
     [guards]
     input = [{ injection = { classifier = "far" } }]
-"""
+""")
 
 
 async def test_a_classifier_of_the_settings_reaches_the_guard(opened):

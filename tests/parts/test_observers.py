@@ -16,6 +16,7 @@ from mainstay.core.model import Usage
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import Attempt, Begun, GuardNote, Outcome, Record
 from mainstay.parts.observers.prometheus import Prometheus
+from projects import feature
 
 FAMILIES = {
     "mainstay_calls": ("counter", {"feature", "status", "reason", "rung"}),
@@ -45,24 +46,14 @@ SETTINGS = """
     options = { replies = [{ text = "Hi", usage = { input = 10, output = 2 } }, { fault = "overloaded" }] }
 """
 
-FEATURE = """
-    summary = "Answers"
-    deadline = "5s"
-
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-
-    [[ladder]]
-    message = "Sorry."
-
+FEATURE = feature("""
     [guards]
     input = [{ size = { max = 40 } }]
     output = [{ terms = ["forbidden"] }]
 
     [cache]
     keep = "1h"
-"""
+""")
 
 OTHER = """
     summary = "Answers without a known price"

@@ -7,18 +7,15 @@ import pytest
 
 from mainstay.serve.caching import key_of
 from mainstay.serve.tracing import Trace
+from projects import feature
 
-CACHED = """
-    summary = "Answers"
-    deadline = "2s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
+CACHED = feature(
+    """
     [cache]
     keep = "1h"
-"""
+""",
+    deadline="2s",
+)
 
 
 async def test_a_stored_answer_that_cannot_be_read_is_no_answer(opened):

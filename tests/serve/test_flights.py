@@ -8,18 +8,15 @@ import time
 
 from mainstay.core.answer import Started, Text
 from mainstay.core.model import Chunk
+from projects import feature
 
-CACHED = """
-    summary = "Answers"
-    deadline = "2s"
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-    [[ladder]]
-    message = "Sorry."
+CACHED = feature(
+    """
     [cache]
     keep = "1h"
-"""
+""",
+    deadline="2s",
+)
 
 
 def small(options: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import mainstay
 from mainstay import Reason, Status
+from projects import feature
 
 SETTINGS = """
     [models.small]
@@ -27,20 +28,13 @@ SETTINGS = """
     delay = "5s"
 """
 
-FEATURE = """
-    summary = "Answers"
-    deadline = "1s"
-
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-
-    [[ladder]]
-    message = "Sorry."
-
+FEATURE = feature(
+    """
     [guards]
     output = [{ "asking_guards:Judged" = { judge = "JUDGE" } }]
-"""
+""",
+    deadline="1s",
+)
 
 JUDGE = """
     summary = "Says yes or no"

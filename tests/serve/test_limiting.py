@@ -18,37 +18,22 @@ from mainstay.core.units import Usd
 from mainstay.parts.stores.memory import MemoryCounters
 from mainstay.serve.spending import Held, Purse, Short
 from mainstay.serve.surge import PAUSE, Surge
+from projects import PRICED, feature
 
-SETTINGS = """
-    [models.small]
-    provider = "scripted"
-    max_output = 10
-    price = { input = "1 USD", output = "1 USD" }
-    options = { replies = ["well"], usage = { input = 50, output = 5 } }
+SETTINGS = f"""{PRICED}
+[limits]
+project_per_month = "1 USD"
+tenant_per_day = ["0.0003 USD", 5]
+tenant_at_once = 2
 
-    [limits]
-    project_per_month = "1 USD"
-    tenant_per_day = ["0.0003 USD", 5]
-    tenant_at_once = 2
-
-    [tenants.big]
-    per_day = "0.5 USD"
+[tenants.big]
+per_day = "0.5 USD"
 """
-FEATURE = """
-    summary = "Answers"
-    deadline = "5s"
-
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-
-    [[ladder]]
-    message = "Sorry."
-
+FEATURE = feature("""
     [limits]
     feature_per_hour = "0.9 USD"
     tenant_per_day = 3
-"""
+""")
 COST = 55_000
 
 

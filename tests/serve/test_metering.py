@@ -8,35 +8,20 @@ import pytest
 
 from mainstay import testing
 from mainstay.core.errors import ConfigError
+from projects import PRICED, feature
 
-PRICED = """
-    [models.small]
-    provider = "scripted"
-    max_output = 10
-    price = { input = "1 USD", output = "1 USD" }
-    options = { replies = ["well"], usage = { input = 50, output = 5 } }
-
-    [classifiers.watcher]
-    kind = "watching:Watcher"
-    %s
+WATCHED = f"""{PRICED}
+[classifiers.watcher]
+kind = "watching:Watcher"
+%s
 """
-FEATURE = """
-    summary = "Answers"
-    deadline = "5s"
-
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-
-    [[ladder]]
-    message = "Sorry."
-
+FEATURE = feature("""
     [guards]
     input = [{ "watching:Watched" = { classifier = "watcher" } }]
 
     [limits]
     %s
-"""
+""")
 WATCHING = {
     "watching.py": """
 from mainstay.core.draft import ALLOW, refuse
@@ -76,7 +61,7 @@ def counted(app) -> dict[str, int]:
 
 async def test_a_classifier_that_costs_is_on_the_record_and_on_the_bill(opened):
     """Its price is taken from the call's account, and the record's cost is what the counter says."""
-    app = opened(PRICED % 'price = "2 USD"', FEATURE % 'feature_per_day = "1 USD"', WATCHING)
+    app = opened(WATCHED % 'price = "2 USD"', FEATURE % 'feature_per_day = "1 USD"', WATCHING)
     answer = await app.run("answers", question="x" * 100)
     record = await app.record(answer.id)
     assert answer.status == "answered"
@@ -88,7 +73,7 @@ async def test_a_classifier_that_costs_is_on_the_record_and_on_the_bill(opened):
 
 async def test_a_classifier_that_would_pass_a_limit_is_not_asked(opened):
     """What is left of the call's own limit does not do for the classifier: it is not asked, and its guard fails closed."""
-    app = opened(PRICED % 'price = "2 USD"', FEATURE % 'per_call = "0.0001 USD"', WATCHING)
+    app = opened(WATCHED % 'price = "2 USD"', FEATURE % 'per_call = "0.0001 USD"', WATCHING)
     answer = await app.run("answers", question="x" * 100)
     assert (answer.status, answer.reason) == ("refused", "unsafe_input")
     watcher = app.features.project.lent["classifier"]["watcher"]
@@ -99,40 +84,30 @@ async def test_a_classifier_that_would_pass_a_limit_is_not_asked(opened):
 async def test_a_classifier_with_a_key_and_no_price_is_not_asked_where_money_is_limited(opened, project):
     """Unknown is never nothing: with a limit of the project it is an error at load, with one of a feature it is not asked."""
     keyed = 'key = "env:WATCHER_KEY"'
-    app = opened(PRICED % keyed, FEATURE % 'feature_per_day = "1 USD"', WATCHING, environ={"WATCHER_KEY": "no-real-key"})
+    app = opened(WATCHED % keyed, FEATURE % 'feature_per_day = "1 USD"', WATCHING, environ={"WATCHER_KEY": "no-real-key"})
     answer = await app.run("answers", question="?")
     assert (answer.status, answer.reason) == ("refused", "unsafe_input")
     assert app.features.project.lent["classifier"]["watcher"].asked == 0
-    capped = PRICED % keyed + '\n    [limits]\n    project_per_day = "1 USD"\n'
+    capped = WATCHED % keyed + '\n    [limits]\n    project_per_day = "1 USD"\n'
     with pytest.raises(ConfigError, match="watcher"):
         opened(capped, FEATURE % "", WATCHING, environ={"WATCHER_KEY": "no-real-key"})
 
 
 async def test_without_limits_nothing_changes(opened):
     """A classifier without a price costs nothing on the record, and is asked as ever."""
-    app = opened(PRICED % "", FEATURE % "", WATCHING)
+    app = opened(WATCHED % "", FEATURE % "", WATCHING)
     answer = await app.run("answers", question="?")
     record = await app.record(answer.id)
     assert answer.status == "answered" and [a.rung for a in record.outcome.attempts] == ["small"]
 
 
-JUDGED = """
-    summary = "Answers"
-    deadline = "5s"
-
-    [[ladder]]
-    model = "small"
-    prompt = "prompt.md"
-
-    [[ladder]]
-    message = "Sorry."
-
+JUDGED = feature("""
     [guards]
     output = [{ "judging:Judged" = {} }]
 
     [limits]
     %s
-"""
+""")
 JUDGE = {
     "features/judge/feature.toml": """
         summary = "Judges"
@@ -162,7 +137,7 @@ COST = 55 * 1000  # of one attempt
 
 async def test_a_judge_spends_from_the_account_of_the_call_that_asks_it(opened):
     """Both calls are on the bill of the feature that was called; the judge is counted as no call of its own."""
-    app = opened(PRICED % "", JUDGED % 'feature_per_day = ["1 USD", 100]', {**JUDGE, **WATCHING})
+    app = opened(WATCHED % "", JUDGED % 'feature_per_day = ["1 USD", 100]', {**JUDGE, **WATCHING})
     assert (await app.run("answers", question="?")).status == "answered"
     records = await app.records()
     assert sorted(r.begun.call.feature for r in records) == ["answers", "judge"]
@@ -173,7 +148,7 @@ async def test_a_judge_spends_from_the_account_of_the_call_that_asks_it(opened):
 
 async def test_a_judge_is_bound_by_what_is_left_of_the_calls_own_limit(opened):
     """`per_call` bounds the call with everything that is asked for it: what is left does not do for the judge."""
-    app = opened(PRICED % "", JUDGED % 'per_call = "0.00012 USD"', {**JUDGE, **WATCHING})  # 120 tokens: once 91, then 55 and 94
+    app = opened(WATCHED % "", JUDGED % 'per_call = "0.00012 USD"', {**JUDGE, **WATCHING})  # 120 tokens: once 91, then 55 and 94
     assert (await app.run("answers", question="?")).rung == "small"
     (judged,) = await app.records(feature="judge")
     assert (judged.outcome.answer.rung, judged.outcome.answer.reason) == ("message", "over_budget")
@@ -181,7 +156,7 @@ async def test_a_judge_is_bound_by_what_is_left_of_the_calls_own_limit(opened):
 
 async def test_many_calls_at_once_are_each_charged_to_their_own(opened):
     """Calls that run at the same moment do not pay for each other's classifiers."""
-    app = opened(PRICED % 'price = "2 USD"', FEATURE % 'tenant_per_day = "1 USD"', WATCHING)
+    app = opened(WATCHED % 'price = "2 USD"', FEATURE % 'tenant_per_day = "1 USD"', WATCHING)
     await asyncio.gather(*[app.run("answers", question="x" * 100, tenant=f"t{n % 3}") for n in range(30)])
     assert set(counted(app).values()) == {10 * (ASKED * 2000 + COST)}
 

@@ -6,6 +6,7 @@ choice. That a model, a file or a variable exists, and that the last rung cannot
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -83,6 +84,12 @@ def rules_schema() -> Json:
     body = shared.pop("RuleFile")
     shared["Rule"]["anyOf"] = [{"required": [key], "properties": {key: {"minItems": 1}}} for key in ("matches", "equals")]
     return _document("rules", "Rules that answer without a model (rules.toml).", body, shared)
+
+
+def published() -> dict[str, str]:
+    """The schema of each kind of file that a team writes, by the name of its file, as JSON."""
+    made = {"feature": feature_schema(), "settings": settings_schema(), "rules": rules_schema()}
+    return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in made.items()}
 
 
 class _FeatureShell(Feature, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 import shlex
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import click
 from mainstay.core.errors import BadRequest
 from mainstay.doors.cli.printing import reported
 from mainstay.spec.feature_file import NAME
-from mainstay.spec.schemas import feature_schema, settings_schema
+from mainstay.spec.schemas import published
 from mainstay.spec.settings_file import FILE as SETTINGS
 
 FEATURE = "help_desk"  # the template's own name for its feature
@@ -71,9 +70,7 @@ def _files(feature: str) -> dict[Path, str]:
         for path in sorted(template.rglob("*"))
         if path.is_file()
     }
-    for name, schema in (("feature", feature_schema()), ("settings", settings_schema())):
-        files[Path("schemas", f"{name}.schema.json")] = json.dumps(schema, indent=1) + "\n"
-    return files
+    return files | {Path("schemas", name): schema for name, schema in published().items()}
 
 
 def _target(path: Path, feature: str) -> Path:
