@@ -12,12 +12,13 @@ What it does not know: questions that another process has answered since this on
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 import threading
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
 
 from mainstay.core.answer import Answer, Step
 from mainstay.core.seams import Embedder, Nearness
@@ -26,7 +27,7 @@ from mainstay.serve.ready import Near, Parts
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.cache")
-CANDIDATES = 5  # that are verified, by words, and as many by vectors
+CANDIDATES = 8  # that are verified, by words, and as many by vectors
 QUESTIONS = 2_000  # of a partition,
 MOST = 20_000  # and of all together
 COMMON = 0.2  # a word that is in more than this share of the questions finds none, unless it is all there is
@@ -41,9 +42,11 @@ class Kept:
     def __init__(self) -> None:
         self.texts: OrderedDict[bytes, str] = OrderedDict()
         self.vectors: dict[bytes, Vector] = {}
+        self._sizes: dict[bytes, int] = {}
         self._places: dict[str, set[bytes]] = {}
 
-    def add(self, key: bytes, text: str, terms: Iterable[str]) -> None:
+    def add(self, key: bytes, text: str, terms: Collection[str]) -> None:
+        self._sizes[key] = len(terms)
         self.texts[key] = text
         self.texts.move_to_end(key)
         for term in terms:
@@ -52,6 +55,7 @@ class Kept:
     def drop(self, key: bytes, terms: Iterable[str]) -> None:
         self.texts.pop(key, None)
         self.vectors.pop(key, None)
+        self._sizes.pop(key, None)
         for term in terms:
             there = self._places.get(term)
             if there is not None:
@@ -59,18 +63,18 @@ class Kept:
                 if not there:
                     del self._places[term]
 
-    def by_words(self, terms: Iterable[str]) -> list[bytes]:
-        """The questions that share the rarest words with these, the best first."""
-        size = len(self.texts)
+    def by_words(self, terms: Collection[str]) -> list[bytes]:
+        """The questions that share the rarest words with these and have few others, the best first."""
+        size, sizes = len(self.texts), self._sizes
         found = sorted([there for term in terms if (there := self._places.get(term))], key=len)
-        scores: Counter[bytes] = Counter()
+        scores: dict[bytes, float] = {}
         for there in found:
             if scores and len(there) > max(COMMON * size, CANDIDATES):
                 break
             rarity = math.log1p(size / len(there))
             for key in there:
-                scores[key] += rarity  # type: ignore[assignment]
-        return [key for key, _ in scores.most_common(CANDIDATES)]
+                scores[key] = scores.get(key, 0.0) + rarity
+        return heapq.nlargest(CANDIDATES, scores, key=lambda key: scores[key] / (sizes[key] + len(terms)))
 
     def by_vector(self, vector: Vector) -> list[bytes]:
         """The questions whose vectors are nearest, the best first."""
