@@ -35,6 +35,7 @@ from mainstay.following import Follower
 from mainstay.ids import new_id
 from mainstay.learn.ahead import TOP, possible, state_of
 from mainstay.learn.doubting import Doubts
+from mainstay.learn.minding import Minding
 from mainstay.learn.releasing import Desk
 from mainstay.learn.switching import Switchboard
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
@@ -139,6 +140,7 @@ class Mainstay:
             nearby=Nearby(nearness.shared()),
             doubt=self._doubts.hit,
         )
+        self._minding = Minding(self.parts.nearby, cache=self._cache, ledger=self._ledger, store=self.releases, leads=self._leads)
         self._following, self._obeying = threading.Lock(), threading.Lock()
         self._obeyed, self._replaced = self.features.state, ""
         self._thread: LoopThread | None = None
@@ -456,10 +458,11 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
-        """Give back unspent slices and answer ahead what is due; judge the canaries, and take back what has expired: in one of
-        all processes at a time.
+        """Give back unspent slices, look after near hits and answer ahead what is due; judge the canaries, and take back what has
+        expired: in one of all processes at a time.
         """
         self._limiting.tend()
+        self._minding.tend(self.features.ready)
         if not self.dev:
             self._tend_ahead()
         standings = self.features.state.standings.values()

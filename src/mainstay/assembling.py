@@ -44,8 +44,8 @@ from mainstay.core.feature import (
     StepsRung,
 )
 from mainstay.core.model import OutputSchema
+from mainstay.core.near import measurement_of, unfit
 from mainstay.core.near import read as read_near
-from mainstay.core.near import unfit
 from mainstay.core.project import Model, Plain
 from mainstay.core.router import Choice
 from mainstay.core.seams import Aligner, Hold, Nearness, Source
@@ -524,7 +524,7 @@ class _Assembly:
         why = unfit(file, verifier=verifier.name, embedder=space, target=rules.wrong_hits)
         if why:
             return None, f"near hits are off: {why}"
-        return Near(threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
+        return Near(measurement=measurement_of(data), threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""

@@ -6,7 +6,8 @@ share, and by vectors where the feature names an embedder; a verifier (the seam 
 and refuses what differs in a number, a name or a "not". What is found goes the way of every exact hit, through the guards, and is
 marked.
 
-What it does not know: questions that another process has answered since this one began, until they are asked here.
+What was answered before the process began, and by others of the machine, is read from the cache behind the answers
+(`learn/minding.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
 from mainstay.core.answer import Answer, Step
+from mainstay.core.near import Question
 from mainstay.core.seams import Embedder, Nearness
 from mainstay.serve import caching
 from mainstay.serve.ready import Near, Parts
@@ -87,12 +89,14 @@ class Nearby:
 
     def __init__(self, verifier: Nearness) -> None:
         self.verifier = verifier
+        self.off: frozenset[str] = frozenset()  # the measurements that live hits have proved wrong
         self._kept: OrderedDict[bytes, Kept] = OrderedDict()
         self._size = 0
         self._using = threading.Lock()
 
-    def put(self, partition: bytes, key: bytes, text: str, vector: Vector | None = None) -> None:
+    def put(self, key: bytes, asked: Question) -> None:
         """Remember that this question was answered, and under which key."""
+        partition, text, vector = asked.partition, asked.text, asked.vector
         terms = self.verifier.terms(text)
         with self._using:
             kept = self._kept.setdefault(partition, Kept())
@@ -109,6 +113,12 @@ class Nearby:
                 self._drop(first, next(iter(first.texts)))
                 if not first.texts:
                     self._kept.popitem(last=False)
+
+    def knows(self, partition: bytes, key: bytes) -> bool:
+        """Whether the question of that key is remembered."""
+        with self._using:
+            kept = self._kept.get(partition)
+            return kept is not None and key in kept.texts
 
     def forget(self, partition: bytes, key: bytes) -> None:
         """There is nothing under this key any more."""
@@ -148,6 +158,8 @@ def likeness(one: Vector, other: Vector) -> float:
 
 async def recall(trace: Trace, near: Near, parts: Parts) -> Answer | None:
     """The answer to a near question, marked as what it is; None where there is none that is near enough."""
+    if near.measurement in parts.nearby.off:
+        return None
     asked = caching.question_of(trace)
     partition = None if asked is None else caching.partition_of(trace, asked[0])
     if asked is None or partition is None:
