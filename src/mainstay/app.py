@@ -34,6 +34,7 @@ from mainstay.core.report import Opinion
 from mainstay.following import Follower
 from mainstay.ids import new_id
 from mainstay.learn.doubting import Doubts
+from mainstay.learn.minding import Minding
 from mainstay.learn.trials import Collector, Trials, checked, stand_of
 from mainstay.loading import ALIGNER, NEARNESS, Features, Loader
 from mainstay.loop_thread import LoopThread
@@ -133,6 +134,9 @@ class Mainstay:
             self,
             stand=lambda canary: self._fresh(stand_of, canary, self._ledger),
             start=lambda work: self._own_loop().start(work),
+        )
+        self._minding = Minding(
+            self.parts.nearby, cache=self._cache, ledger=self._ledger, store=self.releases, leads=self._caretaker.leads
         )
         self._warming: Any = None
         self._warm()
@@ -459,8 +463,9 @@ class Mainstay:
         return msgspec.structs.replace(state, standings={**last.standings, **state.standings}, locked=last.locked or state.locked)
 
     def tend(self) -> None:
-        """Give back unspent slices, and do what is due now and then for all processes of this project. Raises `MainstayError`."""
+        """Give back unspent slices, look after near hits, and do what is due for all processes. Raises `MainstayError`."""
         self._limiting.tend()
+        self._minding.tend(self.features.ready)
         if not self.dev:
             self._caretaker.tend()
 

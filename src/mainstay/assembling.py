@@ -40,8 +40,8 @@ from mainstay.core.feature import (
     StepsRung,
 )
 from mainstay.core.model import OutputSchema
+from mainstay.core.near import measurement_of, unfit
 from mainstay.core.near import read as read_near
-from mainstay.core.near import unfit
 from mainstay.core.project import Model
 from mainstay.core.seams import Aligner, Nearness, Source
 from mainstay.freezing import digest_of, guards_named
@@ -515,7 +515,7 @@ class _Assembly:
         why = unfit(file, verifier=verifier.name, embedder=space, target=rules.wrong_hits)
         if why:
             return None, f"near hits are off: {why}"
-        return Near(threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
+        return Near(measurement=measurement_of(data), threshold=file.threshold, checked=rules.checked, embedder=embedder), ""
 
     def _check_message(self, built: Ready) -> None:
         """The last rung cannot fail: so its message has to pass the feature's own guards, now."""

@@ -60,7 +60,7 @@ class Caretaker:
         self._answer_what_is_due()
         standings = self._app.features.state.standings.values()
         timed = any(s.canary or s.shadow or (s.live is not None and s.live.expires) for s in standings)
-        if timed and self._leads("tend"):
+        if timed and self.leads("tend"):
             self._end_trials()
 
     def _end_trials(self) -> None:
@@ -95,7 +95,7 @@ class Caretaker:
             if ready.feature.cache.ahead is None or possible(ready):
                 continue
             state = state_of(ready, time.time())
-            if self._ahead.get(name) == state or not self._leads("ahead"):
+            if self._ahead.get(name) == state or not self.leads("ahead"):
                 continue
             self._ahead[name] = state
             if self._app.releases.attestation(state) is None:
@@ -110,10 +110,10 @@ class Caretaker:
             listed=ready.ahead or None,
             where=f"the list of {name}",
             evidence=state,
-            go_on=lambda: self._leads("ahead"),
+            go_on=lambda: self.leads("ahead"),
         )
         log.info("%s: %s", name, made.sentence)
 
-    def _leads(self, what: str) -> bool:
+    def leads(self, what: str) -> bool:
         """Whether this process, of all that serve the project, is the one that does this for the next seconds."""
         return self._app.releases.lease(what, f"{os.getpid()} {id(self._app)}", LEASE)

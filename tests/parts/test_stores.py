@@ -17,6 +17,7 @@ import pytest
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
 from mainstay.core.errors import BadRequest, StoreError
+from mainstay.core.near import Question
 from mainstay.core.reasons import Reason, Status
 from mainstay.core.record import COLUMNS, Begun, Outcome, Record, Score
 from mainstay.core.seams import Cache, Ledger, LedgerRow
@@ -680,3 +681,26 @@ def test_many_may_open_a_new_database_at_the_same_moment(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         for round_ in range(30):
             list(pool.map(opened, [tmp_path / f"{round_}.db"] * 8))
+
+
+def test_questions_are_shared_until_they_end_or_are_dropped(tmp_path: Path):
+    """What another process asked is told once, in order, with its vector; nothing is left of what was dropped or has ended."""
+    path = tmp_path / "cache.db"
+    one, other = SqliteCache(path), SqliteCache(path)
+    asked = [Question(partition=b"p", text=f"question {n}", vector=(0.5, n) if n else None) for n in range(3)]
+    for n, question in enumerate(asked):
+        one.put(b"%d" % n, b"v", keep=100, asked=question)
+    one.put(b"plain", b"v", keep=100)
+    one.put(b"short", b"v", keep=0.01, asked=Question(partition=b"p", text="an ended question"))
+    one.flush()
+    time.sleep(0.02)
+    first = other.asked(0, 2)
+    rest = other.asked(first[-1][0], 10)
+    assert [(key, question) for _, key, question in (*first, *rest)] == [(b"%d" % n, q) for n, q in enumerate(asked)]
+    one.drop([b"1"])
+    one._swept = 0.0
+    one.flush()
+    assert [key for _, key, _ in other.asked(0, 10)] == [b"0", b"2"]
+    for cache in (one, other):
+        cache.close()
+    assert apsw.Connection(str(path)).execute("select count(*) from questions").fetchall() == [(2,)]

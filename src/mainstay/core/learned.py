@@ -1,7 +1,10 @@
-"""Reads what `mainstay learn` wrote beside a feature file: JSON that says which format it has."""
+"""Reads what was learned: what `mainstay learn` wrote beside a feature file, JSON that says which format it has, and the weights
+that Mainstay ships.
+"""
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TypeVar
 
 import msgspec
@@ -27,3 +30,8 @@ def read(data: bytes, kind: type[T], *, what: str, format: int, where: str, next
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(f"not {what} that can be used: {error}", where=where, next=next) from None
+
+
+def shipped(name: str, kind: type[T]) -> T:
+    """The weights of that name in `parts/weights`, which the package brings."""
+    return msgspec.json.decode(resources.files("mainstay.parts").joinpath("weights", f"{name}.json").read_bytes(), type=kind)

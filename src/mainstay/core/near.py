@@ -5,6 +5,7 @@ The file is written by `mainstay learn near`, read by people as a diff, and used
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -35,6 +36,14 @@ class NearCard(Struct, frozen=True, kw_only=True):
     limits: tuple[str, ...]
 
 
+class Question(Struct, frozen=True, kw_only=True):
+    """A question whose answer lies in the cache: who may be given it (`partition`), its words, and their vector, if any."""
+
+    partition: bytes
+    text: str
+    vector: tuple[float, ...] | None = None
+
+
 class NearFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From which probability on a near question is a hit, and what was measured there.
 
@@ -60,6 +69,16 @@ class NearFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What was measured, for people."""
         wrong = f"{self.wrong} of {self.hits} measured near hits were wrong, so with 95 % confidence up to {self.upper:.2%} are"
         return f"{wrong}; wrong_hits is {target:g}"
+
+
+def measurement_of(data: bytes) -> str:
+    """Tells the measurement in one file from that in another."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def verdict_of(feature: str, measurement: str) -> str:
+    """The id of the evidence that near hits turned out to be wrong too often, where there is such evidence."""
+    return f"near-{measurement}-{feature}"
 
 
 def read(data: bytes, *, where: str, next: str) -> NearFile:

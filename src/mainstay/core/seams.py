@@ -18,7 +18,7 @@ from mainstay.core.case import Case
 from mainstay.core.draft import Draft, Verdict
 from mainstay.core.evidence import Curated, Evidence, Passage, Support, Viewer
 from mainstay.core.model import Chunk, ModelRequest
-from mainstay.core.near import Likely
+from mainstay.core.near import Likely, Question
 from mainstay.core.record import Record, Score
 from mainstay.core.release import Attestation, Change, Link, Release, State
 from mainstay.core.report import Opinion, Outcome, Report
@@ -285,8 +285,16 @@ class Cache(Protocol):
         """When it was stored (seconds since 1970) and what; None if there is nothing."""
         ...
 
-    def put(self, key: bytes, value: bytes, *, keep: float) -> None:
-        """Keep this for so many seconds. May return before it is on disk."""
+    def put(self, key: bytes, value: bytes, *, keep: float, asked: Question | None = None) -> None:
+        """Keep this for so many seconds. May return before it is on disk. `asked` is what it answers, where others may be given
+        it who ask nearly the same.
+        """
+        ...
+
+    def asked(self, after: int, limit: int) -> list[tuple[int, bytes, Question]]:
+        """The questions that others of the machine have asked, or this process before it began: each with its number and key, in
+        the order of their numbers, from the one behind `after`. Nothing where nobody else writes here.
+        """
         ...
 
     def items(self) -> Iterator[tuple[bytes, float, bytes]]:

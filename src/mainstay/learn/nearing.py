@@ -25,7 +25,7 @@ import msgspec
 from mainstay.core.case import Case
 from mainstay.core.feature import Feature
 from mainstay.core.languages import guess
-from mainstay.core.near import JUDGED, NearFile
+from mainstay.core.near import JUDGED, NearFile, Question
 from mainstay.core.reasons import Status
 from mainstay.core.record import Record, Score
 from mainstay.core.seams import Embedder, Nearness
@@ -162,7 +162,8 @@ class _Cache:
         self._asked = {f"{i}".encode(): one for i, one in enumerate(some)}
         self._nearby, self._verifier, self._vectors = Nearby(verifier), verifier, vectors
         for key, one in self._asked.items():
-            self._nearby.put(b"", key, one.text, vectors.get(one.text))
+            vector = vectors.get(one.text)
+            self._nearby.put(key, Question(partition=b"", text=one.text, vector=None if vector is None else tuple(vector)))
 
     def likeliest(self, text: str, *, but: str | None = None) -> tuple[float, Asked | None]:
         """The likeliest hit, where the question `but` was not there."""

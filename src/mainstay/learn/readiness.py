@@ -21,6 +21,7 @@ from mainstay.core.record import Record
 from mainstay.core.release import EVERY, Attestation, Link, Switched, fold
 from mainstay.core.seams import Evidenced, Releases
 from mainstay.learn.keyring import uncounted
+from mainstay.learn.minding import proven_wrong
 from mainstay.serve.limiting import has_money_cap
 from mainstay.serve.ready import Ready
 
@@ -105,6 +106,9 @@ def _near(known: Known) -> Line:
         return _not(
             "near hits", known.ready.near_off.removeprefix("near hits are off: "), f"mainstay learn near {known.feature.name}"
         )
+    wrong = proven_wrong(known.store, known.feature.name, known.ready.near)
+    if wrong is not None:
+        return _not("near hits", wrong.what, f"mainstay learn near {known.feature.name}", evidence=wrong.id)
     what = f"at most {known.feature.cache.wrong_hits:.1%} of them are wrong, from a probability of {known.ready.near.threshold:g}"
     return _met("near hits", what)
 

@@ -16,11 +16,10 @@ import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 
-import msgspec
 from msgspec import Struct
 
+from mainstay.core import learned
 from mainstay.core.evidence import Evidence, Passage, Slot, Support
 from mainstay.parts.matching import OPPOSITES, Compared, Ground, denies
 
@@ -261,5 +260,4 @@ def shared() -> Alignment:
 @functools.cache
 def shipped() -> Weights:
     """The weights that Mainstay ships."""
-    data = resources.files("mainstay.parts").joinpath("weights", "alignment.json").read_bytes()
-    return msgspec.json.decode(data, type=Weights)
+    return learned.shipped("alignment", Weights)

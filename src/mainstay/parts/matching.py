@@ -66,7 +66,7 @@ _SMALL = frozenset(  # words that say nothing about a subject; the English ones 
 )
 NEGATIONS = frozenset(
     """not no never none nobody nothing neither nor without cannot nicht kein keine keinen keinem keiner nie niemals niemand
-    nichts ohne ne pas jamais aucun aucune sans rien nunca ningún ninguno ninguna sin nada jamás tampoco""".split()
+    nichts ohne ne pas jamais aucun aucune sans rien nunca ningún ningun ninguno ninguna sin nada jamás jamas tampoco""".split()
 )
 DEGREES = frozenset(
     """only first last all every always most best largest smallest highest lowest biggest greatest least entire whole exactly both
@@ -91,7 +91,7 @@ _JOINS = frozenset(  # where a new clause begins
 
 def denies(key: str) -> bool:
     """Whether the word of that stem denies something: `not`, `couldn't`, `kein`."""
-    return key in _DENYING or key.endswith("n't")
+    return key in NEGATIONS or key.endswith("n't")
 
 
 class Word(NamedTuple):
@@ -126,7 +126,7 @@ class Ground:
             self._read(number, text)
         self._near: dict[str, list[str]] = {}
         for key, places in self.places.items():
-            if key in _DENYING or key.endswith("n't"):
+            if denies(key):
                 self.negated.update([self.sentence[place] for place in places])
             if len(key) >= NEAR:
                 self._near.setdefault(key[:NEAR], []).append(key)
@@ -200,10 +200,22 @@ def _number(word: str) -> str:
 
 @functools.lru_cache(1 << 16)
 def stem(word: str) -> str:
-    """A word without case, accents and its commonest endings; a number word as its number."""
+    """A word without case, accents and its commonest endings; a number word as its number. A negation is left as it is, and no
+    other word becomes one: `note` is not `not`.
+    """
     word = word.casefold().replace("’", "'")
     if word in _COUNTED:
         return "#" + _COUNTED[word]
+    if word.removesuffix("'s") in NEGATIONS:
+        return word.removesuffix("'s")
+    found = _stem(word)
+    if found not in NEGATIONS:
+        return found
+    singular = word.removesuffix("s")
+    return word if singular in NEGATIONS else singular
+
+
+def _stem(word: str) -> str:
     if not word.isascii():
         word = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).casefold()
     word = word.removesuffix("'s").removesuffix("'")
@@ -241,7 +253,6 @@ def _opposites() -> dict[str, set[str]]:
 
 
 OPPOSITES = _opposites()
-_DENYING = frozenset(stem(word) for word in NEGATIONS)
 
 
 def words_of(text: str) -> list[Word]:

@@ -16,27 +16,29 @@ from __future__ import annotations
 import functools
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
-from itertools import pairwise
+from itertools import product
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct
 
+from mainstay.core import learned
 from mainstay.core.languages import folded, guess
 from mainstay.core.near import Likely, NearCard
 from mainstay.parts import alignment
 from mainstay.parts.facts import Fact, facts
-from mainstay.parts.matching import NEARLY, OPPOSITES, denies, stem, words_of
+from mainstay.parts.matching import FAINT, NEARLY, OPPOSITES, Word, denies, words_of
 from mainstay.parts.units import CURRENCIES, DAYS, MONTHS, SHORT_MONTHS
 
 READ = 4096  # questions that are remembered as they were read
 ALIKE = 4  # letters that two words have to begin with alike to be forms of one
+BESIDE = 2  # telling words before a word of direction, one of which it may lead from
 GRAM = 3  # letters of the runs that are compared
 _LETTERS, _WORDS = re.compile(r"\w+"), re.compile(r"\w+(?:'\w+)?")
 _SPACES = re.compile(r"\s+")
-_SIGNS = re.compile(r"[^\w\s.,;:!?¿¡'\"“”‘’„«»()\[\]…–—。、？！，`-]")  # `C++` and `C#` are two languages
+_SIGNS = re.compile(r"[^\w\s.,;:!?¿¡'\"“”‘’„«»()\[\]…–—。、？！，`/&-]")  # `C++` and `C#` are two languages
+_PICTURE = "So"  # the category of emoji and the like, which may be left out, but not exchanged
 _NO_MONEY = frozenset("try real won rand sterling crowns livre livres libra libras".split())  # which are other words too
 
 
@@ -86,14 +88,17 @@ _FIGURE = re.compile(
 )
 _ASKED_BY = {word: kind for kind, words in _ASKING.items() for word in words.split()}
 _APART = frozenset({"who", "when", "where", "why"})  # none of these asks for what another kind of question asks for
+_LACKING = frozenset(  # what says "not" or "without" in another way
+    """absence lack lacks lacking except excluding avoid avoids avoided avoiding prevent prevents prevented preventing unable
+    impossible non mangels außer ausgenommen vermeiden verhindern unmöglich absence éviter sauf hormis impossible
+    ausencia evitar excepto salvo imposible""".split()
+)
 _OPENS = 3  # words among which the one is that asks
 _PERSONS = frozenset("my your his her their our its he she they him them mein dein ihr mon votre leur mi tu su".split())
-_MODALS = frozenset("should must may might would could can will soll kann muss darf doit peut puede debe".split())
-_PLACED = frozenset(  # small words that say how two things stand to each other
-    """from to into onto for with in on at after before by about between during than over under against through of off up out
-    von nach zu für mit aus bei vor als gegen de à pour avec dans chez sur para con desde hasta""".split()
-)
-_DIRECTED = frozenset("from to into than over against versus vs von nach zu als gegen de à que a desde hasta contra".split())
+_DIRECTED = {
+    "en": frozenset("from to into than over against".split()),
+    "": frozenset("from to into than over against von nach zu als gegen de à que a desde hasta contra".split()),
+}
 
 
 def _kinds() -> dict[str, tuple[int, int]]:
@@ -101,8 +106,17 @@ def _kinds() -> dict[str, tuple[int, int]]:
     for number, line in enumerate((*_KINDS, " ".join("/".join(names) for names in _currencies()))):
         for member, forms in enumerate(line.split()):
             for form in forms.split("/"):
-                found.setdefault(stem(form), (number, member))
+                found.setdefault(folded(form), (number, member))
     return found
+
+
+def _kind_of(written: str) -> tuple[int, int] | None:
+    """Of which kind a word is, and which one: by its spelling or its plural, because stems mistake `even` for `evening`. Short
+    names of days are other words too where they are not written as names.
+    """
+    word = folded(written).replace("’", "'").removesuffix("'s")
+    kind = _KIND.get(word) or (_KIND.get(word[:-1]) if len(word) > ALIKE and word[-1] == "s" else None)
+    return None if kind is not None and len(word) < ALIKE and word in DAYS and written.islower() else kind
 
 
 def _currencies() -> Iterator[list[str]]:
@@ -113,20 +127,27 @@ def _currencies() -> Iterator[list[str]]:
 _KIND = _kinds()
 
 
+class Turn(NamedTuple):
+    """A word of direction, the telling word that it leads to, and those just before it: `EUR to USD`."""
+
+    towards: str
+    goal: str
+    before: frozenset[str]
+
+
 class Question(NamedTuple):
     """A question as it was read. `weights` are those of its telling words by their stems, in their order; `names` are those that
-    are written as names, `kinds` those that belong to a kind, `small` its other words.
+    are written as names, `kinds` those that belong to a kind. `turns` are its words of direction,
+    `persons` its words such as `my`.
     """
 
     weights: Mapping[str, float]
     names: frozenset[str]
     kinds: tuple[tuple[int, int], ...]
-    small: frozenset[str]
     persons: frozenset[str]
-    modals: frozenset[str]
-    placed: frozenset[str]
-    directed: bool
+    turns: tuple[Turn, ...]
     signs: tuple[str, ...]
+    pictures: frozenset[str]
     facts: tuple[Fact, ...]
     negated: bool
     asks: str
@@ -183,7 +204,7 @@ class Nearness:
         features = compared(one, other)
         if likeness is None:
             return Likely(self.weights.words.probability(features))
-        return Likely(self.weights.vectors.probability({**features, **with_vectors(features, likeness)}))
+        return Likely(self.weights.vectors.probability(with_vectors(features, likeness)))
 
     def _read(self, text: str) -> Question:
         plain = _SPACES.sub(" ", text.strip())
@@ -192,38 +213,49 @@ class Nearness:
         titled = sum(plain[word.start].isupper() for word in written) * 2 > len(written) + 1
         language = guess(plain)
         weights: dict[str, float] = {}
-        small, kinds = [], []
+        kinds = []
         for word in found:
-            kind = _KIND.get(word.key)
+            kind = _kind_of(plain[word.start : word.end])
             if kind is not None:
                 kinds.append(kind)
-            if word.kind == "small" and kind is None:
-                small.append(word.key)
-            elif word.kind != "number":
+            if word.kind != "number" and (word.kind != "small" or kind is not None):
                 weights[word.key] = max(weights.get(word.key, 0.0), self._weigh(word.key))
         lower = plain.casefold().replace("’", "'")
         figure = _FIGURE.search(lower)
         said = _WORDS.findall(lower)
         opens = next((_ASKED_BY[word] for word in said[:_OPENS] if word in _ASKED_BY), "")
-        words = frozenset(said)
+        words, signs = frozenset(said), _SIGNS.findall(plain)
         letters = " ".join(_LETTERS.findall(folded(plain)))
         return Question(
             weights=weights,
             names=frozenset() if titled or language == "de" else frozenset(w.key for w in found if w.kind == "name"),
             kinds=tuple(kinds),
-            small=frozenset(small),
             persons=words & _PERSONS,
-            modals=words & _MODALS,
-            placed=words & _PLACED,
-            signs=tuple(_SIGNS.findall(plain)),
-            directed=not words.isdisjoint(_DIRECTED),
-            facts=tuple(facts(plain)),
-            negated=any(denies(word.key) for word in found),
+            signs=tuple([sign for sign in signs if unicodedata.category(sign) != _PICTURE]),
+            pictures=frozenset([sign for sign in signs if unicodedata.category(sign) == _PICTURE]),
+            turns=_turns(plain, found, _DIRECTED.get(language, _DIRECTED[""])),
+            facts=tuple(facts(plain, language=lambda: "en" if language == "en" else "")),  # `once` is eleven in Spanish
+            negated=any(denies(word.key) for word in found) or not words.isdisjoint(_LACKING),
             asks="how" if opens in ("which", "whether", "how") and _WAY.search(lower) else opens,
             figure="" if figure is None else figure[0].split()[-1],
             language=language,
             runs=frozenset([letters[i : i + GRAM] for i in range(max(1, len(letters) - GRAM + 1))]),
         )
+
+
+def _turns(plain: str, found: Sequence[Word], directed: frozenset[str]) -> tuple[Turn, ...]:
+    """Each word of direction with the telling word that it leads to, and those that stand just before it."""
+    turns, before, towards = [], list[str](), ""
+    for word in found:
+        written = plain[word.start : word.end].casefold()
+        if written in directed:
+            towards = written
+        elif word.kind in ("word", "name"):
+            if towards:
+                turns.append(Turn(towards, word.key, frozenset(before[-BESIDE:])))
+            before.append(word.key)
+            towards = ""
+    return tuple(turns)
 
 
 def refusal(one: Question, other: Question) -> str:
@@ -237,7 +269,7 @@ def _differences(one: Question, other: Question) -> Iterator[str]:
         yield "language"
     if not _same_facts(one.facts, other.facts):
         yield "number"
-    if one.signs != other.signs:
+    if one.signs != other.signs or (one.pictures - other.pictures and other.pictures - one.pictures):
         yield "sign"
     if one.negated != other.negated:
         yield "negation"
@@ -250,14 +282,21 @@ def _differences(one: Question, other: Question) -> Iterator[str]:
         yield "opposite"
     if not left.isdisjoint(one.names) or not right.isdisjoint(other.names):
         yield "name"
-    directed = (one.directed or other.directed) and not left and not right
-    if directed and [k for k in one.weights if k in other.weights] != [k for k in other.weights if k in one.weights]:
+    if _turned_round(one, other):
         yield "order"
 
 
 def _same_order(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
     """Whether the words of each kind stand in one order."""
     return all([k for k in one if k[0] == n] == [k for k in other if k[0] == n] for n in {kind for kind, _ in one})
+
+
+def _turned_round(one: Question, other: Question) -> bool:
+    """Whether a word of direction leads from one thing to another here, and from that to the first one there."""
+    return any(
+        here.towards == there.towards and here.goal != there.goal and here.goal in there.before and there.goal in here.before
+        for here, there in product(one.turns, other.turns)
+    )
 
 
 def _same_facts(one: Sequence[Fact], other: Sequence[Fact]) -> bool:
@@ -295,61 +334,21 @@ def _one_slip(one: str, other: str) -> bool:
 def compared(one: Question, other: Question) -> dict[str, float]:
     """What tells how probably two questions ask the same. The same whichever comes first."""
     left, right = _unmatched(one, other), _unmatched(other, one)
-    lost = sorted((_sum(one.weights, left), _sum(other.weights, right)))
-    heaviest = sorted((_most(one.weights, left), _most(other.weights, right)))
-    total = sorted((sum(one.weights.values()), sum(other.weights.values())))
-    there = [key for key in one.weights if key not in left]
-    shared = _sum(one.weights, there)
+    shared = sum([weight for key, weight in one.weights.items() if key not in left])
+    most = max(sum(one.weights.values()), sum(other.weights.values()))
     sizes = len(one.runs) + len(other.runs)
-    either = len(one.small | other.small)
     return {
-        "lost, less": lost[0],
-        "lost, more": lost[1],
-        "heaviest lost, less": heaviest[0],
-        "heaviest lost, more": heaviest[1],
-        "both lost": float(bool(left) and bool(right)),
         "none lost": float(not left and not right),
-        "words lost": math.log1p(len(left) + len(right)),
-        "shared": math.log1p(shared),
-        "covered, less": shared / (total[1] + 0.1),
-        "covered, more": min(1.0, shared / (total[0] + 0.1)),
+        "covered": min(1.0, shared / (most + FAINT)),
         "runs": 2 * len(one.runs & other.runs) / sizes if sizes else 0.0,
-        "small": 1 - len(one.small & other.small) / either if either else 0.0,
-        "persons": float(one.persons != other.persons),
-        "modals": float(one.modals != other.modals),
-        "placed": min(2.0, len(one.placed ^ other.placed)),
-        "asks, one": float((one.asks == "") != (other.asks == "")),
-        "asks, both": float(one.asks != other.asks and bool(one.asks) and bool(other.asks)),
-        "asks whether, one": float((one.asks == "whether") != (other.asks == "whether")),
-        "turned": _turned(there, other),
-        "longer": abs(math.log((len(one.runs) + 1) / (len(other.runs) + 1))),
-        "short": 1 / (1 + total[0]),
+        "persons": float(bool(one.persons - other.persons) and bool(other.persons - one.persons)),
+        "asks": float(one.asks != other.asks and bool(one.asks) and bool(other.asks)),
     }
 
 
 def with_vectors(features: Mapping[str, float], likeness: float) -> dict[str, float]:
-    """What the likeness of vectors adds: alone, and where words are missing."""
-    return {
-        "likeness": likeness,
-        "likeness, where both lost": likeness * features["both lost"],
-        "likeness, beyond runs": likeness - features["runs"],
-    }
-
-
-def _turned(there: Sequence[str], other: Question) -> float:
-    """The share of neighbours among the shared words that stand the other way round there."""
-    place = {key: i for i, key in enumerate(other.weights)}
-    order = [place[key] for key in there if key in place]
-    pairs = len(order) - 1
-    return sum(a > b for a, b in pairwise(order)) / pairs if pairs > 0 else 0.0
-
-
-def _sum(weights: Mapping[str, float], keys: set[str] | Sequence[str]) -> float:
-    return sum([weights[key] for key in keys])
-
-
-def _most(weights: Mapping[str, float], keys: set[str]) -> float:
-    return max([weights[key] for key in keys], default=0.0)
+    """The features, and the likeness of the vectors."""
+    return {**features, "likeness": likeness}
 
 
 @functools.cache
@@ -361,5 +360,4 @@ def shared() -> Nearness:
 @functools.cache
 def shipped() -> Weights:
     """The weights that Mainstay ships."""
-    data = resources.files("mainstay.parts").joinpath("weights", "near.json").read_bytes()
-    return msgspec.json.decode(data, type=Weights)
+    return learned.shipped("near", Weights)

@@ -23,6 +23,7 @@ from mainstay.core.answer import Answer
 from mainstay.core.draft import Draft
 from mainstay.core.errors import StoreError
 from mainstay.core.evidence import Evidence, Passage
+from mainstay.core.near import Question
 from mainstay.core.reasons import Status
 from mainstay.core.record import Recalled
 from mainstay.core.seams import Cache
@@ -159,17 +160,23 @@ def store(key: bytes | None, answer: Answer, evidence: Evidence, trace: Trace, p
     """Keep an answer for those who ask the same."""
     if key is None or answer.status is not Status.ANSWERED:
         return
-    ready, question, partition = trace.ready, "", None
-    if ready.near is not None and (asked := question_of(trace)) is not None:
-        partition, question = partition_of(trace, asked[0]), asked[1]
+    ready, asked = trace.ready, _asked(trace)
     try:
         kept = Stored(answer, evidence.passages, trace.cost())
-        _cache(ready, parts).put(key, _encode(kept), keep=ready.keeps)
+        shown = None if ready.hides else asked  # what is hidden stands on no disk
+        _cache(ready, parts).put(key, _encode(kept), keep=ready.keeps, asked=shown)
     except (StoreError, TypeError, ValueError, RecursionError) as error:
         log.error("an answer was not cached: %s", error)
         return
-    if partition is not None:
-        parts.nearby.put(partition, key, question, trace.vector)
+    if asked is not None:
+        parts.nearby.put(key, asked)
+
+
+def _asked(trace: Trace) -> Question | None:
+    """The question of a call, where others may be given its answer who ask nearly the same."""
+    found = question_of(trace) if trace.ready.near is not None else None
+    partition = None if found is None else partition_of(trace, found[0])
+    return None if found is None or partition is None else Question(partition=partition, text=found[1], vector=trace.vector)
 
 
 def question_of(trace: Trace) -> tuple[str, str] | None:

@@ -6,27 +6,30 @@ share, and by vectors where the feature names an embedder; a verifier (the seam 
 and refuses what differs in a number, a name or a "not". What is found goes the way of every exact hit, through the guards, and is
 marked.
 
-What it does not know: questions that another process has answered since this one began, until they are asked here.
+What was answered before the process began, and by others of the machine, is read from the cache behind the answers
+(`learn/minding.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 import threading
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
 
 from mainstay.core.answer import Answer, Step
+from mainstay.core.near import Question
 from mainstay.core.seams import Embedder, Nearness
 from mainstay.serve import caching
 from mainstay.serve.ready import Near, Parts
 from mainstay.serve.tracing import Trace
 
 log = logging.getLogger("mainstay.cache")
-CANDIDATES = 5  # that are verified, by words, and as many by vectors
+CANDIDATES = 8  # that are verified, by words, and as many by vectors
 QUESTIONS = 2_000  # of a partition,
 MOST = 20_000  # and of all together
 COMMON = 0.2  # a word that is in more than this share of the questions finds none, unless it is all there is
@@ -41,9 +44,11 @@ class Kept:
     def __init__(self) -> None:
         self.texts: OrderedDict[bytes, str] = OrderedDict()
         self.vectors: dict[bytes, Vector] = {}
+        self._sizes: dict[bytes, int] = {}
         self._places: dict[str, set[bytes]] = {}
 
-    def add(self, key: bytes, text: str, terms: Iterable[str]) -> None:
+    def add(self, key: bytes, text: str, terms: Collection[str]) -> None:
+        self._sizes[key] = len(terms)
         self.texts[key] = text
         self.texts.move_to_end(key)
         for term in terms:
@@ -52,6 +57,7 @@ class Kept:
     def drop(self, key: bytes, terms: Iterable[str]) -> None:
         self.texts.pop(key, None)
         self.vectors.pop(key, None)
+        self._sizes.pop(key, None)
         for term in terms:
             there = self._places.get(term)
             if there is not None:
@@ -59,18 +65,18 @@ class Kept:
                 if not there:
                     del self._places[term]
 
-    def by_words(self, terms: Iterable[str]) -> list[bytes]:
-        """The questions that share the rarest words with these, the best first."""
-        size = len(self.texts)
+    def by_words(self, terms: Collection[str]) -> list[bytes]:
+        """The questions that share the rarest words with these and have few others, the best first."""
+        size, sizes = len(self.texts), self._sizes
         found = sorted([there for term in terms if (there := self._places.get(term))], key=len)
-        scores: Counter[bytes] = Counter()
+        scores: dict[bytes, float] = {}
         for there in found:
             if scores and len(there) > max(COMMON * size, CANDIDATES):
                 break
             rarity = math.log1p(size / len(there))
             for key in there:
-                scores[key] += rarity  # type: ignore[assignment]
-        return [key for key, _ in scores.most_common(CANDIDATES)]
+                scores[key] = scores.get(key, 0.0) + rarity
+        return heapq.nlargest(CANDIDATES, scores, key=lambda key: scores[key] / (sizes[key] + len(terms)))
 
     def by_vector(self, vector: Vector) -> list[bytes]:
         """The questions whose vectors are nearest, the best first."""
@@ -83,12 +89,14 @@ class Nearby:
 
     def __init__(self, verifier: Nearness) -> None:
         self.verifier = verifier
+        self.off: frozenset[str] = frozenset()  # the measurements that live hits have proved wrong
         self._kept: OrderedDict[bytes, Kept] = OrderedDict()
         self._size = 0
         self._using = threading.Lock()
 
-    def put(self, partition: bytes, key: bytes, text: str, vector: Vector | None = None) -> None:
+    def put(self, key: bytes, asked: Question) -> None:
         """Remember that this question was answered, and under which key."""
+        partition, text, vector = asked.partition, asked.text, asked.vector
         terms = self.verifier.terms(text)
         with self._using:
             kept = self._kept.setdefault(partition, Kept())
@@ -105,6 +113,12 @@ class Nearby:
                 self._drop(first, next(iter(first.texts)))
                 if not first.texts:
                     self._kept.popitem(last=False)
+
+    def knows(self, partition: bytes, key: bytes) -> bool:
+        """Whether the question of that key is remembered."""
+        with self._using:
+            kept = self._kept.get(partition)
+            return kept is not None and key in kept.texts
 
     def forget(self, partition: bytes, key: bytes) -> None:
         """There is nothing under this key any more."""
@@ -144,6 +158,8 @@ def likeness(one: Vector, other: Vector) -> float:
 
 async def recall(trace: Trace, near: Near, parts: Parts) -> Answer | None:
     """The answer to a near question, marked as what it is; None where there is none that is near enough."""
+    if near.measurement in parts.nearby.off:
+        return None
     asked = caching.question_of(trace)
     partition = None if asked is None else caching.partition_of(trace, asked[0])
     if asked is None or partition is None:

@@ -88,8 +88,11 @@ class Facts(Protocol):
 
 
 class Near(Struct, frozen=True, kw_only=True):
-    """From which probability on a near question is a hit; `checked` is the share of hits that are answered anew beside."""
+    """From which probability on a near question is a hit; `checked` is the share of hits that are answered anew beside.
+    `measurement` tells the file in which that was measured from another one.
+    """
 
+    measurement: str
     threshold: float
     checked: float
     embedder: Embedder | None = None

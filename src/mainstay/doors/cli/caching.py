@@ -11,11 +11,16 @@ import click
 import mainstay
 from mainstay.at_rest import history, named_in, releases_of
 from mainstay.core.errors import BadRequest, NotFound, nearest
+from mainstay.core.near import measurement_of, verdict_of
+from mainstay.core.release import Attestation
+from mainstay.core.seams import Releases
+from mainstay.doors.cli.classify import feature_folder
 from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, date, money, reported
 from mainstay.doors.cli.watching import counting
 from mainstay.learn import ahead
 from mainstay.learn.doubting import Saved, of_records
+from mainstay.spec.feature_file import NEAR_FILE
 
 RECORDS = 20_000  # that are read, the newest
 
@@ -35,15 +40,28 @@ def cache(feature: str, project: str, json_: bool) -> None:
     try:
         found = of_records(ledger.records(where={"feature": feature, "origin": "user"}, limit=RECORDS), ledger.scores)
         made = store.attestations(feature, "ahead", limit=5)
+        wrong = _proven_wrong(root, feature, store)
     finally:
         ledger.close()
         store.close()
     if json_:
-        as_json({"feature": feature, "cache": found, "ahead": made})
+        as_json({"feature": feature, "cache": found, "ahead": made, "off": wrong})
         return
     _print(found)
+    if wrong is not None:
+        click.echo(f"Near hits turned themselves off, {date(wrong.at)}: {wrong.what}.")
+        click.echo(f"  next: mainstay learn near {feature}")
     for one in made:
         click.echo(f"Ahead, {date(one.at)}: {one.what}.")
+
+
+def _proven_wrong(root: Path, feature: str, store: Releases) -> Attestation | None:
+    """The evidence against what was measured last, if there is any."""
+    try:
+        measured = (feature_folder(root, feature)[0] / NEAR_FILE).read_bytes()
+    except (OSError, NotFound):
+        return None
+    return store.attestation(verdict_of(feature, measurement_of(measured)))
 
 
 def _print(found: Saved) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mainstay.core.near import Question
 from mainstay.core.record import Begun, Outcome, Record, Score, check_search
 from mainstay.core.seams import Lacking, LedgerRow, Take
 
@@ -42,9 +43,12 @@ class MemoryCache:
             self._values.move_to_end(key)
             return stored, value
 
-    def put(self, key: bytes, value: bytes, *, keep: float) -> None:
+    def put(self, key: bytes, value: bytes, *, keep: float, asked: Question | None = None) -> None:
         now = time.time()
         self.insert(key, now, now + keep, value)
+
+    def asked(self, after: int, limit: int) -> list[tuple[int, bytes, Question]]:
+        return []
 
     def items(self) -> Iterator[tuple[bytes, float, bytes]]:
         now = time.time()

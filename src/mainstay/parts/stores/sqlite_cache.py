@@ -8,7 +8,7 @@ wrote are noticed within `NOTICE` seconds.
 A file that is no cache of ours when it is opened (something else, damaged, of a later version) is set aside, and a new one begun:
 no more is lost than answers that can be made again.
 
-Both tables only ever grow at their end and have no index beside their number, because keys are hashes: an index over them
+Its tables only ever grow at their end and have no index beside their number, because keys are hashes: an index over them
 would write a page for each. A key that is put again gets a new number, and the old one goes with the next sweep.
 """
 
@@ -17,13 +17,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from mainstay.core.errors import StoreError
+from mainstay.core.near import Question
 from mainstay.parts.stores.memory import MemoryCache
 from mainstay.parts.stores.sqlite import BrokenFile, Database, insert, set_aside
 
@@ -34,8 +36,14 @@ MIGRATIONS = [
     create table answers(number integer primary key, stored real, until real, value blob);
     """,
     "create table dropped(number integer primary key autoincrement, key blob, at real, until real);",
+    """
+    create table questions(
+        number integer primary key autoincrement, key blob, until real, partition blob, text text, vector blob
+    );
+    """,
 ]
 _KEYS_SINCE = "select number, key from keys where number>max(?, (select coalesce(max(number), 0) from keys)-?) order by number"
+_ASKED_SINCE = "select number, key, partition, text, vector from questions where number>? and until>? order by number limit ?"
 _DROPPED_SINCE = "select number, key, at from dropped where number>? order by number"
 CAPACITY = 100_000
 RECENT = 2_000
@@ -45,16 +53,26 @@ REMEMBERED = 3600.0  # seconds beyond the end of what was dropped
 SOME, REST = 32, 0.001  # answers in one transaction, and seconds between two, for which the processor is left to others
 
 
+class _New(NamedTuple):
+    """What was put and is not written yet."""
+
+    key: bytes
+    stored: float
+    until: float
+    value: bytes
+    asked: Question | None
+
+
 class SqliteCache:
     """Answers in one SQLite file. Any thread may use it; one at a time may `flush`."""
 
     def __init__(self, path: Path, *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._recent = MemoryCache(min(RECENT, capacity))
-        self._new: list[tuple[bytes, float, float, bytes]] = []
+        self._new: list[_New] = []
         self._numbers: dict[bytes, int] = {}  # of each key, the oldest first
         self._gone: dict[bytes, float] = {}  # when keys were dropped lately
-        self._last = self._last_drop = self._opened = 0
+        self._last = self._last_drop = self._opened = self._asked_of = 0
         self._noticed = self._swept = 0.0
         self._noticing = threading.Lock()
         try:
@@ -105,10 +123,20 @@ class SqliteCache:
             while len(self._numbers) > self._capacity:
                 del self._numbers[next(iter(self._numbers))]
 
-    def put(self, key: bytes, value: bytes, *, keep: float) -> None:
+    def put(self, key: bytes, value: bytes, *, keep: float, asked: Question | None = None) -> None:
         now = time.time()
         self._recent.insert(key, now, now + keep, value)
-        self._new.append((key, now, now + keep, value))
+        self._new.append(_New(key, now, now + keep, value, asked))
+
+    def asked(self, after: int, limit: int) -> list[tuple[int, bytes, Question]]:
+        """As the seam says; this process's own are among them once they are written. A file that was replaced begins anew."""
+        if self._asked_of != self._database.opened:
+            self._asked_of, after = self._database.opened, 0
+        rows = self._database.select(_ASKED_SINCE, (after, time.time(), limit))
+        return [
+            (number, key, Question(partition=partition, text=text, vector=None if vector is None else tuple(array("f", vector))))
+            for number, key, partition, text, vector in rows
+        ]
 
     def items(self) -> Iterator[tuple[bytes, float, bytes]]:
         self._notice()
@@ -144,7 +172,7 @@ class SqliteCache:
         """Write what was put since the last time; now and then drop what has ended, and the oldest above the capacity."""
         if self._new:
             self._notice()  # what others dropped meanwhile is not written
-        new, self._new = [entry for entry in self._new if entry[1] > self._gone.get(entry[0], 0.0)], []
+        new, self._new = [entry for entry in self._new if entry.stored > self._gone.get(entry.key, 0.0)], []
         now = time.time()
         sweep = now - self._swept >= SWEEP
 
@@ -161,9 +189,11 @@ class SqliteCache:
         db.execute("delete from answers where number in (select number from keys where until<=?)", (now,))
         db.execute("delete from keys where until<=?", (now,))
         db.execute("delete from dropped where until<=?", (now,))
+        db.execute("delete from questions where until<=?", (now,))
         oldest = db.execute("select number from keys order by number desc limit 1 offset ?", (self._capacity,)).fetchall()
         for table in ("answers", "keys") if oldest else ():
             db.execute(f"delete from {table} where number<=?", oldest[0])  # noqa: S608  the tables are named above
+        db.execute("delete from questions where number<=(select max(number) from questions)-?", (self._capacity,))
 
     def close(self) -> None:
         """Close the file. What was put and not flushed is not in it."""
@@ -178,11 +208,23 @@ def _drop(db: apsw.Connection, gone: Mapping[bytes, float]) -> None:
             until[key] = max(until[key], ends)
             db.execute("delete from answers where number=?", (number,))
             db.execute("delete from keys where number=?", (number,))
+    asked: list[Any] = db.execute("select number, key from questions").fetchall()
+    db.executemany("delete from questions where number=?", [(number,) for number, key in asked if key in gone])
     rows = [(key, at, until[key] + REMEMBERED) for key, at in gone.items()]
     db.executemany("insert into dropped(key, at, until) values(?, ?, ?)", rows)
 
 
-def _insert(db: apsw.Connection, new: list[tuple[bytes, float, float, bytes]]) -> None:
+def _insert(db: apsw.Connection, new: list[_New]) -> None:
     first: Any = db.execute("select coalesce(max(seq), 0) + 1 from sqlite_sequence where name='keys'").fetchall()[0][0]
-    insert(db, "insert into keys", [(n, key, until) for n, (key, _, until, _) in enumerate(new, first)])
-    insert(db, "insert into answers", [(n, stored, until, value) for n, (_, stored, until, value) in enumerate(new, first)])
+    insert(db, "insert into keys", [(n, one.key, one.until) for n, one in enumerate(new, first)])
+    insert(db, "insert into answers", [(n, one.stored, one.until, one.value) for n, one in enumerate(new, first)])
+    questions = [
+        (one.key, one.until, one.asked.partition, one.asked.text, None if one.asked.vector is None else _packed(one.asked.vector))
+        for one in new
+        if one.asked is not None
+    ]
+    insert(db, "insert into questions(key, until, partition, text, vector)", questions)
+
+
+def _packed(vector: Sequence[float]) -> bytes:
+    return array("f", vector).tobytes()
