@@ -13,7 +13,9 @@ one a rung fell behind.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from mainstay.core import learned
@@ -23,10 +25,12 @@ from mainstay.core.router import FORMAT, Alone, Behind, Choice, RouterFile, Tabl
 from mainstay.serve.inputs import text_of
 
 LONGEST = 2_000  # characters that are read; only the length is that of the whole
+FARTHEST = 40  # characters beyond which a word is no longer
 FAR = 3.0  # standard deviations beyond which a shape says no more
 SHAPE = (
     *("characters", "words", "digits", "signs", "lines", "characters a word", "different words"),
     *("numbers", "capitals", "formula", "sentences", "beyond ASCII"),
+    *("lines alike", "longest word", "variety of signs"),
 )  # in the order of `shape_of`
 _WORD = pattern(r"\w+")
 _DIGITS = pattern(r"\d+")
@@ -70,7 +74,24 @@ def shape_of(text: str) -> tuple[float, ...]:
         float("=" in read or "\\" in read),
         math.log1p(len(_STOP.findall(read))),
         0.0 if read.isascii() else 1 - len(read.encode("ascii", "ignore")) / length,
+        _alike(read),
+        float(min(FARTHEST, max(map(len, _WORD.findall(read)), default=0))),
+        _variety(read),
     )
+
+
+def _alike(text: str) -> float:
+    """How much of their words neighbouring lines share, on average: options to choose from, rows of a table, a list."""
+    lines = [set(_WORD.findall(line)) for line in text.casefold().split("\n")]
+    lines = [line for line in lines if line]
+    shared = [len(one & other) / len(one | other) for one, other in pairwise(lines)]
+    return sum(shared) / len(shared) if shared else 0.0
+
+
+def _variety(text: str) -> float:
+    """The entropy of a text's signs: low where few of them come again and again."""
+    length = len(text)
+    return sum([n / length * math.log(length / n) for n in Counter(text).values()])
 
 
 class Signals:
