@@ -36,6 +36,7 @@ from mainstay.parts.facts import Fact, facts
 from mainstay.serve.ready import Ready
 
 log = logging.getLogger("mainstay.cache")
+USERS = ("user", "reviewer")  # whose scores say whether it was right
 AFTER = 0.5  # seconds between a near hit and its check
 UNDER_WAY = 4  # checks at the same time
 SAME = 0.5  # how far one answer has to bear the sentences of the other, on average
@@ -134,6 +135,16 @@ class Saved(Struct, frozen=True, kw_only=True):
     wrong: int
     low: float
     high: float
+
+
+def was_wrong(record: Record, scores: Iterable[Score]) -> bool | None:
+    """Whether a live near hit was wrong, as the comparison beside and users say; None where nobody has said anything."""
+    recalled = record.outcome.recalled
+    if recalled is None or recalled.near is None:
+        return None
+    numbers = [(s, float(s.value)) for s in scores if not isinstance(s.value, str)]
+    values = [v for s, v in numbers if 0 <= v <= 1 and (s.name == JUDGED or s.who.partition(":")[0] in USERS)]
+    return fmean(values) < 0.5 if values and fmean(values) != 0.5 else None
 
 
 def of_records(records: Iterable[Record], scores: Callable[[str], Sequence[Score]]) -> Saved:

@@ -19,7 +19,7 @@ from mainstay.core.errors import StoreError
 from mainstay.core.near import verdict_of
 from mainstay.core.release import Attestation
 from mainstay.core.seams import Cache, Ledger, Releases
-from mainstay.learn import nearing
+from mainstay.learn.doubting import was_wrong
 from mainstay.learn.statistics import at_least
 from mainstay.serve.nearing import Nearby
 from mainstay.serve.ready import Near, Ready
@@ -95,8 +95,8 @@ class Minding:
         """Of this release's own hits: those of another measurement say nothing about this one."""
         where = {"feature": name, "release": ready.digest, "origin": "user", "status": "cached"}
         hits = [record for record in self._ledger.records(where=where, limit=HITS) if record.outcome.recalled is not None]
-        judged = [trial for record in hits if (trial := nearing.judged(record, self._ledger.scores(record.id))) is not None]
-        wrong, target = sum(trial.wrong for trial in judged), ready.feature.cache.wrong_hits
+        judged = [wrong for record in hits if (wrong := was_wrong(record, self._ledger.scores(record.id))) is not None]
+        wrong, target = sum(judged), ready.feature.cache.wrong_hits
         low = at_least(wrong, len(judged), SURE)
         if low <= target:
             return

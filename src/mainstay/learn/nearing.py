@@ -17,7 +17,6 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,17 +24,17 @@ import msgspec
 from mainstay.core.case import Case
 from mainstay.core.feature import Feature
 from mainstay.core.languages import guess
-from mainstay.core.near import JUDGED, NearFile, Question
+from mainstay.core.near import NearFile, Question
 from mainstay.core.reasons import Status
 from mainstay.core.record import Record, Score
 from mainstay.core.seams import Embedder, Nearness
 from mainstay.core.texts import texts_in
+from mainstay.learn.doubting import was_wrong
 from mainstay.learn.statistics import at_most
 from mainstay.serve.nearing import Nearby
 
 GRID = (0.4, 0.6, 0.7, 0.8)  # thresholds that are tried
 CONFIDENCE = 0.95
-USERS = ("user", "reviewer")
 MOST = 3_000  # questions
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _DIGITS = re.compile(r"\d+")
@@ -99,15 +98,8 @@ def _digest(value: Any) -> str:
 
 def judged(record: Record, scores: Iterable[Score]) -> Trial | None:
     """A live near hit, right or wrong as the comparison beside and users say; None where nobody has said anything."""
-    recalled = record.outcome.recalled
-    if recalled is None or recalled.near is None:
-        return None
-    values = [
-        float(s.value)
-        for s in scores
-        if not isinstance(s.value, str) and 0 <= s.value <= 1 and (s.name == JUDGED or s.who.partition(":")[0] in USERS)
-    ]
-    return Trial(recalled.near, fmean(values) < 0.5, "live") if values and fmean(values) != 0.5 else None
+    recalled, wrong = record.outcome.recalled, was_wrong(record, scores)
+    return None if recalled is None or recalled.near is None or wrong is None else Trial(recalled.near, wrong, "live")
 
 
 # Other words, and other questions
