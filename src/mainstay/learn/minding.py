@@ -95,7 +95,7 @@ class Minding:
         """Of this release's own hits: those of another measurement say nothing about this one."""
         where = {"feature": name, "release": ready.digest, "origin": "user", "status": "cached"}
         hits = [record for record in self._ledger.records(where=where, limit=HITS) if record.outcome.recalled is not None]
-        judged = [wrong for record in hits if (wrong := was_wrong(record, self._ledger.scores(record.id))) is not None]
+        judged = [said for record in hits if (said := was_wrong(record, self._ledger.scores(record.id))) is not None]
         wrong, target = sum(judged), ready.feature.cache.wrong_hits
         low = at_least(wrong, len(judged), SURE)
         if low <= target:
