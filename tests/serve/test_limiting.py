@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mainstay.core.errors import ConfigError
+from mainstay.core.errors import ConfigError, StoreError
 from mainstay.core.limits import Limit
 from mainstay.core.project import ProjectLimits
 from mainstay.core.units import Usd
@@ -227,3 +228,29 @@ async def test_the_setting_needs_prices_and_stops_a_ladder_only_where_it_costs(o
     app._limiting.tend()
     answer = await app.run("answers", question="again")
     assert (answer.rung, answer.reason) == ("message", "over_budget")
+
+
+class Full:
+    """A spool whose disk takes nothing."""
+
+    def __init__(self, spool) -> None:
+        self._spool = spool
+
+    def append(self, *lines: bytes) -> None:
+        raise StoreError("no space left on the device")
+
+    def __getattr__(self, name: str):
+        return getattr(self._spool, name)
+
+
+async def test_a_full_disk_spends_no_money(opened):
+    """Without a record nothing is asked, so nothing is counted either: an hour of it leaves the day's budget as it was."""
+    app = opened(SETTINGS, FEATURE)
+    well, app.parts = app.parts, msgspec.structs.replace(app.parts, spool=Full(app.parts.spool))
+    for n in range(3):
+        answer = await app.run("answers", question=f"{n}", tenant="big")
+        assert (answer.rung, answer.reason) == ("message", "not_recorded")
+    app.parts = well
+    assert app.features.project.models["small"].provider.requests == []
+    app._limiting.purse.close()
+    assert [taken for name, taken in app._counters.all() if "|usd|" in name] == []

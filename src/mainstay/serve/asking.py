@@ -182,7 +182,8 @@ async def attempt(
             raise Empty("the model wrote nothing", where=model.name)
         outcome = "ok"
     except ModelError as error:
-        outcome, status, detail, spent = error.kind, error.status, str(error), may_cost(error)
+        outcome, status, detail = error.kind, error.status, str(error)
+        spent = may_cost(error) and not isinstance(error, NotRecorded)  # before which nothing was asked
         model.lanes.close(error.retry_after if isinstance(error, RateLimited) else None)
         raise
     finally:
