@@ -353,9 +353,8 @@ def _close(
         price = cost(model.price, usage)
     elif spent or notes.first is not None:
         most = model.max_output if request.max_output is None else request.max_output
-        written = min(notes.bytes_out, most) if outcome == "ok" else most
-        usage = Usage(input=most_read(request, model.image_tokens), output=written)
-        price = None if model.price is None else worst(model.price, request, usage.input, written)
+        usage = Usage(input=most_read(request, model.image_tokens), output=most)
+        price = None if model.price is None else worst(model.price, request, usage.input, most)
     done = Attempt(
         rung=notes.rung,
         outcome=outcome,

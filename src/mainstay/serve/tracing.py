@@ -35,14 +35,14 @@ class AttemptNotes:
     that nobody can believe is as good as none.
     """
 
-    __slots__ = ("at", "bytes_out", "finish", "first", "model", "over", "queued", "rung", "usage", "waited", "wrote")
+    __slots__ = ("at", "finish", "first", "model", "over", "queued", "rung", "usage", "waited", "wrote")
 
     def __init__(self, rung: str, model: str, at: float) -> None:
         self.rung, self.model, self.at = rung, model, at
         self.first: float | None = None
         self.usage: Usage | None = None
         self.finish: Finish | None = None
-        self.bytes_out, self.waited, self.queued = 0, 0.0, 0.0
+        self.waited = self.queued = 0.0
         self.wrote = self.over = False
 
     def add(self, chunk: Chunk) -> None:
@@ -50,10 +50,6 @@ class AttemptNotes:
         if chunk.usage is not None and chunk.usage.believable:
             self.usage = chunk.usage
         self.finish = chunk.finish or self.finish
-        self.bytes_out += len(chunk.text.encode("utf-8", "surrogatepass")) + len(chunk.reasoning.encode("utf-8", "surrogatepass"))
-        self.bytes_out += sum(
-            [len(call.name) + len(call.arguments.encode("utf-8", "surrogatepass")) for call in chunk.tool_calls]
-        )
         if not self.wrote:
             self.wrote = bool(chunk.tool_calls or chunk.refusal or (chunk.text and not chunk.text.isspace()))
 
