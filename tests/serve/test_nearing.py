@@ -105,6 +105,7 @@ async def test_a_near_question_is_given_the_answer_and_marked(app):
         ("Is the shop open on Sun?", "Is the shop open on Mon?"),
         ("Is the shop open?", "Is the shop open on Monday?"),
         ("How do I cancel my order?", "How do I track my order?"),
+        ("The door does not open. Can I return it?", "The door does not open. Can I not return it?"),
     ],
 )
 async def test_a_near_miss_is_another_question(app, first, second):

@@ -149,7 +149,7 @@ class Question(NamedTuple):
     signs: tuple[str, ...]
     pictures: frozenset[str]
     facts: tuple[Fact, ...]
-    negated: bool
+    denied: int
     asks: str
     figure: str
     language: str
@@ -235,7 +235,7 @@ class Nearness:
             pictures=frozenset([sign for sign in signs if unicodedata.category(sign) == _PICTURE]),
             turns=_turns(plain, found, _DIRECTED.get(language, _DIRECTED[""])),
             facts=tuple(facts(plain, language=lambda: "en" if language == "en" else "")),  # `once` is eleven in Spanish
-            negated=any(denies(word.key) for word in found) or not words.isdisjoint(_LACKING),
+            denied=sum(denies(word.key) or plain[word.start : word.end].casefold() in _LACKING for word in found),
             asks="how" if opens in ("which", "whether", "how") and _WAY.search(lower) else opens,
             figure="" if figure is None else figure[0].split()[-1],
             language=language,
@@ -271,13 +271,15 @@ def _differences(one: Question, other: Question) -> Iterator[str]:
         yield "number"
     if one.signs != other.signs or (one.pictures - other.pictures and other.pictures - one.pictures):
         yield "sign"
-    if one.negated != other.negated:
+    if bool(one.denied) != bool(other.denied):
         yield "negation"
     if one.figure != other.figure or (one.asks != other.asks and one.asks and other.asks and {one.asks, other.asks} & _APART):
         yield "asked for"
     if sorted(one.kinds) != sorted(other.kinds) or not _same_order(one.kinds, other.kinds):
         yield "kind"
     left, right = _unmatched(one, other), _unmatched(other, one)
+    if one.denied != other.denied and not (left and right):  # a second "not"; who says it otherwise may need more or fewer
+        yield "negation"
     if any(not right.isdisjoint(OPPOSITES.get(key, ())) for key in left):
         yield "opposite"
     if not left.isdisjoint(one.names) or not right.isdisjoint(other.names):
