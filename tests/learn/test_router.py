@@ -314,27 +314,27 @@ def made_up(n: int, *, seed: int = 1, category: bool = True) -> list[Seen]:
         small = float(chance.random() < (0.93 if tea else 0.3))
         kind = ("tea" if tea else "tax") if category else ""
         passed = (float(chance.random() < 0.93), small)
-        found.append(Seen(text=text, category=kind, passed=passed, cost=(1000.0, 10.0), took=(2e6, 1e6)))
+        found.append(Seen(values={"question": text}, category=kind, passed=passed, cost=(1000.0, 10.0), took=(2e6, 1e6)))
     return found
 
 
 @pytest.mark.parametrize("category", [True, False])
 def test_it_learns_what_tells_the_rungs_apart(category: bool):
     """With categories or from words alone; on cases that it had not seen, the loss is near what the team gives up."""
-    file = learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21")
+    file = learn(made_up(400, category=category), [LARGE, SMALL], names=["question"], feature="f", date="2026-11-21")
     assert not isinstance(file, TooFew) and file.card.apgr is not None and file.card.apgr > 0.7
     router = Router(file, names=("question",), give_up=0.02, check=0.0)
     unseen = made_up(1000, seed=2)
-    lower = [one for one in unseen if router.losses({"question": one.text})[1] <= router.margin]
+    lower = [one for one in unseen if router.losses(one.values)[1] <= router.margin]
     assert 300 < len(lower) < 650
     assert sum(one.passed[0] - one.passed[1] for one in lower) / len(unseen) < 0.05
-    assert learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21") == file
+    assert learn(made_up(400, category=category), [LARGE, SMALL], names=["question"], feature="f", date="2026-11-21") == file
     assert json.loads(written(file))["card"]["cases"] == 400
 
 
 def test_the_curve_gives_up_no_more_than_it_is_told():
     """Nothing given up is nothing lost; the interval holds the loss; at the far end every call starts at the cheaper rung."""
-    file = learn(made_up(300), [LARGE, SMALL], feature="f", date="d")
+    file = learn(made_up(300), [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert not isinstance(file, TooFew)
     points = {point.margin: point for point in file.card.curve}
     for give_up in (0.0, 0.01, 0.05):
@@ -346,15 +346,15 @@ def test_the_curve_gives_up_no_more_than_it_is_told():
 
 def test_too_few_cases_say_how_many_are_missing():
     """No router from what could be chance, none where there is nothing to choose or to save; each says why."""
-    few = learn(made_up(40), [LARGE, SMALL], feature="f", date="d")
+    few = learn(made_up(40), [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert isinstance(few, TooFew) and "40 cases were judged for every rung alone; it takes 100, so add 60 or more" in few.missing
-    alone = learn(made_up(200), [LARGE], feature="f", date="d")
+    alone = learn(made_up(200), [LARGE], names=["question"], feature="f", date="d")
     assert isinstance(alone, TooFew) and "only one rung" in alone.missing[0]
-    same = [Seen(text=f"{i}", passed=(1.0, 1.0), cost=(9.0, 1.0), took=(1.0, 1.0)) for i in range(200)]
-    equal = learn(same, [LARGE, SMALL], feature="f", date="d")
+    same = [Seen(values={"question": f"{i}"}, passed=(1.0, 1.0), cost=(9.0, 1.0), took=(1.0, 1.0)) for i in range(200)]
+    equal = learn(same, [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert isinstance(equal, TooFew) and "on 0 of 200 cases" in equal.missing[0]
-    dear = [Seen(text=s.text, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
-    assert isinstance(learn(dear, [LARGE, SMALL], feature="f", date="d"), TooFew)
+    dear = [Seen(values=s.values, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
+    assert isinstance(learn(dear, [LARGE, SMALL], names=["question"], feature="f", date="d"), TooFew)
 
 
 def test_a_case_without_a_judgement_says_nothing():
@@ -362,9 +362,9 @@ def test_a_case_without_a_judgement_says_nothing():
     from test_task_fit import report, side, up_to
 
     whole = report(large=side(up_to(40), 100), small=side(up_to(20, of=30), 1))
-    found = from_reports([whole, whole], [LARGE, SMALL], text=lambda given: "text")
+    found = from_reports([whole, whole], [LARGE, SMALL], read=lambda given: {"question": "text"})
     assert len(found) == 1  # the cases of that helper all have the same input
-    assert from_reports([report(large=side(up_to(40), 1))], [LARGE, SMALL], text=lambda given: "text") == []
+    assert from_reports([report(large=side(up_to(40), 1))], [LARGE, SMALL], read=lambda given: {"question": "text"}) == []
 
 
 def test_the_figures_of_routing_by_hand():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -21,7 +21,6 @@ from mainstay.doors.cli.serve import PROJECT
 from mainstay.doors.cli.watching import counting
 from mainstay.learn.routed import Routed, measured
 from mainstay.learn.router import Seen, TooFew, from_reports, learn, written
-from mainstay.serve.inputs import text_of
 from mainstay.spec.feature_file import Folder, frozen_folder, read_folder
 
 FILE = "router.json"
@@ -47,10 +46,11 @@ def router(feature: str, project: str, live: bool, json_: bool) -> None:
         return
     path, shown = feature_folder(root, feature)
     folder = read_folder(path, shown=shown, fitted=False)
-    seen, choices, reports = _seen(root, folder)
+    seen, choices, names, reports = _seen(root, folder)
     found = learn(
         seen,
         choices,
+        names=names,
         feature=feature,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         reports=reports,
@@ -71,8 +71,10 @@ def router(feature: str, project: str, live: bool, json_: bool) -> None:
         click.echo(f'\nAdd to {shown}/feature.toml:\n\n[router]\nfile    = "{FILE}"\ngive_up = {folder.feature.router.give_up}')
 
 
-def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], list[str]]:
-    """What each rung of the ladder as it is now passed alone, the choices, and the reports that say so. No model's key is needed.
+def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], Sequence[str], list[str]]:
+    """What each rung of the ladder as it is now passed alone, the choices, the input's fields that hold text, and the reports.
+
+    No model's key is needed.
 
     A report of another ladder, or of other prompts, says nothing of this one.
     """
@@ -95,14 +97,14 @@ def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], l
         store.close()
     reads = shape(folder, field=None)
 
-    def text(given: Mapping[str, object]) -> str | None:
+    def read(given: Mapping[str, object]) -> Mapping[str, object] | None:
         try:
-            return text_of(reads.read_input(given), reads.texts)
+            return reads.read_input(given)
         except BadRequest:
             return None
 
     choices = choices if newest is None else newest
-    return from_reports(ours, choices, text=text), choices, [report.id for report in ours]
+    return from_reports(ours, choices, read=read), choices, reads.texts, [report.id for report in ours]
 
 
 def _known(store: Releases, report: Report) -> tuple[Choice, ...]:
