@@ -7,6 +7,7 @@ import json
 import math
 import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from releasing import MODEL, working, write_project
 
 from mainstay.core.errors import ConfigError
 from mainstay.core.release import Switched
-from mainstay.core.router import Choice, margin_for
+from mainstay.core.router import Choice, RouterFile, margin_for
 from mainstay.core.units import Usd
 from mainstay.doors.cli.main import main
 from mainstay.learn.releasing import Wanted
@@ -253,7 +254,7 @@ async def test_no_share_no_second_answer(routed: Path):
             "it was learned for another ladder: large (model, routed",
         ),
         (lambda text: text.replace("Skilled small", "Skilled smaller"), "it was learned for another ladder"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "a router of format 2; this version reads format 1"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "a router of format 1; this version reads format 2"),
         (lambda text: text[:-20], "not JSON"),
         (lambda text: text.replace('"mean": [', '"mean": [1.0,'), f"a shape of other than {len(SHAPE)} numbers"),
         (lambda text: text.replace('"unseen": [', '"unseen": [1.0,'), "do not go together"),
@@ -355,6 +356,71 @@ def test_too_few_cases_say_how_many_are_missing():
     assert isinstance(equal, TooFew) and "on 0 of 200 cases" in equal.missing[0]
     dear = [Seen(values=s.values, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
     assert isinstance(learn(dear, [LARGE, SMALL], names=["question"], feature="f", date="d"), TooFew)
+
+
+@pytest.mark.parametrize("text", ["", "Describe this picture."])
+def test_cases_that_all_ask_in_the_same_words_teach_nothing(text: str):
+    """A feature whose calls differ by their images alone has no text to route by: that is said, and nothing is raised."""
+    passed = [(1.0, float(i % 2)) for i in range(200)]
+    same = [
+        Seen(values={"question": text, "image": f"{i}"}, passed=p, cost=(9.0, 1.0), took=(1.0, 1.0)) for i, p in enumerate(passed)
+    ]
+    found = learn(same, [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert isinstance(found, TooFew)
+    assert found.missing == ("the 200 cases have 1 different texts; it takes 20 to try a router on texts that it has not seen",)
+
+
+def of_a_product(n: int, *, seed: int = 1) -> list[Seen]:
+    """Questions of which the small model passes those about one product, which no word of them tells; `size` is a number."""
+    chance, found = random.Random(seed), []
+    for _ in range(n):
+        size = chance.randrange(2)
+        small = float(chance.random() < (0.95 if size else 0.3))
+        words = " ".join(chance.choices(["how", "when", "where", "why", "who", "much", "long"], k=6))
+        values = {"question": words, "product": ["tea", "tax"][size], "size": size, "note": words[::-1], "more": [words]}
+        found.append(Seen(values=values, passed=(0.95, small), cost=(1000.0, 10.0), took=(2e6, 1e6)))
+    return found
+
+
+def test_an_input_field_of_few_values_tells_the_rungs_apart():
+    """What a request says of its kind in a field of its own counts beside its words, as a text or as a number; texts do not."""
+    file = learn(of_a_product(300), [LARGE, SMALL], names=["question", "product", "note"], feature="f", date="d")
+    assert not isinstance(file, TooFew) and file.card.apgr is not None and file.card.apgr > 0.7
+    assert {name: sorted(told) for name, told in file.tables.of_field.items()} == {"product": ["tax", "tea"], "size": ["0", "1"]}
+    assert "tea" not in file.tables.of_rung  # a word of the field is none of the text
+    router = Router(msgspec.json.decode(written(file), type=RouterFile), names=["question"], give_up=0.05, check=0.0)
+    tea, tax = ({"question": "how much", "product": name, "size": float(i)} for i, name in enumerate(["tea", "tax"]))
+    assert router.losses(tax)[1] < 0.1 < 0.4 < router.losses(tea)[1]
+    middle = router.losses({"question": "how much", "product": "never seen"})[1]
+    assert router.losses(tax)[1] < middle < router.losses(tea)[1]
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "", "\ud800", "x" * 100_000, 10**5000, -1.5, math.inf, math.nan, True, ["a"], {"a": 1}], ids=map(str, range(11))
+)
+def test_any_value_of_a_field_is_routed(odd: object):
+    """What no case had in that field says nothing, whatever it is."""
+    file = learn(of_a_product(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    router = Router(file, names=["question"], give_up=0.05, check=0.0)
+    told = router.losses({"question": "how much", "product": odd, "size": odd})
+    assert all(map(math.isfinite, told))
+    if odd is not True:
+        assert told == router.losses({"question": "how much"})
+
+
+@pytest.mark.parametrize(
+    "text", ["", *ODD_TEXTS, "как дела? " * 10_000, "退货政策是什么？" * 12_000, "word " * 20_000, "a\n" * 50_000]
+)
+def test_any_text_is_routed_in_a_moment(text: str):
+    """Nothing that a user sends makes routing fail or wait: long texts, other scripts, and none at all."""
+    file = learn(made_up(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    router = Router(file, names=["question"], give_up=0.05, check=0.0)
+    began = time.process_time()
+    told = router.losses({"question": text})
+    assert time.process_time() - began < 0.25
+    assert all(map(math.isfinite, told))
 
 
 def test_a_case_without_a_judgement_says_nothing():

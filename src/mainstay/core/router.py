@@ -81,7 +81,7 @@ class Tables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share: tuple[Weight, ...] = ()
     unseen: tuple[Weight, ...] = ()
     behind: tuple[tuple[Loss, ...], ...] = ()
-    of_subject: dict[str, tuple[float, ...]] = {}
+    of_subject: dict[str, tuple[Weight, ...]] = {}
     of_rung: dict[str, tuple[Weight, ...]] = {}
     of_field: dict[str, dict[str, tuple[Weight, ...]]] = {}
 

@@ -18,6 +18,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
+from operator import mul
 from statistics import fmean
 
 import msgspec
@@ -33,6 +34,7 @@ from mainstay.serve.inputs import text_of
 from mainstay.serve.router import Signals, choose, loss, shape_of, standard, value_of, words_of
 
 LEAST = 100  # cases that can be learned from,
+LEAST_TEXTS = 20  # with as many different texts,
 LEAST_APART = 10  # and on as many of them one choice passes and another fails
 OF_SUBJECT = 5  # cases of a category below which it is no subject, and of a field's value below which nothing is known of it
 VALUES, NEARLY_ALL = 200, 0.9  # of a field at most, for it to be learned from; and the share of the cases that have one of them
@@ -143,7 +145,7 @@ def _by_case(side: Side) -> dict[str, tuple[float, float | None, float]]:
     return found
 
 
-def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
+def lacking(seen: Sequence[Seen], choices: Sequence[Choice], names: Sequence[str]) -> tuple[str, ...]:
     """What these cases lack to be learned from, in sentences; empty where they are enough."""
     if len(choices) < 2:
         return (
@@ -151,6 +153,10 @@ def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
         )
     if len(seen) < LEAST:
         return (f"{len(seen)} cases were judged for every rung alone; it takes {LEAST}, so add {LEAST - len(seen)} or more",)
+    texts = len({mark_of(text_of(one.values, names)) for one in seen})
+    if texts < LEAST_TEXTS:
+        what = f"the {len(seen)} cases have {texts} different texts"
+        return (f"{what}; it takes {LEAST_TEXTS} to try a router on texts that it has not seen",)
     apart = sum(max(one.passed) - min(one.passed) > 0 for one in seen)
     if apart < LEAST_APART:
         what = f"on {apart} of {len(seen)} cases one rung passes and another fails; it takes {LEAST_APART} to tell them apart"
@@ -174,7 +180,7 @@ def learn(
     """A router of these cases, with its card; or what they lack. `names` are the input's fields that hold text; `told(done, of)`
     is told of progress.
     """
-    missing = lacking(seen, choices)
+    missing = lacking(seen, choices, names)
     if not missing and not any(_price(seen, rung) < _price(seen, 0) for rung in range(1, len(choices))):
         missing = (f"no rung below `{choices[0].name}` is cheaper, so there is nothing to save",)
     if missing:
@@ -383,17 +389,13 @@ def _fitted(rows: Sequence[Sequence[float]], labels: Sequence[float]) -> tuple[f
     scaled = [[(value - m) / s for value in column] for column, m, s in zip(columns, means, scales, strict=True)]
     mean = fmean(labels)
     more = [label - mean for label in labels]
-    bend = [[sum(map(_product, one, other)) for other in scaled] for one in scaled]
-    for i, line in enumerate(bend):
-        line[i] += PULL
-    weights = [
-        weight / s for weight, s in zip(solved(bend, [sum(map(_product, one, more)) for one in scaled]), scales, strict=True)
-    ]
-    return mean - sum(map(_product, weights, means)), weights
-
-
-def _product(one: float, other: float) -> float:
-    return one * other
+    bend = [[0.0] * len(scaled) for _ in scaled]
+    for i, one in enumerate(scaled):
+        for j, other in enumerate(scaled[: i + 1]):
+            bend[i][j] = bend[j][i] = sum(map(mul, one, other))
+        bend[i][i] += PULL
+    weights = [weight / s for weight, s in zip(solved(bend, [sum(map(mul, one, more)) for one in scaled]), scales, strict=True)]
+    return mean - sum(map(mul, weights, means)), weights
 
 
 def _alone(seen: Sequence[Seen], choices: int) -> tuple[Alone, ...]:

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, repeat
+from operator import mul
 from typing import Any
 
 from mainstay.core import learned
@@ -26,7 +27,7 @@ from mainstay.core.router import FORMAT, Alone, Behind, Choice, RouterFile, Tabl
 from mainstay.serve.inputs import text_of
 
 LONGEST = 2_000  # characters that are read; only the length is that of the whole
-LONGEST_VALUE = 60  # characters beyond which an input field's value is no category
+LONGEST_VALUE, LONGEST_NUMBER = 60, 64  # characters, and bits, beyond which an input field's value is no category
 FARTHEST = 40  # characters beyond which a word is no longer
 FAR = 3.0  # standard deviations beyond which a shape says no more
 SHAPE = (
@@ -97,10 +98,14 @@ def _variety(text: str) -> float:
 
 
 def value_of(value: Any) -> str | None:
-    """A value of an input field as a router's file names it; None for one that is no category: a list, or a long text."""
+    """A value of an input field as a router's file names it; None for one that is no category: a list, a long text or number."""
     if isinstance(value, str):
-        return value.strip() if len(value) <= LONGEST_VALUE else None
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
+        return value.strip().encode("utf-8", "replace").decode() if len(value) <= LONGEST_VALUE else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 is the same number as 1
+    if isinstance(value, int):
+        return json.dumps(value) if value.bit_length() <= LONGEST_NUMBER else None
+    return json.dumps(value) if isinstance(value, float) else None
 
 
 class Signals:
@@ -142,7 +147,7 @@ class Signals:
         highest = max(scores)
         powers = [math.exp(score - highest) for score in scores]
         whole = sum(powers)
-        return [sum(map(_product, powers, behind)) / whole for behind in tables.behind]
+        return [sum(map(mul, powers, behind)) / whole for behind in tables.behind]
 
 
 class Router:
@@ -183,7 +188,8 @@ def choose(losses: Sequence[float], alone: Sequence[Alone], margin: float, among
 
 def loss(behind: Behind, shape: Sequence[float], told: Sequence[float]) -> float:
     """By how much less than the first a choice is expected to pass; `told` is what `Signals` say of it."""
-    return behind.bias + sum(map(_product, behind.shape, shape)) + sum(map(_product, behind.weights, told))
+    expected: float = behind.bias + sum(map(mul, behind.shape, shape)) + sum(map(mul, behind.weights, told))
+    return expected
 
 
 def read(
@@ -236,7 +242,3 @@ def _check(file: RouterFile) -> None:
             raise ValueError(f"the weights of {word!r} do not fit the subjects")
     if any(len(point.starts) != choices for point in file.card.curve):
         raise ValueError("the curve does not fit the choices")
-
-
-def _product(one: float, other: float) -> float:
-    return one * other
