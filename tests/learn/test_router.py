@@ -16,13 +16,20 @@ import pytest
 from click.testing import CliRunner, Result
 from releasing import MODEL, working, write_project
 
+from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.errors import ConfigError
+from mainstay.core.record import Attempt, Begun, Outcome, Record, Route
 from mainstay.core.release import Switched
 from mainstay.core.router import Choice, RouterFile, margin_for
+from mainstay.core.seams import LedgerRow
 from mainstay.core.units import Usd
 from mainstay.doors.cli.main import main
 from mainstay.learn.releasing import Wanted
+from mainstay.learn.routed import measured
 from mainstay.learn.router import Seen, TooFew, apgr, from_reports, learn, written
+from mainstay.learn.trials import ROUTED as ROUTED_COHORT
+from mainstay.parts.stores.memory import MemoryLedger
 from mainstay.serve.router import SHAPE, Router, shape_of, words_of
 from mainstay.serve.spending import Account
 from mainstay.testing import ODD_TEXTS
@@ -226,11 +233,74 @@ async def test_the_loss_is_measured_on_live_calls(routed: Path):
         assert {r.begun.call.parent for r in shadows} == users
     shown = invoke(routed, "learn", "router", "desk", "--live")
     assert shown.exit_code == 0
-    assert "10 of the 11 newest calls started lower: small 10." in shown.output
-    assert "The first rung's answer to 10 of them scores" in shown.output and "too few for an interval" in shown.output
+    assert "10 of the 11 newest calls started lower. Where calls start: small 91%, the top 9%." in shown.output
+    assert "The first rung's answer to 10 of them scores" in shown.output
+    assert "too few for an interval: it takes 30" in shown.output
     said = json.loads(invoke(routed, "learn", "router", "desk", "--live", "--json").output)
     assert said["routed"]["pairs"] == 10 and said["routed"]["saved"] == pytest.approx((100 * 9 + 10 * 18) * 1000)
     assert said["saved_in_all_nano_usd"] == said["routed"]["saved"] * 10 - said["routed"]["spent"]
+    report = invoke(routed, "report", "desk").output
+    assert "Router:\n  10 of the 11 newest calls" in report and "Saved beside always starting at the top" in report
+    assert json.loads(invoke(routed, "report", "desk", "--json").output)["router"] == {
+        name: said[name] for name in ("routed", "saved_in_all_nano_usd")
+    }
+
+
+def test_a_report_says_of_a_router_that_nothing_is_measured_yet(routed: Path, project_with_router: Path):
+    """Before the first call it says so; a feature without a router has no word of one, whatever is live."""
+    assert "Router:\n  No call has climbed the ladder yet." in invoke(routed, "report", "desk").output
+    assert "Router" not in invoke(project_with_router, "report", "desk").output
+    assert json.loads(invoke(project_with_router, "report", "desk", "--json").output)["router"] is None
+
+
+def test_a_report_counts_the_calls_of_the_release_that_is_live(routed: Path):
+    """Where calls start is told of what serves now, and not of releases before it."""
+    with working(routed) as app:
+        app.run_sync("desk", question="a 4000")
+    assert "1 of the 1 newest calls" in invoke(routed, "report", "desk").output
+    feature = routed / "features/desk/feature.toml"
+    feature.write_text(feature.read_text().replace("Sorry.", "So sorry."))
+    assert invoke(routed, "release", "desk", "--override", "the gate was not asked").exit_code == 0
+    assert "Router:\n  No call has climbed the ladder yet." in invoke(routed, "report", "desk").output
+
+
+def lived(n: int, *, started: bool, parent: str | None = None, cost: int) -> Record:
+    """A sealed record of a call that started lower, or of the first rung's answer to one."""
+    call = Call(
+        id=f"{'shadow' if parent else 'call'}-{n}",
+        feature="desk",
+        input={"question": "?"},
+        origin="shadow" if parent else "user",
+        parent=parent,
+        cohort=f"{ROUTED_COHORT}0" if parent else None,
+    )
+    route = Route(start="small", first="large", behind=0.0) if started else None
+    return Record(
+        begun=Begun(id=call.id, at=float(n), release="1", call=call),
+        outcome=Outcome(
+            id=call.id,
+            answer=Answer(id=call.id, feature="desk", release="1", status="answered", text="x", rung="small"),
+            took_us=1,
+            attempts=(Attempt(rung="small", outcome="ok"),),
+            cost_nano_usd=cost,
+            route=route,
+        ),
+    )
+
+
+def test_what_measuring_cost_is_counted_over_the_calls_that_are_counted(monkeypatch: pytest.MonkeyPatch):
+    """Second answers reach further back than the newest calls do, since few get one; older ones take nothing from the saving."""
+    monkeypatch.setattr("mainstay.learn.routed.MOST", 20)
+    ledger, kept = MemoryLedger(), list[Record]()
+    for n in range(40):
+        kept.append(lived(n, started=True, cost=1))
+        if n % 2:
+            kept.append(lived(n, started=False, parent=f"call-{n}", cost=10))
+    encode = msgspec.json.encode
+    ledger.write([LedgerRow(one.id, encode(one.begun), encode(one.outcome)) for one in kept])
+    found = measured(ledger, "desk")
+    assert (found.calls, found.lower, found.saved) == (20, 20, 9.0)
+    assert found.spent == 10 * 10 and found.saved_in_all == 20 * 9 - 100
 
 
 async def test_no_share_no_second_answer(routed: Path):
