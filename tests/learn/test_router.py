@@ -7,6 +7,7 @@ import json
 import math
 import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ import pytest
 from click.testing import CliRunner, Result
 from releasing import MODEL, working, write_project
 
+from mainstay.core.answer import Answer
+from mainstay.core.call import Call
 from mainstay.core.errors import ConfigError
+from mainstay.core.record import Attempt, Begun, Outcome, Record, Route
 from mainstay.core.release import Switched
-from mainstay.core.router import Choice, margin_for
+from mainstay.core.router import Choice, RouterFile, margin_for
+from mainstay.core.seams import LedgerRow
 from mainstay.core.units import Usd
 from mainstay.doors.cli.main import main
 from mainstay.learn.releasing import Wanted
+from mainstay.learn.routed import measured
 from mainstay.learn.router import Seen, TooFew, apgr, from_reports, learn, written
+from mainstay.learn.trials import ROUTED as ROUTED_COHORT
+from mainstay.parts.stores.memory import MemoryLedger
 from mainstay.serve.router import SHAPE, Router, shape_of, words_of
 from mainstay.serve.spending import Account
 from mainstay.testing import ODD_TEXTS
@@ -225,11 +233,74 @@ async def test_the_loss_is_measured_on_live_calls(routed: Path):
         assert {r.begun.call.parent for r in shadows} == users
     shown = invoke(routed, "learn", "router", "desk", "--live")
     assert shown.exit_code == 0
-    assert "10 of the 11 newest calls started lower: small 10." in shown.output
-    assert "The first rung's answer to 10 of them scores" in shown.output and "too few for an interval" in shown.output
+    assert "10 of the 11 newest calls started lower. Where calls start: small 91%, the top 9%." in shown.output
+    assert "The first rung's answer to 10 of them scores" in shown.output
+    assert "too few for an interval: it takes 30" in shown.output
     said = json.loads(invoke(routed, "learn", "router", "desk", "--live", "--json").output)
     assert said["routed"]["pairs"] == 10 and said["routed"]["saved"] == pytest.approx((100 * 9 + 10 * 18) * 1000)
     assert said["saved_in_all_nano_usd"] == said["routed"]["saved"] * 10 - said["routed"]["spent"]
+    report = invoke(routed, "report", "desk").output
+    assert "Router:\n  10 of the 11 newest calls" in report and "Saved beside always starting at the top" in report
+    assert json.loads(invoke(routed, "report", "desk", "--json").output)["router"] == {
+        name: said[name] for name in ("routed", "saved_in_all_nano_usd")
+    }
+
+
+def test_a_report_says_of_a_router_that_nothing_is_measured_yet(routed: Path, project_with_router: Path):
+    """Before the first call it says so; a feature without a router has no word of one, whatever is live."""
+    assert "Router:\n  No call has climbed the ladder yet." in invoke(routed, "report", "desk").output
+    assert "Router" not in invoke(project_with_router, "report", "desk").output
+    assert json.loads(invoke(project_with_router, "report", "desk", "--json").output)["router"] is None
+
+
+def test_a_report_counts_the_calls_of_the_release_that_is_live(routed: Path):
+    """Where calls start is told of what serves now, and not of releases before it."""
+    with working(routed) as app:
+        app.run_sync("desk", question="a 4000")
+    assert "1 of the 1 newest calls" in invoke(routed, "report", "desk").output
+    feature = routed / "features/desk/feature.toml"
+    feature.write_text(feature.read_text().replace("Sorry.", "So sorry."))
+    assert invoke(routed, "release", "desk", "--override", "the gate was not asked").exit_code == 0
+    assert "Router:\n  No call has climbed the ladder yet." in invoke(routed, "report", "desk").output
+
+
+def lived(n: int, *, started: bool, parent: str | None = None, cost: int) -> Record:
+    """A sealed record of a call that started lower, or of the first rung's answer to one."""
+    call = Call(
+        id=f"{'shadow' if parent else 'call'}-{n}",
+        feature="desk",
+        input={"question": "?"},
+        origin="shadow" if parent else "user",
+        parent=parent,
+        cohort=f"{ROUTED_COHORT}0" if parent else None,
+    )
+    route = Route(start="small", first="large", behind=0.0) if started else None
+    return Record(
+        begun=Begun(id=call.id, at=float(n), release="1", call=call),
+        outcome=Outcome(
+            id=call.id,
+            answer=Answer(id=call.id, feature="desk", release="1", status="answered", text="x", rung="small"),
+            took_us=1,
+            attempts=(Attempt(rung="small", outcome="ok"),),
+            cost_nano_usd=cost,
+            route=route,
+        ),
+    )
+
+
+def test_what_measuring_cost_is_counted_over_the_calls_that_are_counted(monkeypatch: pytest.MonkeyPatch):
+    """Second answers reach further back than the newest calls do, since few get one; older ones take nothing from the saving."""
+    monkeypatch.setattr("mainstay.learn.routed.MOST", 20)
+    ledger, kept = MemoryLedger(), list[Record]()
+    for n in range(40):
+        kept.append(lived(n, started=True, cost=1))
+        if n % 2:
+            kept.append(lived(n, started=False, parent=f"call-{n}", cost=10))
+    encode = msgspec.json.encode
+    ledger.write([LedgerRow(one.id, encode(one.begun), encode(one.outcome)) for one in kept])
+    found = measured(ledger, "desk")
+    assert (found.calls, found.lower, found.saved) == (20, 20, 9.0)
+    assert found.spent == 10 * 10 and found.saved_in_all == 20 * 9 - 100
 
 
 async def test_no_share_no_second_answer(routed: Path):
@@ -253,7 +324,7 @@ async def test_no_share_no_second_answer(routed: Path):
             "it was learned for another ladder: large (model, routed",
         ),
         (lambda text: text.replace("Skilled small", "Skilled smaller"), "it was learned for another ladder"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "a router of format 2; this version reads format 1"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "a router of format 1; this version reads format 2"),
         (lambda text: text[:-20], "not JSON"),
         (lambda text: text.replace('"mean": [', '"mean": [1.0,'), f"a shape of other than {len(SHAPE)} numbers"),
         (lambda text: text.replace('"unseen": [', '"unseen": [1.0,'), "do not go together"),
@@ -314,27 +385,27 @@ def made_up(n: int, *, seed: int = 1, category: bool = True) -> list[Seen]:
         small = float(chance.random() < (0.93 if tea else 0.3))
         kind = ("tea" if tea else "tax") if category else ""
         passed = (float(chance.random() < 0.93), small)
-        found.append(Seen(text=text, category=kind, passed=passed, cost=(1000.0, 10.0), took=(2e6, 1e6)))
+        found.append(Seen(values={"question": text}, category=kind, passed=passed, cost=(1000.0, 10.0), took=(2e6, 1e6)))
     return found
 
 
 @pytest.mark.parametrize("category", [True, False])
 def test_it_learns_what_tells_the_rungs_apart(category: bool):
     """With categories or from words alone; on cases that it had not seen, the loss is near what the team gives up."""
-    file = learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21")
+    file = learn(made_up(400, category=category), [LARGE, SMALL], names=["question"], feature="f", date="2026-11-21")
     assert not isinstance(file, TooFew) and file.card.apgr is not None and file.card.apgr > 0.7
     router = Router(file, names=("question",), give_up=0.02, check=0.0)
     unseen = made_up(1000, seed=2)
-    lower = [one for one in unseen if router.losses({"question": one.text})[1] <= router.margin]
+    lower = [one for one in unseen if router.losses(one.values)[1] <= router.margin]
     assert 300 < len(lower) < 650
     assert sum(one.passed[0] - one.passed[1] for one in lower) / len(unseen) < 0.05
-    assert learn(made_up(400, category=category), [LARGE, SMALL], feature="f", date="2026-11-21") == file
+    assert learn(made_up(400, category=category), [LARGE, SMALL], names=["question"], feature="f", date="2026-11-21") == file
     assert json.loads(written(file))["card"]["cases"] == 400
 
 
 def test_the_curve_gives_up_no_more_than_it_is_told():
     """Nothing given up is nothing lost; the interval holds the loss; at the far end every call starts at the cheaper rung."""
-    file = learn(made_up(300), [LARGE, SMALL], feature="f", date="d")
+    file = learn(made_up(300), [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert not isinstance(file, TooFew)
     points = {point.margin: point for point in file.card.curve}
     for give_up in (0.0, 0.01, 0.05):
@@ -346,15 +417,80 @@ def test_the_curve_gives_up_no_more_than_it_is_told():
 
 def test_too_few_cases_say_how_many_are_missing():
     """No router from what could be chance, none where there is nothing to choose or to save; each says why."""
-    few = learn(made_up(40), [LARGE, SMALL], feature="f", date="d")
+    few = learn(made_up(40), [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert isinstance(few, TooFew) and "40 cases were judged for every rung alone; it takes 100, so add 60 or more" in few.missing
-    alone = learn(made_up(200), [LARGE], feature="f", date="d")
+    alone = learn(made_up(200), [LARGE], names=["question"], feature="f", date="d")
     assert isinstance(alone, TooFew) and "only one rung" in alone.missing[0]
-    same = [Seen(text=f"{i}", passed=(1.0, 1.0), cost=(9.0, 1.0), took=(1.0, 1.0)) for i in range(200)]
-    equal = learn(same, [LARGE, SMALL], feature="f", date="d")
+    same = [Seen(values={"question": f"{i}"}, passed=(1.0, 1.0), cost=(9.0, 1.0), took=(1.0, 1.0)) for i in range(200)]
+    equal = learn(same, [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert isinstance(equal, TooFew) and "on 0 of 200 cases" in equal.missing[0]
-    dear = [Seen(text=s.text, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
-    assert isinstance(learn(dear, [LARGE, SMALL], feature="f", date="d"), TooFew)
+    dear = [Seen(values=s.values, passed=s.passed, cost=(10.0, 1000.0), took=s.took) for s in made_up(200)]
+    assert isinstance(learn(dear, [LARGE, SMALL], names=["question"], feature="f", date="d"), TooFew)
+
+
+@pytest.mark.parametrize("text", ["", "Describe this picture."])
+def test_cases_that_all_ask_in_the_same_words_teach_nothing(text: str):
+    """A feature whose calls differ by their images alone has no text to route by: that is said, and nothing is raised."""
+    passed = [(1.0, float(i % 2)) for i in range(200)]
+    same = [
+        Seen(values={"question": text, "image": f"{i}"}, passed=p, cost=(9.0, 1.0), took=(1.0, 1.0)) for i, p in enumerate(passed)
+    ]
+    found = learn(same, [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert isinstance(found, TooFew)
+    assert found.missing == ("the 200 cases have 1 different texts; it takes 20 to try a router on texts that it has not seen",)
+
+
+def of_a_product(n: int, *, seed: int = 1) -> list[Seen]:
+    """Questions of which the small model passes those about one product, which no word of them tells; `size` is a number."""
+    chance, found = random.Random(seed), []
+    for _ in range(n):
+        size = chance.randrange(2)
+        small = float(chance.random() < (0.95 if size else 0.3))
+        words = " ".join(chance.choices(["how", "when", "where", "why", "who", "much", "long"], k=6))
+        values = {"question": words, "product": ["tea", "tax"][size], "size": size, "note": words[::-1], "more": [words]}
+        found.append(Seen(values=values, passed=(0.95, small), cost=(1000.0, 10.0), took=(2e6, 1e6)))
+    return found
+
+
+def test_an_input_field_of_few_values_tells_the_rungs_apart():
+    """What a request says of its kind in a field of its own counts beside its words, as a text or as a number; texts do not."""
+    file = learn(of_a_product(300), [LARGE, SMALL], names=["question", "product", "note"], feature="f", date="d")
+    assert not isinstance(file, TooFew) and file.card.apgr is not None and file.card.apgr > 0.7
+    assert {name: sorted(told) for name, told in file.tables.of_field.items()} == {"product": ["tax", "tea"], "size": ["0", "1"]}
+    assert "tea" not in file.tables.of_rung  # a word of the field is none of the text
+    router = Router(msgspec.json.decode(written(file), type=RouterFile), names=["question"], give_up=0.05, check=0.0)
+    tea, tax = ({"question": "how much", "product": name, "size": float(i)} for i, name in enumerate(["tea", "tax"]))
+    assert router.losses(tax)[1] < 0.1 < 0.4 < router.losses(tea)[1]
+    middle = router.losses({"question": "how much", "product": "never seen"})[1]
+    assert router.losses(tax)[1] < middle < router.losses(tea)[1]
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "", "\ud800", "x" * 100_000, 10**5000, -1.5, math.inf, math.nan, True, ["a"], {"a": 1}], ids=map(str, range(11))
+)
+def test_any_value_of_a_field_is_routed(odd: object):
+    """What no case had in that field says nothing, whatever it is."""
+    file = learn(of_a_product(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    router = Router(file, names=["question"], give_up=0.05, check=0.0)
+    told = router.losses({"question": "how much", "product": odd, "size": odd})
+    assert all(map(math.isfinite, told))
+    if odd is not True:
+        assert told == router.losses({"question": "how much"})
+
+
+@pytest.mark.parametrize(
+    "text", ["", *ODD_TEXTS, "как дела? " * 10_000, "退货政策是什么？" * 12_000, "word " * 20_000, "a\n" * 50_000]
+)
+def test_any_text_is_routed_in_a_moment(text: str):
+    """Nothing that a user sends makes routing fail or wait: long texts, other scripts, and none at all."""
+    file = learn(made_up(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    router = Router(file, names=["question"], give_up=0.05, check=0.0)
+    began = time.process_time()
+    told = router.losses({"question": text})
+    assert time.process_time() - began < 0.25
+    assert all(map(math.isfinite, told))
 
 
 def test_a_case_without_a_judgement_says_nothing():
@@ -362,9 +498,9 @@ def test_a_case_without_a_judgement_says_nothing():
     from test_task_fit import report, side, up_to
 
     whole = report(large=side(up_to(40), 100), small=side(up_to(20, of=30), 1))
-    found = from_reports([whole, whole], [LARGE, SMALL], text=lambda given: "text")
+    found = from_reports([whole, whole], [LARGE, SMALL], read=lambda given: {"question": "text"})
     assert len(found) == 1  # the cases of that helper all have the same input
-    assert from_reports([report(large=side(up_to(40), 1))], [LARGE, SMALL], text=lambda given: "text") == []
+    assert from_reports([report(large=side(up_to(40), 1))], [LARGE, SMALL], read=lambda given: {"question": "text"}) == []
 
 
 def test_the_figures_of_routing_by_hand():

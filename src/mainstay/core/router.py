@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-FORMAT = 1  # of the file; one of another format is learned anew
+FORMAT = 2  # of the file; one of another format is learned anew
 Weight = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Chance = Annotated[float, Meta(ge=0, le=1)]
@@ -52,13 +52,19 @@ class Behind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By how much less than the first choice another one is expected to pass: a sum of what the text says.
 
     `shape` has a weight for each of `RouterFile.mean`; `subject` weighs by how much it is behind on cases of that subject,
-    `words` on cases with these words.
+    `words` on cases with these words, `fields` on cases with these values, one for each of `Tables.of_field`.
     """
 
     bias: Weight
     shape: tuple[Weight, ...]
     subject: Weight
     words: Weight
+    fields: tuple[Weight, ...] = ()
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of what `Signals.of` tells, in its order."""
+        return (self.subject, self.words, *self.fields)
 
 
 class Tables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,15 +73,17 @@ class Tables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `share` is the logarithm of each subject's share of the cases, `unseen` that of a word's probability in a subject whose cases
     do not have it; `of_subject` says by how much it is higher where they do: subject, weight, subject, weight, …. `behind` and
     `of_rung` have a place for each choice but the first: by how much it is behind on each subject's cases, drawn towards all of
-    them, and by how much more than on all of them on those with a word.
+    them, and by how much more than on all of them on those with a word. `of_field` says the same of a value of an input field
+    that has few of them; a number or a truth is written as JSON.
     """
 
     subjects: tuple[str, ...] = ()
     share: tuple[Weight, ...] = ()
     unseen: tuple[Weight, ...] = ()
     behind: tuple[tuple[Loss, ...], ...] = ()
-    of_subject: dict[str, tuple[float, ...]] = {}
+    of_subject: dict[str, tuple[Weight, ...]] = {}
     of_rung: dict[str, tuple[Weight, ...]] = {}
+    of_field: dict[str, dict[str, tuple[Weight, ...]]] = {}
 
 
 class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,10 +22,10 @@ ENOUGH = 30  # pairs from which an interval is told
 class Routed(Struct, frozen=True, kw_only=True):
     """Live calls that started lower. Money is in nano-dollars, None where a price is unknown.
 
-    `calls` were looked at, the newest; `lower` of them started lower, `starts` counts where. `pairs` were answered by the first
-    rung too and scored; `loss` is by how much its scores are higher, on average, None without pairs, and its interval None with
-    few of them. `saved` is what the first rung's answer costs more, on average; `spent` what the answers of the pairs cost that
-    nobody saw.
+    `calls` climbed the ladder, the newest: a rung was tried for each. `lower` of them started lower, `starts` counts where; the
+    others started at the top. `pairs` were answered by the first rung too and scored; `loss` is by how much its scores are higher,
+    on average, None without pairs, and its interval None with few of them. `saved` is what the first rung's answer costs more, on
+    average; `spent` what the answers of the pairs cost that nobody saw.
     """
 
     calls: int
@@ -38,6 +38,11 @@ class Routed(Struct, frozen=True, kw_only=True):
     spent: int | None
 
     @property
+    def top(self) -> int:
+        """How many started at the top."""
+        return self.calls - self.lower
+
+    @property
     def saved_in_all(self) -> int | None:
         """What all calls that started lower saved, less what it cost to measure it: an estimate from the pairs."""
         return None if self.saved is None or self.spent is None else round(self.saved * self.lower - self.spent)
@@ -46,22 +51,19 @@ class Routed(Struct, frozen=True, kw_only=True):
 def measured(ledger: Ledger, feature: str, digest: str | None = None) -> Routed:
     """What the records say of a feature's newest calls, of one release or of all."""
     where = {"feature": feature} | ({} if digest is None else {"release": digest})
-    calls = ledger.records(where=where | {"origin": "user"}, limit=MOST)
+    calls = [r for r in ledger.records(where=where | {"origin": "user"}, limit=MOST) if r.outcome.attempts]
     lower = {record.id: record for record in calls if record.outcome.route is not None}
     starts: dict[str, int] = defaultdict(int)
     for record in lower.values():
         if record.outcome.route is not None:
             starts[record.outcome.route.start] += 1
-    first = [
-        r
-        for r in ledger.records(where=where | {"origin": "shadow"}, limit=MOST)
-        if (r.begun.call.cohort or "").startswith(ROUTED)
-    ]
+    shadows = ledger.records(where=where | {"origin": "shadow"}, limit=MOST)
+    first = [record for record in shadows if (record.begun.call.cohort or "").startswith(ROUTED)]
     both = [(record, lower[record.begun.call.parent or ""]) for record in first if record.begun.call.parent in lower]
     losses = [loss for top, start in both if (loss := _loss(top, start, ledger)) is not None]
     more = [_more(top, start) for top, start in both]
     known = [money for money in more if money is not None]
-    costs = [top.outcome.cost_nano_usd for top in first]
+    costs = [top.outcome.cost_nano_usd for top, _ in both]
     priced = [cost for cost in costs if cost is not None]
     return Routed(
         calls=len(calls),

@@ -17,6 +17,8 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import mul
 from statistics import fmean
 
 import msgspec
@@ -28,25 +30,31 @@ from mainstay.learn.calibration import solved
 from mainstay.learn.figures import share_passed
 from mainstay.learn.statistics import paired_bootstrap
 from mainstay.serve.classifying import mark_of
-from mainstay.serve.router import Signals, choose, loss, shape_of, standard, words_of
+from mainstay.serve.inputs import text_of
+from mainstay.serve.router import Signals, choose, loss, shape_of, standard, value_of, words_of
 
 LEAST = 100  # cases that can be learned from,
+LEAST_TEXTS = 20  # with as many different texts,
 LEAST_APART = 10  # and on as many of them one choice passes and another fails
-OF_SUBJECT = 5  # cases of a category below which it is no subject
+OF_SUBJECT = 5  # cases of a category below which it is no subject, and of a field's value below which nothing is known of it
+VALUES, NEARLY_ALL = 200, 0.9  # of a field at most, for it to be learned from; and the share of the cases that have one of them
 FOLDS, INNER = 5, 3
-PULL = 30.0  # cases that zero counts for in a weight
+PULL = 100.0  # cases that zero counts for in a weight
 DRAWN = 10.0  # cases that all others count for in how far a choice is behind on a subject
-FEW = 30.0  # cases that nothing counts for in how far it is behind on a word
+FEW = 100.0  # cases that nothing counts for in how far it is behind on a word
 SMOOTH = 0.1  # of a word in a subject
 TEXTS = 2  # that a word has to stand in
-WORDS = 20_000  # that are kept
+WORDS = 8_000  # that are kept
 MARGINS = 40  # points of the curve
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """A case, and what share of it each choice passes. Money is in nano-dollars, time in microseconds, both of one answer."""
+    """A case, and what share of it each choice passes. Money is in nano-dollars, time in microseconds, both of one answer.
 
-    text: str
+    `values` is its input, as prompts see it.
+    """
+
+    values: Mapping[str, object]
     category: str = ""
     passed: tuple[float, ...]
     cost: tuple[float | None, ...]
@@ -60,11 +68,14 @@ class TooFew(Struct, frozen=True, kw_only=True):
 
 
 class _Cut(Struct, frozen=True, kw_only=True):
-    """A case cut up; `behind` is by how much less each choice but the first passes it."""
+    """A case cut up; `behind` is by how much less each choice but the first passes it, `values` what it has of each field of few
+    values.
+    """
 
     words: set[str]
     shape: tuple[float, ...]
     category: str
+    values: dict[str, object]
     behind: tuple[float, ...]
     group: str
 
@@ -83,20 +94,23 @@ class _Weights(Struct, frozen=True, kw_only=True):
 
     def losses(self, one: _Cut, signals: Signals) -> list[float]:
         """What is expected of a case; the first choice is 0."""
-        shape, (subject, words) = standard(one.shape, self.mean, self.scale), signals.of(one.words)
-        return [0.0, *[loss(behind, shape, subject[i], words[i]) for i, behind in enumerate(self.behind)]]
+        shape = standard(one.shape, self.mean, self.scale)
+        return [0.0, *map(loss, self.behind, repeat(shape), signals.of(one.words, one.values))]
 
 
 # What is learned from
 
 
 def from_reports(
-    reports: Iterable[Report], choices: Sequence[Choice], *, text: Callable[[Mapping[str, object]], str | None]
+    reports: Iterable[Report],
+    choices: Sequence[Choice],
+    *,
+    read: Callable[[Mapping[str, object]], Mapping[str, object] | None],
 ) -> list[Seen]:
     """What each choice did alone, by case; the newest report comes first, and counts where a case is in several.
 
-    `text` is what the router reads of a case's input, None for one that the feature does not take. A case that one of the choices
-    was not judged on says nothing.
+    `read` gives the values of a case's input, None for one that the feature does not take. A case that one of the choices was not
+    judged on says nothing.
     """
     found: dict[str, Seen] = {}
     for report in reports:
@@ -108,10 +122,10 @@ def from_reports(
             key = case.fingerprint()
             if key in found or not all(case.id in one for one in told):
                 continue
-            read = text(case.input)
-            if read is not None:
+            values = read(case.input)
+            if values is not None:
                 passed, cost, took = zip(*[one[case.id] for one in told], strict=True)
-                found[key] = Seen(text=read, category=case.category, passed=passed, cost=cost, took=took)
+                found[key] = Seen(values=values, category=case.category, passed=passed, cost=cost, took=took)
     return list(found.values())
 
 
@@ -131,7 +145,7 @@ def _by_case(side: Side) -> dict[str, tuple[float, float | None, float]]:
     return found
 
 
-def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
+def lacking(seen: Sequence[Seen], choices: Sequence[Choice], names: Sequence[str]) -> tuple[str, ...]:
     """What these cases lack to be learned from, in sentences; empty where they are enough."""
     if len(choices) < 2:
         return (
@@ -139,6 +153,10 @@ def lacking(seen: Sequence[Seen], choices: Sequence[Choice]) -> tuple[str, ...]:
         )
     if len(seen) < LEAST:
         return (f"{len(seen)} cases were judged for every rung alone; it takes {LEAST}, so add {LEAST - len(seen)} or more",)
+    texts = len({mark_of(text_of(one.values, names)) for one in seen})
+    if texts < LEAST_TEXTS:
+        what = f"the {len(seen)} cases have {texts} different texts"
+        return (f"{what}; it takes {LEAST_TEXTS} to try a router on texts that it has not seen",)
     apart = sum(max(one.passed) - min(one.passed) > 0 for one in seen)
     if apart < LEAST_APART:
         what = f"on {apart} of {len(seen)} cases one rung passes and another fails; it takes {LEAST_APART} to tell them apart"
@@ -153,18 +171,22 @@ def learn(
     seen: Sequence[Seen],
     choices: Sequence[Choice],
     *,
+    names: Sequence[str],
     feature: str,
     date: str,
     reports: Sequence[str] = (),
     told: Callable[[int, int], None] = lambda done, of: None,
 ) -> RouterFile | TooFew:
-    """A router of these cases, with its card; or what they lack. `told(done, of)` is told of progress."""
-    missing = lacking(seen, choices)
+    """A router of these cases, with its card; or what they lack. `names` are the input's fields that hold text; `told(done, of)`
+    is told of progress.
+    """
+    missing = lacking(seen, choices, names)
     if not missing and not any(_price(seen, rung) < _price(seen, 0) for rung in range(1, len(choices))):
         missing = (f"no rung below `{choices[0].name}` is cheaper, so there is nothing to save",)
     if missing:
         return TooFew(missing=missing)
-    cut = [_cut(one) for one in seen]
+    fields = _fields(seen)
+    cut = [_cut(one, names, fields) for one in seen]
     expected: list[list[float]] = [[] for _ in seen]
     for fold in range(FOLDS):
         learned = _learned([one for one in cut if one.fold("outer", FOLDS) != fold])
@@ -188,11 +210,12 @@ def learn(
     return file
 
 
-def without_card(seen: Sequence[Seen], choices: Sequence[Choice]) -> RouterFile:
+def without_card(seen: Sequence[Seen], choices: Sequence[Choice], *, names: Sequence[str]) -> RouterFile:
     """A router whose worth nobody has measured: for who measures it on cases of their own. It starts every call at the top."""
     nowhere = Point(margin=-1.0, loss=0.0, low=0.0, high=0.0, cost_nano_usd=None, took_us=0.0, starts=(0.0,) * len(choices))
     card = RouterCard(feature="", fitted="", cases=len(seen), reports=(), folds=0, apgr=None, curve=(nowhere,))
-    return _file([_cut(one) for one in seen], choices, _alone(seen, len(choices)), card)
+    fields = _fields(seen)
+    return _file([_cut(one, names, fields) for one in seen], choices, _alone(seen, len(choices)), card)
 
 
 def _file(cut: Sequence[_Cut], choices: Sequence[Choice], alone: tuple[Alone, ...], card: RouterCard) -> RouterFile:
@@ -230,15 +253,28 @@ def _table(tables: Tables, field: str) -> bytes:
     return msgspec.json.encode(field) + b": {\n" + rows + b"\n}"
 
 
-def _cut(seen: Seen) -> _Cut:
+def _cut(seen: Seen, names: Sequence[str], fields: Sequence[str]) -> _Cut:
     first, *others = seen.passed
+    text = text_of(seen.values, [name for name in names if name not in fields])
     return _Cut(
-        words=words_of(seen.text),
-        shape=shape_of(seen.text),
+        words=words_of(text),
+        shape=shape_of(text),
         category=seen.category,
+        values={name: seen.values.get(name) for name in fields},
         behind=tuple([first - other for other in others]),
-        group=mark_of(seen.text),
+        group=mark_of(text_of(seen.values, names)),
     )
+
+
+def _fields(seen: Sequence[Seen]) -> tuple[str, ...]:
+    """The input fields that say what kind of call it is: of few values, and nearly all cases have one that is there often."""
+    found = []
+    for name in sorted({name for one in seen for name in one.values}):
+        count = Counter(value_of(one.values.get(name)) for one in seen)
+        often = [n for value, n in count.items() if value is not None and n >= OF_SUBJECT]
+        if 2 <= len(often) <= VALUES and sum(often) >= NEARLY_ALL * len(seen):
+            found.append(name)
+    return tuple(found)
 
 
 def _learned(cut: Sequence[_Cut]) -> _Weights:
@@ -247,22 +283,24 @@ def _learned(cut: Sequence[_Cut]) -> _Weights:
     columns = list(zip(*[one.shape for one in cut], strict=True))
     mean = tuple([round(fmean(column), 6) for column in columns])
     scale = tuple([_scale(column, m) for column, m in zip(columns, mean, strict=True)])
+    fields = tuple(cut[0].values)
     rows: list[list[list[float]]] = [[] for _ in range(others)]
     labels: list[list[float]] = [[] for _ in range(others)]
     for part in range(INNER):
         inside = [one for one in cut if one.fold("inner", INNER) == part]
-        signals = Signals(_tables([one for one in cut if one.fold("inner", INNER) != part], others), others)
+        signals = Signals(_tables([one for one in cut if one.fold("inner", INNER) != part], others, fields), others)
         for one in inside:
-            shape, (subject, words) = standard(one.shape, mean, scale), signals.of(one.words)
+            shape, told = standard(one.shape, mean, scale), signals.of(one.words, one.values)
             for i in range(others):
-                rows[i].append([*shape, subject[i], words[i]])
+                rows[i].append([*shape, *told[i]])
                 labels[i].append(one.behind[i])
     behind = []
     for own, wanted in zip(rows, labels, strict=True):
         bias, weights = _fitted(own, wanted)
-        *by_shape, subject_weight, words_weight = [round(weight, 5) for weight in weights]
-        behind.append(Behind(bias=round(bias, 5), shape=tuple(by_shape), subject=subject_weight, words=words_weight))
-    return _Weights(mean=mean, scale=scale, behind=tuple(behind), tables=_tables(cut, others))
+        own_weights = tuple([round(weight, 5) for weight in weights])
+        shape_weights, (subject, words, *of_fields) = own_weights[: len(mean)], own_weights[len(mean) :]
+        behind.append(Behind(bias=round(bias, 5), shape=shape_weights, subject=subject, words=words, fields=tuple(of_fields)))
+    return _Weights(mean=mean, scale=scale, behind=tuple(behind), tables=_tables(cut, others, fields))
 
 
 def _scale(column: Sequence[float], mean: float) -> float:
@@ -270,10 +308,10 @@ def _scale(column: Sequence[float], mean: float) -> float:
     return round(math.sqrt(fmean((value - mean) ** 2 for value in column)), 6) or 1.0
 
 
-def _tables(cut: Sequence[_Cut], others: int) -> Tables:
-    """What is known of words and subjects."""
+def _tables(cut: Sequence[_Cut], others: int, fields: Sequence[str]) -> Tables:
+    """What is known of words, subjects and fields."""
     if not cut:
-        return Tables()
+        return Tables(of_field={name: {} for name in fields})
     texts = Counter(word for one in cut for word in one.words)
     kept = {word for word, n in texts.most_common(WORDS) if n >= TEXTS}
     overall = [fmean(one.behind[i] for one in cut) for i in range(others)]
@@ -289,16 +327,32 @@ def _tables(cut: Sequence[_Cut], others: int) -> Tables:
         weights = tuple([round(total / (n + FEW) * math.sqrt(n / (n + FEW)), 4) for total in sums[word]])
         if any(weights):
             of_rung[word] = weights
-    return _with_subjects(cut, kept, overall, of_rung)
+    of_field = {name: _of_values(name, cut, overall) for name in fields}
+    return _with_subjects(cut, kept, overall, Tables(of_rung=of_rung, of_field=of_field))
 
 
-def _with_subjects(
-    cut: Sequence[_Cut], kept: set[str], overall: Sequence[float], of_rung: dict[str, tuple[float, ...]]
-) -> Tables:
+def _of_values(field: str, cut: Sequence[_Cut], overall: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """By how much more than on all cases each choice is behind on those with a value of the field, drawn towards nothing."""
+    own: dict[str, list[_Cut]] = defaultdict(list)
+    for one in cut:
+        value = value_of(one.values[field])
+        if value is not None:
+            own[value].append(one)
+    return {
+        value: tuple(
+            [round(sum(one.behind[i] - mean for one in cases) / (len(cases) + DRAWN), 4) for i, mean in enumerate(overall)]
+        )
+        for value, cases in sorted(own.items())
+        if len(cases) >= OF_SUBJECT
+    }
+
+
+def _with_subjects(cut: Sequence[_Cut], kept: set[str], overall: Sequence[float], tables: Tables) -> Tables:
+    """The tables with what is known of subjects, where there are two or more."""
     count = Counter(one.category for one in cut if one.category)
     subjects = tuple(sorted(name for name, n in count.items() if n >= OF_SUBJECT))
     if len(subjects) < 2:
-        return Tables(of_rung=of_rung)
+        return tables
     place = {name: i for i, name in enumerate(subjects)}
     own = [one for one in cut if one.category in place]
     words: dict[str, Counter[int]] = defaultdict(Counter)
@@ -312,10 +366,11 @@ def _with_subjects(
         for i, behind in enumerate(one.behind):
             sums[i][subject] += behind
     rows = {
-        word: tuple([value for subject, n in sorted(counted.items()) for value in (subject, round(math.log1p(n / SMOOTH), 3))])
+        word: tuple([value for subject, n in sorted(counted.items()) for value in (subject, round(math.log1p(n / SMOOTH), 2))])
         for word, counted in sorted(words.items())
     }
-    return Tables(
+    return msgspec.structs.replace(
+        tables,
         subjects=subjects,
         share=tuple([round(math.log(count[name] / len(own)), 4) for name in subjects]),
         unseen=tuple([round(math.log(SMOOTH / total), 4) for total in size]),
@@ -323,7 +378,6 @@ def _with_subjects(
             [tuple([round(total / (count[name] + DRAWN), 4) for total, name in zip(row, subjects, strict=True)]) for row in sums]
         ),
         of_subject=rows,
-        of_rung=of_rung,
     )
 
 
@@ -335,17 +389,13 @@ def _fitted(rows: Sequence[Sequence[float]], labels: Sequence[float]) -> tuple[f
     scaled = [[(value - m) / s for value in column] for column, m, s in zip(columns, means, scales, strict=True)]
     mean = fmean(labels)
     more = [label - mean for label in labels]
-    bend = [[sum(map(_product, one, other)) for other in scaled] for one in scaled]
-    for i, line in enumerate(bend):
-        line[i] += PULL
-    weights = [
-        weight / s for weight, s in zip(solved(bend, [sum(map(_product, one, more)) for one in scaled]), scales, strict=True)
-    ]
-    return mean - sum(map(_product, weights, means)), weights
-
-
-def _product(one: float, other: float) -> float:
-    return one * other
+    bend = [[0.0] * len(scaled) for _ in scaled]
+    for i, one in enumerate(scaled):
+        for j, other in enumerate(scaled[: i + 1]):
+            bend[i][j] = bend[j][i] = sum(map(mul, one, other))
+        bend[i][i] += PULL
+    weights = [weight / s for weight, s in zip(solved(bend, [sum(map(mul, one, more)) for one in scaled]), scales, strict=True)]
+    return mean - sum(map(mul, weights, means)), weights
 
 
 def _alone(seen: Sequence[Seen], choices: int) -> tuple[Alone, ...]:

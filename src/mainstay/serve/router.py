@@ -1,10 +1,10 @@
 """By how much less than the first choice a cheaper rung would pass what is asked: a learned router, ready to be asked.
 
-Three things are looked at. The *shape* of the text: its length, digits, signs, sentences, spelling; no words, so it says
+Four things are looked at. The *shape* of the text: its length, digits, signs, sentences, spelling; no words, so it says
 something of texts in a subject and a language that no case has. Its *subject*: which category's cases share its words (naive
-Bayes), and how far behind a rung is on these. Its *words*: how far behind it is on the cases that have them. One sum for each
-rung weighs the three; it takes some tenths of a millisecond at most. Learning one is `mainstay/learn/router.py`; where a call
-then starts is `mainstay/serve/routing.py`.
+Bayes), and how far behind a rung is on these. Its *words*: how far behind it is on the cases that have them. And the values of
+input *fields* that have few of them, such as a product or a language. One sum for each rung weighs the four; it takes some tenths
+of a millisecond at most. Learning one is `mainstay/learn/router.py`; where a call then starts is `mainstay/serve/routing.py`.
 
 What it does not know: what a question means, the turns before it, and what was found for it. It knows on which texts like this
 one a rung fell behind.
@@ -12,10 +12,12 @@ one a rung fell behind.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
+from operator import mul
 from typing import Any
 
 from mainstay.core import learned
@@ -25,6 +27,7 @@ from mainstay.core.router import FORMAT, Alone, Behind, Choice, RouterFile, Tabl
 from mainstay.serve.inputs import text_of
 
 LONGEST = 2_000  # characters that are read; only the length is that of the whole
+LONGEST_VALUE, LONGEST_NUMBER = 60, 64  # characters, and bits, beyond which an input field's value is no category
 FARTHEST = 40  # characters beyond which a word is no longer
 FAR = 3.0  # standard deviations beyond which a shape says no more
 SHAPE = (
@@ -94,24 +97,41 @@ def _variety(text: str) -> float:
     return sum([n / length * math.log(length / n) for n in Counter(text).values()])
 
 
+def value_of(value: Any) -> str | None:
+    """A value of an input field as a router's file names it; None for one that is no category: a list, a long text or number."""
+    if isinstance(value, str):
+        return value.strip().encode("utf-8", "replace").decode() if len(value) <= LONGEST_VALUE else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 is the same number as 1
+    if isinstance(value, int):
+        return json.dumps(value) if value.bit_length() <= LONGEST_NUMBER else None
+    return json.dumps(value) if isinstance(value, float) else None
+
+
 class Signals:
-    """What the words of a text say of each choice but the first, by what is known of words and subjects."""
+    """What words and fields say of each choice but the first, by what is known of them."""
 
     def __init__(self, tables: Tables, others: int) -> None:
-        self._tables, self._others = tables, others
+        self._tables, self._others, self._unknown = tables, others, (0.0,) * others
         self._of_subject = {
             word: tuple(zip(map(int, row[::2]), row[1::2], strict=True)) for word, row in tables.of_subject.items()
         }
 
-    def of(self, words: set[str]) -> tuple[list[float], list[float]]:
-        """How far each is behind on texts of this subject, and how much further on texts with these words."""
+    def of(self, words: set[str], values: Mapping[str, Any]) -> list[tuple[float, ...]]:
+        """For each: how far it is behind on texts of this subject; how much further than on all it is on texts with these words,
+        and on calls with the value of each field. The weights are `Behind.weights`.
+        """
         known = self._tables.of_rung.keys() & words
         more = [0.0] * self._others
         for word in known:
             for rung, weight in enumerate(self._tables.of_rung[word]):
                 more[rung] += weight
         size = math.sqrt(len(words) + 1)
-        return self._by_subject(words), [weight / size for weight in more]
+        fields = [self._by_value(name, values.get(name)) for name in self._tables.of_field]
+        return list(zip(self._by_subject(words), [weight / size for weight in more], *fields, strict=True))
+
+    def _by_value(self, field: str, value: Any) -> Sequence[float]:
+        return self._tables.of_field[field].get(value_of(value) or "", self._unknown)
 
     def _by_subject(self, words: set[str]) -> list[float]:
         tables = self._tables
@@ -127,7 +147,7 @@ class Signals:
         highest = max(scores)
         powers = [math.exp(score - highest) for score in scores]
         whole = sum(powers)
-        return [sum(map(_product, powers, behind)) / whole for behind in tables.behind]
+        return [sum(map(mul, powers, behind)) / whole for behind in tables.behind]
 
 
 class Router:
@@ -139,7 +159,8 @@ class Router:
         margin = margin_for(file.card.curve, give_up)
         self.choices: tuple[Choice, ...] = file.choices
         self.alone: tuple[Alone, ...] = file.alone
-        self.margin, self.check, self._names = -math.inf if margin is None else margin, check, tuple(names)
+        self.margin, self.check = -math.inf if margin is None else margin, check
+        self._names = tuple([name for name in names if name not in file.tables.of_field])
         self._behind, self._mean, self._scale = file.behind, file.mean, file.scale
         self._signals = Signals(file.tables, len(file.behind))
 
@@ -147,12 +168,9 @@ class Router:
         """By how much less than the first choice each is expected to pass a call with these values of its input, in the order of
         the ladder; the first is 0.
         """
-        return self.losses_of(text_of(values, self._names))
-
-    def losses_of(self, text: str) -> list[float]:
-        """The same for a text."""
-        shape, (subject, words) = standard(shape_of(text), self._mean, self._scale), self._signals.of(words_of(text))
-        return [0.0, *[loss(one, shape, subject[i], words[i]) for i, one in enumerate(self._behind)]]
+        text = text_of(values, self._names)
+        shape = standard(shape_of(text), self._mean, self._scale)
+        return [0.0, *map(loss, self._behind, repeat(shape), self._signals.of(words_of(text), values))]
 
 
 def standard(shape: Sequence[float], mean: Sequence[float], scale: Sequence[float]) -> list[float]:
@@ -168,9 +186,10 @@ def choose(losses: Sequence[float], alone: Sequence[Alone], margin: float, among
     return min(good, key=lambda rung: (alone[rung].price, rung))
 
 
-def loss(behind: Behind, shape: Sequence[float], subject: float, words: float) -> float:
-    """By how much less than the first a choice is expected to pass."""
-    return behind.bias + sum(map(_product, behind.shape, shape)) + behind.subject * subject + behind.words * words
+def loss(behind: Behind, shape: Sequence[float], told: Sequence[float]) -> float:
+    """By how much less than the first a choice is expected to pass; `told` is what `Signals` say of it."""
+    expected: float = behind.bias + sum(map(mul, behind.shape, shape)) + sum(map(mul, behind.weights, told))
+    return expected
 
 
 def read(
@@ -214,14 +233,12 @@ def _check(file: RouterFile) -> None:
     known = (len(tables.share), len(tables.unseen), *[len(row) for row in tables.behind])
     if subjects and known != (subjects,) * (2 + others):
         raise ValueError("the subjects and what is known of them do not go together")
-    if any(len(row) != others for row in tables.of_rung.values()):
-        raise ValueError("the weights of a word do not fit the choices")
+    if any(len(row) != others for table in (tables.of_rung, *tables.of_field.values()) for row in table.values()):
+        raise ValueError("the weights of a word or of a value do not fit the choices")
+    if any(len(one.fields) != len(tables.of_field) for one in file.behind):
+        raise ValueError("the weights of the fields do not fit the fields")
     for word, row in tables.of_subject.items():
         if len(row) % 2 or not all(subject in range(subjects) for subject in row[::2]):
             raise ValueError(f"the weights of {word!r} do not fit the subjects")
     if any(len(point.starts) != choices for point in file.card.curve):
         raise ValueError("the curve does not fit the choices")
-
-
-def _product(one: float, other: float) -> float:
-    return one * other

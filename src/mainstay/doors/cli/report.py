@@ -7,14 +7,18 @@ from pathlib import Path
 import click
 
 from mainstay.at_rest import history, named_in, rechecks_of, releases_of
-from mainstay.core.errors import NotFound, nearest
+from mainstay.core.errors import MainstayError, NotFound, nearest
 from mainstay.core.release import EVERY, Standing, State, TrialBegan, WentLive, fold, public
 from mainstay.core.seams import Ledger, Releases
+from mainstay.doors.cli.classify import feature_folder
 from mainstay.doors.cli.eval import show, writing
 from mainstay.doors.cli.options import PROJECT, STATE
 from mainstay.doors.cli.printing import as_json, date, milliseconds, money, printable, reported, table
 from mainstay.doors.cli.recheck import show_recheck
+from mainstay.doors.cli.route import as_data, said
+from mainstay.learn.routed import Routed, measured
 from mainstay.learn.trials import Beside, Counted, beside, stand_of
+from mainstay.spec.feature_file import frozen_folder, read_folder
 
 
 @click.command()
@@ -46,17 +50,18 @@ def report(
         known = {*named_in(root), *now.standings}
         if name not in known:
             raise NotFound(f'there is no feature or report "{name}"; {nearest(name, known)}', next="mainstay doctor")
-        _standing(name, now, store, ledger, json_=json_)
+        _standing(name, root, now, store, ledger, json_=json_)
     finally:
         store.close()
         ledger.close()
 
 
-def _standing(feature: str, state: State, store: Releases, ledger: Ledger, *, json_: bool) -> None:
+def _standing(feature: str, root: Path, state: State, store: Releases, ledger: Ledger, *, json_: bool) -> None:
     standing = state.standing(feature)
     canary = None if standing.canary is None else stand_of(standing.canary, ledger)
     shadow = None if standing.shadow is None else beside(standing.shadow, ledger)
     reports = [store.evidence(id) for id in store.reports(feature, limit=10)]
+    routed = _routed(feature, root, standing, store, ledger)
     if json_:
         whole = {"feature": feature, "live": _public(standing.live), "past": [_public(past) for past in standing.past]}
         trials = {
@@ -66,10 +71,14 @@ def _standing(feature: str, state: State, store: Releases, ledger: Ledger, *, js
             "beside": shadow,
         }
         off = [{"feature": name, **public(switch)} for (name, _), switch in state.switches.items() if name in (feature, EVERY)]
-        as_json({**whole, **trials, "off": off, "reports": [found for found in reports if found is not None]})
+        router = None if routed is None else as_data(routed)
+        as_json({**whole, **trials, "router": router, "off": off, "reports": [found for found in reports if found is not None]})
         return
     for line in [*_live(feature, standing, store), *_trials(standing, canary, shadow), *_switches(feature, state)]:
         click.echo(line)
+    if routed is not None:
+        for line in ["Router:", *[f"  {sentence}" for sentence in said(routed, feature)]]:
+            click.echo(line)
     for id in store.reports(feature, kind="fit", limit=1):
         fit = store.report(id)
         if fit is not None:
@@ -92,6 +101,21 @@ def _live(feature: str, standing: Standing, store: Releases) -> list[str]:
     past = ", ".join(entry.digest[:12] for entry in reversed(standing.past[-3:]))
     head = f"{feature}: release {live.digest[:12]} is live{made}{commit}; {bears}."
     return [printable(head), *([f"Before it: {past}."] if past else [])]
+
+
+def _routed(feature: str, root: Path, standing: Standing, store: Releases, ledger: Ledger) -> Routed | None:
+    """What the router of the live release chose, or that of the folder where nothing is live; None where there is no router."""
+    live = standing.live
+    release = None if live is None else store.release(feature, live.digest)
+    try:
+        if release is not None:
+            folder = frozen_folder(release.feature, release.files, shown=f"release {release.digest[:12]}")
+        else:
+            path, shown = feature_folder(root, feature)
+            folder = read_folder(path, shown=shown, fitted=False)
+    except MainstayError:
+        return None  # what cannot be read routes nothing
+    return None if folder.feature.router.file is None else measured(ledger, feature, None if live is None else live.digest)
 
 
 def _trials(standing: Standing, canary: Counted | None, shadow: Beside | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -20,9 +20,8 @@ from mainstay.doors.cli.options import PROJECT
 from mainstay.doors.cli.printing import as_json, money, reported, table
 from mainstay.doors.cli.watching import counting
 from mainstay.ladders import choices_of
-from mainstay.learn.routed import Routed, measured
+from mainstay.learn.routed import ENOUGH, Routed, measured
 from mainstay.learn.router import Seen, TooFew, from_reports, learn, written
-from mainstay.serve.inputs import text_of
 from mainstay.spec.feature_file import Folder, frozen_folder, read_folder
 
 FILE = "router.json"
@@ -48,10 +47,11 @@ def router(feature: str, project: str, live: bool, json_: bool) -> None:
         return
     path, shown = feature_folder(root, feature)
     folder = read_folder(path, shown=shown, fitted=False)
-    seen, choices, reports = _seen(root, folder)
+    seen, choices, names, reports = _seen(root, folder)
     found = learn(
         seen,
         choices,
+        names=names,
         feature=feature,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         reports=reports,
@@ -72,8 +72,10 @@ def router(feature: str, project: str, live: bool, json_: bool) -> None:
         click.echo(f'\nAdd to {shown}/feature.toml:\n\n[router]\nfile    = "{FILE}"\ngive_up = {folder.feature.router.give_up}')
 
 
-def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], list[str]]:
-    """What each rung of the ladder as it is now passed alone, the choices, and the reports that say so. No model's key is needed.
+def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], Sequence[str], list[str]]:
+    """What each rung of the ladder as it is now passed alone, the choices, the input's fields that hold text, and the reports.
+
+    No model's key is needed.
 
     A report of another ladder, or of other prompts, says nothing of this one.
     """
@@ -96,14 +98,14 @@ def _seen(root: Path, folder: Folder) -> tuple[list[Seen], tuple[Choice, ...], l
         store.close()
     reads = shape(folder, field=None)
 
-    def text(given: Mapping[str, object]) -> str | None:
+    def read(given: Mapping[str, object]) -> Mapping[str, object] | None:
         try:
-            return text_of(reads.read_input(given), reads.texts)
+            return reads.read_input(given)
         except BadRequest:
             return None
 
     choices = choices if newest is None else newest
-    return from_reports(ours, choices, text=text), choices, [report.id for report in ours]
+    return from_reports(ours, choices, read=read), choices, reads.texts, [report.id for report in ours]
 
 
 def _known(store: Releases, report: Report) -> tuple[Choice, ...]:
@@ -177,26 +179,33 @@ def _live(root: Path, feature: str, *, json_: bool) -> None:
     finally:
         ledger.close()
     if json_:
-        as_json({"feature": feature, "routed": found, "saved_in_all_nano_usd": found.saved_in_all})
+        as_json({"feature": feature, **as_data(found)})
         return
     for line in said(found, feature):
         click.echo(line)
 
 
+def as_data(found: Routed) -> dict[str, object]:
+    """The same as JSON."""
+    return {"routed": found, "saved_in_all_nano_usd": found.saved_in_all}
+
+
 def said(found: Routed, feature: str) -> list[str]:
-    """What a router lost and saved, in sentences."""
-    where = ", ".join(f"{name} {count}" for name, count in sorted(found.starts.items()))
-    lines = [f"{found.lower} of the {found.calls} newest calls started lower{f': {where}' if where else ''}."]
+    """What a router chose, lost and saved, in sentences."""
+    if not found.calls:
+        return ["No call has climbed the ladder yet."]
+    starts = [*sorted(found.starts.items()), ("the top", found.top)]
+    where = ", ".join(f"{name} {count / found.calls:.0%}" for name, count in starts)
+    lines = [f"{found.lower} of the {found.calls} newest calls started lower. Where calls start: {where}."]
     if found.loss is None:
         return [
             *lines,
             f"What that loses is not measured yet; it takes scorers in gate.online and `check` in [router] of {feature}.",
         ]
-    width = "too few for an interval" if found.interval is None else f"95 %: {found.interval[0]:.1%} to {found.interval[1]:.1%}"
+    few = f"too few for an interval: it takes {ENOUGH}"
+    width = few if found.interval is None else f"95 %: {found.interval[0]:.1%} to {found.interval[1]:.1%}"
     lines.append(f"The first rung's answer to {found.pairs} of them scores {found.loss:+.1%} ({width}).")
-    if found.saved is not None and found.saved_in_all is not None:
-        spent = money(found.spent)
-        lines.append(
-            f"Saved: {_money(found.saved)} a call, {money(found.saved_in_all)} in all, less the {spent} that measuring cost."
-        )
-    return lines
+    if found.saved is None or found.saved_in_all is None:
+        return [*lines, "What it saves is not known: an answer has no known price."]
+    what = f"{_money(found.saved)} a call that started lower, {money(found.saved_in_all)} in all"
+    return [*lines, f"Saved beside always starting at the top: {what}, less the {money(found.spent)} that measuring cost."]
