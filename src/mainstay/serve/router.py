@@ -42,6 +42,7 @@ _SIGN = re.compile(r"[^\w\s]")
 _CAPITALS = re.compile(r"[A-Z\u00c0-\u00d6\u00d8-\u00de\u0391-\u03a9\u0410-\u042f]")
 _STOP = re.compile(r"[.!?…؟۔](?=\s|$)|[。！？｡।॥։]")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED_SIGN = re.compile(f"[{_UNSPACED}]")
 _STRETCH = re.compile(f"([{_UNSPACED}]+)|[^{_UNSPACED}]+")
 
 
@@ -49,7 +50,7 @@ def words_of(text: str) -> set[str]:
     """The words of a text without regard to case, numbers as 0; of a script without spaces between words, its pairs of signs."""
     plain = _DIGITS.sub("0", text[:LONGEST].casefold())
     words = _WORD.findall(plain)
-    if plain.isascii():
+    if plain.isascii() or _UNSPACED_SIGN.search(plain) is None:
         return set(words)
     found: set[str] = set()
     for word in words:
@@ -72,7 +73,7 @@ def shape_of(text: str) -> tuple[float, ...]:
         len(_SIGN.findall(read)) / length,
         math.log1p(read.count("\n")),
         length / count,
-        len({word.casefold() for word in words}) / count,
+        len(set(read.casefold().split())) / count,
         math.log1p(len(numbers)),
         len(_CAPITALS.findall(read)) / length,
         float("=" in read or "\\" in read),
