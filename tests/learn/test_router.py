@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from releasing import MODEL, working, write_project
+from releasing import MODEL, case, working, write_project
 
 from mainstay.core.answer import Answer
 from mainstay.core.call import Call
@@ -30,7 +30,7 @@ from mainstay.learn.routed import measured
 from mainstay.learn.router import Seen, TooFew, apgr, from_reports, learn, written
 from mainstay.learn.trials import ROUTED as ROUTED_COHORT
 from mainstay.parts.stores.memory import MemoryLedger
-from mainstay.serve.router import SHAPE, Router, shape_of, words_of
+from mainstay.serve.router import SHAPE, Router, choose, shape_of, words_of
 from mainstay.serve.spending import Account
 from mainstay.testing import ODD_TEXTS
 
@@ -190,6 +190,37 @@ async def test_what_is_switched_off_is_not_routed(routed: Path):
         assert (answer.rung, answer.status, answer.reason) == ("message", "degraded", "switched_off")
 
 
+@pytest.mark.parametrize(("asleep", "rung"), [("large", "small"), ("small", "large")])
+async def test_a_rung_that_sleeps_is_none_to_choose(routed: Path, asleep: str, rung: str):
+    """Where a model's key is not set here, the call starts at the top of what is left, and nothing is routed."""
+    sleeping = SETTINGS.replace(f'model = "{asleep}"', f'model = "{asleep}"\nkey = "env:NO_SUCH_KEY_IS_SET"\noptional = true')
+    (routed / "mainstay.toml").write_text(sleeping)
+    async with working(routed) as app:
+        answer = await app.run("desk", question="a 1008")
+        record = await app.record(answer.id)
+        assert (answer.rung, answer.status) == (rung, "answered")
+        assert record is not None and record.outcome.route is None
+
+
+async def test_a_field_of_the_request_says_where_it_starts(tmp_path: Path):
+    """Where no word tells anything, the product that a request names does, from cases to calls."""
+    declared = LADDER.replace('deadline = "5s"', 'deadline = "5s"\n\n[input]\nquestion = "text"\nproduct = "text"')
+    cases = [case(product, n, input={"question": f"{n}", "product": product}) for product in ("a", "b") for n in range(60)]
+    root = write_project(tmp_path, categories={}, feature=declared, cases=cases)
+    (root / "mainstay.toml").write_text(SETTINGS)
+    (root / "routed_model.py").write_text(MODEL)
+    (root / "live_scorers.py").write_text(KNOWS)
+    for name, skills in (("prompt", "skill: a 95\nskill: b 95"), ("small", "skill: a 95\nsmall")):
+        (root / f"features/desk/{name}.md").write_text(f"[system]\n{skills}\n[user]\n{{{{ product }}}} {{{{ question }}}}\n")
+    async with working(root) as app:
+        await app.desk.evaluate("desk", Wanted(rungs=True))
+    assert (await asyncio.to_thread(invoke, root, "learn", "router", "desk")).exit_code == 0
+    (root / "features/desk/feature.toml").write_text(declared + ROUTED.format(check=0).removeprefix(LADDER))
+    async with working(root) as app:
+        rungs = {product: (await app.run("desk", question="1001", product=product)).rung for product in ("a", "b", "c")}
+    assert rungs == {"a": "small", "b": "large", "c": "large"}
+
+
 @pytest.mark.parametrize("signal", ["breaker", "busy", "money", "time"])
 async def test_a_signal_of_the_moment_keeps_a_call_from_starting_there(routed: Path, signal: str):
     """A rung with an open breaker, too much to do, too dear or too slow just now is none to start at; the better one is."""
@@ -296,11 +327,13 @@ def test_what_measuring_cost_is_counted_over_the_calls_that_are_counted(monkeypa
         kept.append(lived(n, started=True, cost=1))
         if n % 2:
             kept.append(lived(n, started=False, parent=f"call-{n}", cost=10))
+    cached = lived(41, started=False, cost=0)
+    kept.append(msgspec.structs.replace(cached, outcome=msgspec.structs.replace(cached.outcome, attempts=())))
     encode = msgspec.json.encode
     ledger.write([LedgerRow(one.id, encode(one.begun), encode(one.outcome)) for one in kept])
     found = measured(ledger, "desk")
-    assert (found.calls, found.lower, found.saved) == (20, 20, 9.0)
-    assert found.spent == 10 * 10 and found.saved_in_all == 20 * 9 - 100
+    assert (found.calls, found.lower, found.saved) == (19, 19, 9.0)  # an answer from the cache started nowhere
+    assert found.spent == 10 * 10 and found.saved_in_all == 19 * 9 - 100
 
 
 async def test_no_share_no_second_answer(routed: Path):
@@ -461,22 +494,20 @@ def test_an_input_field_of_few_values_tells_the_rungs_apart():
     router = Router(msgspec.json.decode(written(file), type=RouterFile), names=["question"], give_up=0.05, check=0.0)
     tea, tax = ({"question": "how much", "product": name, "size": float(i)} for i, name in enumerate(["tea", "tax"]))
     assert router.losses(tax)[1] < 0.1 < 0.4 < router.losses(tea)[1]
-    middle = router.losses({"question": "how much", "product": "never seen"})[1]
-    assert router.losses(tax)[1] < middle < router.losses(tea)[1]
+    with_all_names = Router(file, names=["question", "product", "note"], give_up=0.05, check=0.0)
+    assert with_all_names.losses(tea | {"note": ""}) == router.losses(tea | {"question": "how much\n"})
+    assert router.losses(tax | {"product": "never seen"}) == [0.0, math.inf]
 
 
 @pytest.mark.parametrize(
     "odd", [None, "", "\ud800", "x" * 100_000, 10**5000, -1.5, math.inf, math.nan, True, ["a"], {"a": 1}], ids=map(str, range(11))
 )
 def test_any_value_of_a_field_is_routed(odd: object):
-    """What no case had in that field says nothing, whatever it is."""
+    """A call with what no case had in that field starts at the top, whatever it is."""
     file = learn(of_a_product(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
     assert not isinstance(file, TooFew)
     router = Router(file, names=["question"], give_up=0.05, check=0.0)
-    told = router.losses({"question": "how much", "product": odd, "size": odd})
-    assert all(map(math.isfinite, told))
-    if odd is not True:
-        assert told == router.losses({"question": "how much"})
+    assert router.losses({"question": "how much", "product": odd, "size": odd}) == [0.0, math.inf]
 
 
 @pytest.mark.parametrize(
@@ -490,7 +521,17 @@ def test_any_text_is_routed_in_a_moment(text: str):
     began = time.process_time()
     told = router.losses({"question": text})
     assert time.process_time() - began < 0.25
-    assert all(map(math.isfinite, told))
+    assert math.isfinite(told[1]) or told == [0.0, math.inf]
+
+
+def test_a_text_like_none_of_the_cases_starts_at_the_top():
+    """A language or a subject that no case has is no bet, also where so much may be lost that every case starts lower."""
+    file = learn(made_up(200), [LARGE, SMALL], names=["question"], feature="f", date="d")
+    assert not isinstance(file, TooFew)
+    router = Router(file, names=["question"], give_up=1.0, check=0.0)
+    assert router.margin == 1.0
+    for text, start in (("tea kettle", 1), ("退货政策是什么", 0), ("Wie lange dauert das?", 0), ("", 1)):
+        assert choose(router.losses({"question": text}), router.alone, router.margin, (0, 1)) == start
 
 
 def test_a_case_without_a_judgement_says_nothing():

@@ -23,9 +23,9 @@ class Routed(Struct, frozen=True, kw_only=True):
     """Live calls that started lower. Money is in nano-dollars, None where a price is unknown.
 
     `calls` climbed the ladder, the newest: a rung was tried for each. `lower` of them started lower, `starts` counts where; the
-    others started at the top. `pairs` were answered by the first rung too and scored; `loss` is by how much its scores are higher,
-    on average, None without pairs, and its interval None with few of them. `saved` is what the first rung's answer costs more, on
-    average; `spent` what the answers of the pairs cost that nobody saw.
+    others started at the top. `pairs` were answered by the first rung too and scored; `loss` is by how much its scores are
+    higher, on average, None without pairs, and its interval None with few of them. `saved` is what the first rung's answer costs
+    more, on average; `spent` what the answers of the pairs cost that nobody saw.
     """
 
     calls: int

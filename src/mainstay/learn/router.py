@@ -31,7 +31,7 @@ from mainstay.learn.figures import share_passed
 from mainstay.learn.statistics import paired_bootstrap
 from mainstay.serve.classifying import mark_of
 from mainstay.serve.inputs import text_of
-from mainstay.serve.router import Signals, choose, loss, shape_of, standard, value_of, words_of
+from mainstay.serve.router import UNKNOWN, Signals, choose, loss, shape_of, standard, value_of, words_of
 
 LEAST = 100  # cases that can be learned from,
 LEAST_TEXTS = 20  # with as many different texts,
@@ -93,7 +93,9 @@ class _Weights(Struct, frozen=True, kw_only=True):
     tables: Tables
 
     def losses(self, one: _Cut, signals: Signals) -> list[float]:
-        """What is expected of a case; the first choice is 0."""
+        """What is expected of a case, as `Router.losses` does; the first choice is 0."""
+        if signals.strange(one.words, one.values):
+            return [0.0, *repeat(UNKNOWN, len(self.behind))]
         shape = standard(one.shape, self.mean, self.scale)
         return [0.0, *map(loss, self.behind, repeat(shape), signals.of(one.words, one.values))]
 
@@ -324,9 +326,7 @@ def _tables(cut: Sequence[_Cut], others: int, fields: Sequence[str]) -> Tables:
     of_rung = {}
     for word in sorted(kept):
         n = texts[word]
-        weights = tuple([round(total / (n + FEW) * math.sqrt(n / (n + FEW)), 4) for total in sums[word]])
-        if any(weights):
-            of_rung[word] = weights
+        of_rung[word] = tuple([round(total / (n + FEW) * math.sqrt(n / (n + FEW)), 4) for total in sums[word]])
     of_field = {name: _of_values(name, cut, overall) for name in fields}
     return _with_subjects(cut, kept, overall, Tables(of_rung=of_rung, of_field=of_field))
 

@@ -29,6 +29,7 @@ from mainstay.serve.inputs import text_of
 LONGEST = 2_000  # characters that are read; only the length is that of the whole
 LONGEST_VALUE, LONGEST_NUMBER = 60, 64  # characters, and bits, beyond which an input field's value is no category
 FARTHEST = 40  # characters beyond which a word is no longer
+UNKNOWN = math.inf  # by how much a choice is behind on a call that is like none of the cases: no margin allows that
 FAR = 3.0  # standard deviations beyond which a shape says no more
 SHAPE = (
     *("characters", "words", "digits", "signs", "lines", "characters a word", "different words"),
@@ -41,6 +42,7 @@ _SIGN = pattern(r"[^\w\s]")
 _CAPITALS = pattern(r"[A-Z\u00c0-\u00d6\u00d8-\u00de\u0391-\u03a9\u0410-\u042f]")
 _STOP = pattern(r"[.!?…؟۔](?=\s|$)|[。！？｡।॥։]")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED_SIGN = pattern(f"[{_UNSPACED}]")
 _STRETCH = pattern(f"([{_UNSPACED}]+)|[^{_UNSPACED}]+")
 
 
@@ -48,7 +50,7 @@ def words_of(text: str) -> set[str]:
     """The words of a text without regard to case, numbers as 0; of a script without spaces between words, its pairs of signs."""
     plain = _DIGITS.sub("0", text[:LONGEST].casefold())
     words = _WORD.findall(plain)
-    if plain.isascii():
+    if plain.isascii() or _UNSPACED_SIGN.search(plain) is None:
         return set(words)
     found: set[str] = set()
     for word in words:
@@ -71,7 +73,7 @@ def shape_of(text: str) -> tuple[float, ...]:
         len(_SIGN.findall(read)) / length,
         math.log1p(read.count("\n")),
         length / count,
-        len({word.casefold() for word in words}) / count,
+        len(set(read.casefold().split())) / count,
         math.log1p(len(numbers)),
         len(_CAPITALS.findall(read)) / length,
         float("=" in read or "\\" in read),
@@ -116,6 +118,12 @@ class Signals:
         self._of_subject = {
             word: tuple(zip(map(int, row[::2]), row[1::2], strict=True)) for word, row in tables.of_subject.items()
         }
+
+    def strange(self, words: set[str], values: Mapping[str, Any]) -> bool:
+        """Whether no case was like this: none had one of these words, or hardly any the value of a field."""
+        return (bool(words) and self._tables.of_rung.keys().isdisjoint(words)) or any(
+            value_of(values.get(name)) not in known for name, known in self._tables.of_field.items()
+        )
 
     def of(self, words: set[str], values: Mapping[str, Any]) -> list[tuple[float, ...]]:
         """For each: how far it is behind on texts of this subject; how much further than on all it is on texts with these words,
@@ -166,11 +174,15 @@ class Router:
 
     def losses(self, values: Mapping[str, Any]) -> list[float]:
         """By how much less than the first choice each is expected to pass a call with these values of its input, in the order of
-        the ladder; the first is 0.
+        the ladder; the first is 0. The others are `UNKNOWN` behind on a call that is like none of the cases: it starts at the
+        top.
         """
         text = text_of(values, self._names)
+        words = words_of(text)
+        if self._signals.strange(words, values):
+            return [0.0, *repeat(UNKNOWN, len(self._behind))]
         shape = standard(shape_of(text), self._mean, self._scale)
-        return [0.0, *map(loss, self._behind, repeat(shape), self._signals.of(words_of(text), values))]
+        return [0.0, *map(loss, self._behind, repeat(shape), self._signals.of(words, values))]
 
 
 def standard(shape: Sequence[float], mean: Sequence[float], scale: Sequence[float]) -> list[float]:
